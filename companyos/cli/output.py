@@ -1,0 +1,48 @@
+"""How commands show their results: JSON for machines, a table for people, the same decision everywhere."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from companyos.decision import Decision
+
+__all__ = ("echo_decision", "echo_json", "echo_table", "json_option")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows under headings, columns aligned, without borders, so that the output can be cut and grepped."""
+    cells = [[str(cell) for cell in row] for row in (headings, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def echo_decision(decision: Decision, *, as_json: bool = False) -> int:
+    """Print a decision and return the exit status that goes with it."""
+    if as_json:
+        echo_json(decision.to_dict())
+        return decision.exit_status
+    colour = {"allow": "green", "deny": "red", "undetermined": "yellow"}[decision.verdict.value]
+    click.echo(f"{click.style(decision.verdict.value.upper(), fg=colour)}  {decision.reason}")
+    for label, text in (("why", decision.message), ("audit id", decision.audit_id)):
+        if text:
+            click.echo(f"  {label}: {text}")
+    for obligation in decision.obligations:
+        click.echo(f"  obligation: {obligation.id} {json.dumps(dict(obligation.properties), sort_keys=True)}")
+    for finding in decision.findings:
+        place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
+        click.echo(f"  {finding.severity.label}  {finding.rule}  {place}  {finding.message}")
+    return decision.exit_status

@@ -1,0 +1,11 @@
+"""Every built-in command, with the module it is loaded from when it is called."""
+
+from __future__ import annotations
+
+from companyos.ports import Command
+
+__all__ = ("COMMANDS",)
+
+COMMANDS: tuple[Command, ...] = (
+    Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+)

@@ -1,0 +1,230 @@
+"""`companyos.yaml`, typed: one section per room, environment overrides, unknown keys refused.
+
+`COMPANYOS__SECTION__KEY=value` overrides a key; the value is read as YAML. Relative paths are relative to the
+directory of the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from companyos.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("FILE_NAME", "Budget", "Settings", "find", "json_schema", "load", "parse_yaml")
+
+FILE_NAME = "companyos.yaml"
+ENVIRONMENT_PREFIX = "COMPANYOS__"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CompanySection(_Section):
+    """Who this is."""
+
+    name: str = Field("company", pattern=r"^[a-z][a-z0-9-]{0,62}$", description="Short name, as in host names.")
+    region: str = Field("eu", description="Home region; judged by the jurisdiction table.")
+    state_dir: Path = Field(Path(".companyos"), description="Where working state lives.")
+
+
+class LedgerSection(_Section):
+    """The one log."""
+
+    url: str = Field("sqlite:///.companyos/ledger.db", description="Store of the log, as a URL.")
+    origin: str | None = Field(None, description="Origin line of checkpoints; default `<company>.companyos/log`.")
+    key: str = Field("file:.companyos/keys/ledger.pem", description="URI of the private key that signs checkpoints.")
+    detached_limit: int = Field(16 * 1024 * 1024, gt=0, description="Largest detached payload, in bytes.")
+
+
+class PluginsSection(_Section):
+    """Third-party code that may run."""
+
+    allow: tuple[str, ...] = Field((), description="Names of plugins that may be loaded.")
+
+
+class ObservabilitySection(_Section):
+    """Traces, logs and metrics."""
+
+    environment: str = Field("dev", description="`dev`, `staging`, `prod`, ...")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level written.")
+    exporter: Literal["none", "console", "otlp"] = Field("none", description="Where spans and metrics go.")
+    otlp_endpoint: str = Field("http://localhost:4318", description="OTLP/HTTP endpoint, for `exporter: otlp`.")
+
+
+class AuthzSection(_Section):
+    """Who may do what."""
+
+    engine: str = Field("rego", description="Decision engine, by name.")
+    policies: tuple[Path, ...] = Field((), description="Policy directories; empty means the built-in playbook.")
+
+
+class Budget(_Section):
+    """One budget; every budget that applies must pass."""
+
+    name: str = Field(description="Name of the budget.")
+    period: Literal["day", "week", "month"] = Field("week", description="The window it is measured in.")
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")
+    target: Decimal = Field(gt=0, description="What the period should cost.")
+    ceiling: Decimal = Field(gt=0, description="What it may never exceed.")
+    tolerance_percent: Decimal = Field(
+        Decimal(15), ge=0, description="How far the forecast may pass the target before a plan is demanded."
+    )
+
+
+class FinopsSection(_Section):
+    """Money."""
+
+    budgets: tuple[Budget, ...] = Field(
+        (Budget(name="all-costs", target=Decimal(300), ceiling=Decimal(500)),), description="Budgets of the gate."
+    )
+
+
+class GuardrailsSection(_Section):
+    """Controls over the source tree."""
+
+    exclude: tuple[str, ...] = Field((), description="Globs that are not checked, relative to the tree.")
+    package_index: str | None = Field(
+        None, description="Simple-index URL or local directory for package checks; default: that of pip."
+    )
+
+
+class NotifySection(_Section):
+    """Who is told."""
+
+    channels: tuple[str, ...] = Field(("log",), description="Channels by name.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Settings of channels, by channel name.")
+
+
+class FlagsSection(_Section):
+    """Feature flags."""
+
+    file: Path = Field(Path("feature-flags/flags.yaml"), description="The flag definitions.")
+
+
+class TrustSection(_Section):
+    """Whose signatures count."""
+
+    policy: Path | None = Field(None, description="Trust policy file (keys, identities, roles).")
+
+
+class Settings(_Section):
+    """The whole of `companyos.yaml`."""
+
+    company: CompanySection = Field(default_factory=CompanySection)
+    ledger: LedgerSection = Field(default_factory=LedgerSection)
+    plugins: PluginsSection = Field(default_factory=PluginsSection)
+    observability: ObservabilitySection = Field(default_factory=ObservabilitySection)
+    authz: AuthzSection = Field(default_factory=AuthzSection)
+    finops: FinopsSection = Field(default_factory=FinopsSection)
+    guardrails: GuardrailsSection = Field(default_factory=GuardrailsSection)
+    notify: NotifySection = Field(default_factory=NotifySection)
+    flags: FlagsSection = Field(default_factory=FlagsSection)
+    trust: TrustSection = Field(default_factory=TrustSection)
+
+
+def find(start: Path) -> Path | None:
+    """The `companyos.yaml` in `start` or the nearest directory above it, if any."""
+    for directory in (start.resolve(), *start.resolve().parents):
+        candidate = directory / FILE_NAME
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `path` (or only defaults), with the environment's overrides.
+
+    Raises:
+        ConfigError: not readable, not YAML, an unknown key (the nearest known one is suggested), a wrong value.
+    """
+    values = {} if path is None else _read(path)
+    for key, text in environ.items():
+        if key.startswith(ENVIRONMENT_PREFIX):
+            _override(values, key, text)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, path) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of `companyos.yaml`, generated from the types."""
+    schema = Settings.model_json_schema(mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": FILE_NAME} | schema
+
+
+def parse_yaml(text: str, name: str) -> Any:
+    """The YAML value in `text`, loaded safely.
+
+    Raises:
+        ConfigError: it is not YAML; the message holds the place.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"{name} is not YAML", got=error, hint="mend the place named above") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}", got=error, expected="a readable UTF-8 file") from error
+    values = parse_yaml(text, str(path)) or {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} is not a mapping", got=type(values).__name__, expected="sections by name")
+    return values
+
+
+def _override(values: dict[str, Any], key: str, text: str) -> None:
+    *sections, last = key.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+    target = values
+    for section in sections:
+        inner = target.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{key} reaches into a value", got=section, expected="a section")
+        target = inner
+    target[last] = parse_yaml(text, key)
+
+
+def _explain(error: ValidationError, path: Path | None) -> ConfigError:
+    problems = error.errors(include_url=False, include_context=False)
+    # A misspelt key is also a missing one: name the misspelling first.
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in first["loc"])
+    origin = str(path) if path else "the configuration"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(first["loc"])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return ConfigError(f"unknown key {where} in {origin}", got=first["loc"][-1], hint=hint)
+    return ConfigError(
+        f"{where} in {origin} is not valid",
+        got=repr(first["input"]),
+        expected=first["msg"],
+        hint="see `companyos config schema`",
+    )
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in loc[:-1]:
+        if isinstance(part, int):
+            model = model.__args__[0] if hasattr(model, "__args__") else model
+        else:
+            model = model.model_fields[part].annotation
+    if hasattr(model, "__args__"):
+        model = model.__args__[0]
+    return sorted(getattr(model, "model_fields", {}))

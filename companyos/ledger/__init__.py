@@ -1,0 +1,1 @@
+"""The spine: an append-only Merkle log with proofs."""
