@@ -8,5 +8,7 @@ __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+    Command("keys", "Make, show and rotate signing keys.", "companyos.cli.keys:keys"),
+    Command("ledger", "Append to the log, look at it, verify it, export proofs.", "companyos.cli.ledger:ledger"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
 )

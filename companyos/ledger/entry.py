@@ -133,7 +133,8 @@ def map_personal(data: Mapping[str, Any], seal: Callable[[Personal, str], Any], 
     """
     if not isinstance(data, Mapping):
         raise EntryInvalidError("payload is not an object", got=type(data).__name__, expected="text keys, JSON values")
-    return _map(data, seal, path, 1)
+    mapped: dict[str, Any] = _map(data, seal, path, 1)
+    return mapped
 
 
 def decode(index: int, raw: bytes, payload: bytes | None = None) -> Entry:

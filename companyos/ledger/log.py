@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Validator = Callable[[str, Mapping[str, Any]], str | None]
     Listener = Callable[[Entry], None]
 
-__all__ = ("Ledger", "key_directory")
+__all__ = ("Ledger", "key_directory", "store_path")
 
 DETACHED_LIMIT = 16 * 1024 * 1024
 
@@ -100,7 +100,7 @@ class Ledger:
             StoreUnreadableError: the store cannot be opened.
             KeyUnusableError: the signing key cannot be used.
         """
-        path = _path(url)
+        path = store_path(url)
         keys = key_directory(url)
         uri = key or f"file:{keys / 'ledger.pem'}"
         store = SqliteStore(path)
@@ -125,7 +125,7 @@ class Ledger:
         if not keys:
             raise KeyUnusableError("no public key to verify the log with", hint="pass the log's public key")
         verifiers = tuple(NoteVerifier(origin, key) for key in keys)
-        return cls(SqliteStore(_path(url), create=False, readonly=True), _Identity(origin, verifiers))
+        return cls(SqliteStore(store_path(url), create=False, readonly=True), _Identity(origin, verifiers))
 
     def __enter__(self) -> Self:
         return self
@@ -372,10 +372,15 @@ def _pointer(key: str) -> str:
 
 def key_directory(url: str) -> Path:
     """Where `Ledger.open` makes the keys of the log at `url`, when it is not told otherwise."""
-    return _path(url).with_suffix(".keys")
+    return store_path(url).with_suffix(".keys")
 
 
-def _path(url: str) -> Path:
+def store_path(url: str) -> Path:
+    """The file in which the log at `url` is kept.
+
+    Raises:
+        ConfigError: it is not a ledger URL.
+    """
     scheme, separator, rest = url.partition(":///")
     if scheme != "sqlite" or not separator or not rest:
         raise ConfigError("not a ledger URL", got=url, expected="sqlite:///relative.db or sqlite:////absolute.db")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+from multiprocessing.reduction import DupFd
 from typing import TYPE_CHECKING, Any
 
 from companyos.ledger import Ledger, Projection
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 ORIGIN = "test.example/log"
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["__main__", "companyos.ledger", "ledger_workers"])
+
+
+class Descriptor:
+    """A file descriptor that survives the way to another process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> Any:
+        return _detach, (DupFd(self.number),)
+
+
+def _detach(duplicate: Any) -> int:
+    return duplicate.detach()
 
 
 def append_many(url: str, name: str, count: int, results: Any) -> None:

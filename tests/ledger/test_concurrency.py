@@ -9,7 +9,7 @@ import threading
 import time
 
 import pytest
-from ledger_workers import ORIGIN, PROCESSES, append_many, append_same, append_until_killed
+from ledger_workers import ORIGIN, PROCESSES, Descriptor, append_many, append_same, append_until_killed
 
 from companyos.ledger import Ledger
 
@@ -107,7 +107,7 @@ class Writer:
 
     def __init__(self, url, name):
         self.read, write = os.pipe()
-        self.process = PROCESSES.Process(target=append_until_killed, args=(url, name, _Descriptor(write)))
+        self.process = PROCESSES.Process(target=append_until_killed, args=(url, name, Descriptor(write)))
         self.process.start()
         os.close(write)
         self.lines = [os.read(self.read, 2)]
@@ -120,22 +120,6 @@ class Writer:
             lines = (self.lines[0] + pipe.read()).decode().splitlines()
         receipts = [line.split() for line in lines if line != ">"]
         return {name: int(index) for name, index in receipts}, lines[-1] == ">"
-
-
-class _Descriptor:
-    """A file descriptor that survives the way to another process."""
-
-    def __init__(self, number):
-        self.number = number
-
-    def __reduce__(self):
-        from multiprocessing.reduction import DupFd
-
-        return _detach, (DupFd(self.number),)
-
-
-def _detach(duplicate):
-    return duplicate.detach()
 
 
 def test_kills_lose_nothing(url):

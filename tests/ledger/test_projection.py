@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sqlite3
 import time
 
 import pytest
-from ledger_workers import PROCESSES, Count, replay_until_killed
-from test_concurrency import _Descriptor
+from ledger_workers import PROCESSES, Count, Descriptor, replay_until_killed
 
 from companyos.ledger import EntryMissingError
 
@@ -139,7 +137,7 @@ def test_kills_in_the_middle(url, ledger, tmp_path):
         workers = []
         for _ in range(2):
             read, write = os.pipe()
-            process = PROCESSES.Process(target=replay_until_killed, args=(url, path, _Descriptor(write)))
+            process = PROCESSES.Process(target=replay_until_killed, args=(url, path, Descriptor(write)))
             process.start()
             os.close(write)
             workers.append((process, read))
@@ -147,7 +145,7 @@ def test_kills_in_the_middle(url, ledger, tmp_path):
             os.read(read, 2)
         time.sleep(chance.uniform(0, 0.05))
         for process, read in workers:
-            os.kill(process.pid, signal.SIGKILL)
+            process.kill()
             process.join()
             with os.fdopen(read, "rb") as pipe:
                 inside += pipe.read() == b""
