@@ -39,7 +39,7 @@ class _Nothing(Projection):
     def apply(self, database: sqlite3.Connection, entry: Any) -> None:
         """Nothing to apply: the cursor is what is measured."""
 
-    def state(self, database: sqlite3.Connection) -> Any:
+    def state(self, database: sqlite3.Connection) -> Any:  # noqa: ARG002 - as declared
         """No state."""
         return {}
 
