@@ -146,11 +146,13 @@ def verify(
 
 
 def _head(store: Store, verifiers: Sequence[NoteVerifier]) -> Checkpoint:
+    # Looked at before the checkpoint: an entry comes together with one, so that no writer can slip in between.
+    rows: Iterator[Row] = store.rows(0, 1)
+    first = next(rows, None)
     note = store.head()
     if note is not None:
         return Checkpoint.verify(note, verifiers)
-    rows: Iterator[Row] = store.rows(0, 1)
-    if next(rows, None) is not None:
+    if first is not None:
         raise TailDroppedError("the log has entries but no checkpoint")
     return Checkpoint(verifiers[0].name, 0, Frontier().root())
 

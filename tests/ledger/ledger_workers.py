@@ -76,11 +76,22 @@ class Count(Projection):
         return [list(row) for row in database.execute("SELECT type, times, total FROM tally ORDER BY type")]
 
 
+class Reporting(Count):
+    """The same, writing a dot to a pipe for each entry: applied, and not yet committed."""
+
+    def __init__(self, database: sqlite3.Connection, report: int) -> None:
+        self.report = report
+        super().__init__(database)
+
+    def apply(self, database: sqlite3.Connection, entry: Entry) -> None:
+        """Count one entry, and say so."""
+        super().apply(database, entry)
+        os.write(self.report, b".")
+
+
 def replay_until_killed(url: str, path: str, report: int) -> None:
-    """Open the log and its projection, say so, and bring the projection up to date."""
+    """Bring the projection up to date, reporting each entry."""
     database = sqlite3.connect(path, isolation_level=None, timeout=30)
     with Ledger.open(url, origin=ORIGIN) as ledger:
-        projection = Count(database)
-        os.write(report, b">\n")
-        ledger.replay(projection)
-    os.write(report, b".\n")
+        ledger.replay(Reporting(database, report))
+    os.write(report, b"!")
