@@ -1,8 +1,8 @@
-"""Runs one server and outlives the tests only long enough to stop it: `python keeper.py FOLDER USER COMMAND...`.
+"""Runs one server and outlives the tests only long enough to stop it: `python keeper.py FOLDER USER GRACE COMMAND...`.
 
 It holds the reading end of a pipe whose writing end is held by the test process. When that closes, because the tests
 ended, crashed or were killed, the server is stopped and its folder removed (kept, if a byte `k` came before).
-`USER` is a numeric user id to run as, or `-`. Standard library only and no imports of ours: it starts fast.
+`USER` is a numeric user id to run as, or `-`; `GRACE` is how many seconds the server may take to stop by itself. Standard library only and no imports of ours: it starts fast.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import sys
 import threading
 from pathlib import Path
 
-GRACE_SECONDS = 10.0
-"""How long a server may take to stop by itself before it is killed."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: list[str]) -> int:
     """Start the server, report its process id on stdout, and stop it when stdin closes."""
-    folder, user, *command = arguments
+    folder, user, grace_seconds, *command = arguments
     server = start(command, Path(folder), None if user == "-" else int(user))
     for ignored in SIGNALS:
         signal.signal(ignored, signal.SIG_IGN)
@@ -31,7 +29,7 @@ def main(arguments: list[str]) -> int:
     # Reaps the server at once if it dies, so that its process id stops existing and the tests can see that.
     threading.Thread(target=server.wait, daemon=True).start()
     keep = b"k" in read_to_end()
-    stop(server)
+    stop(server, float(grace_seconds))
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)
     return 0
@@ -61,11 +59,11 @@ def read_to_end() -> bytes:
     return received
 
 
-def stop(server: subprocess.Popen[bytes]) -> None:
+def stop(server: subprocess.Popen[bytes], grace_seconds: float) -> None:
     """Stop the server and all it started: politely, and if need be by force."""
     signal_group(server.pid, signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        server.wait(GRACE_SECONDS)
+        server.wait(grace_seconds)
     signal_group(server.pid, signal.SIGKILL)
     server.wait()
 

@@ -29,16 +29,18 @@ class ServerDiedError(RuntimeError):
 class ServerProcess:
     """One server: `start`, `wait_until`, `kill`, `stop`.
 
-    Its keeper stops it when the tests end in whatever way, `kill -9` of the test process included.
+    Its keeper stops it when the tests end in whatever way, `kill -9` of the test process included: with SIGINT, and with
+    SIGKILL after `grace_seconds`. `user` is the numeric id to run as.
     """
 
     running: ClassVar[list[ServerProcess]] = []
     """All that were started and not yet stopped."""
 
-    def __init__(self, name: str, folder: Path, *, user: int | None = None) -> None:
+    def __init__(self, name: str, folder: Path, *, user: int | None = None, grace_seconds: float = 10.0) -> None:
         self.name = name
         self.folder = folder
         self.user = user
+        self.grace_seconds = grace_seconds
         self.pid: int | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
 
@@ -47,8 +49,9 @@ class ServerProcess:
         if self._keeper is not None:
             self.stop(keep=True)
         user = "-" if self.user is None else str(self.user)
+        how = [str(self.folder), user, str(self.grace_seconds)]
         self._keeper = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(KEEPER), str(self.folder), user, *map(str, command)],
+            [sys.executable, "-I", "-S", str(KEEPER), *how, *map(str, command)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
