@@ -113,7 +113,10 @@ def environment(session: nox.Session, name: str) -> Path:
     if stamp.is_file() and stamp.read_text() == digest and python.exists():
         return python
     uv = str(PYTHON.with_name("uv"))
-    cache = {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(ROOT / ".cache" / "uv")), "UV_PYTHON_DOWNLOADS": "never"}
+    cache = {
+        "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(ROOT / ".cache" / "uv")),
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
     install = (uv, "pip", "install", "--quiet", "--python", str(python))
     session.run(uv, "venv", "--quiet", "--clear", "--python", str(PYTHON), str(folder), env=cache)
     session.run(*install, "--require-hashes", "-r", lock, env=cache)

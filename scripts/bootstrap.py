@@ -139,8 +139,10 @@ def run(*command: str, quiet: bool = False) -> None:
         "PIP_CACHE_DIR": str(ROOT / ".cache" / "pip"),
         "UV_PYTHON_DOWNLOADS": "never",
         "UV_NO_PROGRESS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     } | os.environ
+    if not (Path.home() / ".rustup").exists():
+        # pip asks rustc for its version (for its user agent), and rustup's rustc then makes a folder in the home.
+        environment.setdefault("RUSTUP_HOME", str(ROOT / ".cache" / "rustup"))
     environment.pop("VIRTUAL_ENV", None)
     environment.pop("PYTHONPATH", None)
     output = subprocess.DEVNULL if quiet else sys.stderr

@@ -6,19 +6,18 @@ import re
 import tomllib
 from importlib import import_module, metadata
 from pathlib import Path
-from pkgutil import walk_packages
 
 import pytest
 
-import companyos
 from companyos.errors import MissingExtraError
+from scripts.docs import module_names
 
 pytestmark = pytest.mark.bare
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INSTALL = re.compile(r"pip install 'companyos\[([a-z0-9-]+)\]'")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-MODULES = sorted(m.name for m in walk_packages(companyos.__path__, "companyos.") if not m.name.endswith("__main__"))
+MODULES = module_names()
 OURS_FOR_TESTS = {"pytest"}
 """Named by the extra `testing`, and needed to run this test."""
 

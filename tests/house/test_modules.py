@@ -78,7 +78,9 @@ def allowed_in_a_room(node: ast.stmt) -> bool:
 def test_nothing_is_too_long(path):
     """No module is longer than 650 lines, no function longer than 60."""
     text = path.read_text(encoding="utf-8")
-    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    functions = [
+        node for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
     long = {node.name: length for node in functions if (length := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION}
 
     assert len(text.splitlines()) <= LONGEST_MODULE

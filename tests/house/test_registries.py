@@ -80,7 +80,9 @@ def test_commands_are_sorted_and_unique():
 def test_every_setting_is_described(section, model):
     """Each key of companyos.yaml has a description and a row in docs/configuration.md, each section a heading."""
     text = page_text("configuration.md")
-    nested = {name for name, field in model.model_fields.items() if any(True for _ in docs.inner_models(field.annotation))}
+    nested = {
+        name for name, field in model.model_fields.items() if any(True for _ in docs.inner_models(field.annotation))
+    }
 
     assert model.__doc__
     assert f"## `{section}`\n" in text

@@ -39,7 +39,9 @@ CASES = {
 def test_nothing_heavy_is_loaded(case):
     """`import companyos`, `--version` and `--help` load no library that costs."""
     code, forbidden = CASES[case]
-    report = f"import sys\nbefore = set(sys.modules)\n{code}\nimport json\nprint()\nprint(json.dumps(sorted(sys.modules)))"
+    report = (
+        f"import sys\nbefore = set(sys.modules)\n{code}\nimport json\nprint()\nprint(json.dumps(sorted(sys.modules)))"
+    )
     result = subprocess.run([sys.executable, "-I", "-c", report], capture_output=True, text=True, check=True)
     before = subprocess.run(
         [sys.executable, "-I", "-c", "import sys, json; print(json.dumps(sorted(sys.modules)))"],

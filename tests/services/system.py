@@ -71,7 +71,12 @@ def install(package: str) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for arguments in (("update", "-q"), ("install", "-q", "-y", "--no-install-recommends", package)):
             result = subprocess.run(
-                [apt, *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+                [apt, *arguments],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if result.returncode:
                 last = (result.stderr.strip().splitlines() or ["no message"])[-1]
