@@ -1,8 +1,8 @@
 """What starting up costs, as ratios measured side by side: `python benchmarks/bench_startup.py [--rounds N] [--gate]`.
 
-Each round runs every case once, in an order that rotates, so that a slow phase of the machine hits all of them. A ratio is the
-median over the rounds of the ratio within one round. The import is judged by what it *adds* to a bare interpreter, against what
-`dataclasses, enum, typing` add, each the median over the rounds of the difference within one round.
+Each round runs every case once, in an order that rotates, so that a slow phase of the machine hits all of them. A
+ratio is the median over the rounds of the ratio within one round. The import is judged by what it *adds* to a bare
+interpreter, against what `dataclasses, enum, typing` add: each the median over the rounds of the difference within one.
 `--gate` exits with 1 where a bar is missed; judge on a quiet machine.
 """
 

@@ -1,4 +1,4 @@
-"""Checks that are not tests, reported like tests: `python scripts/checks.py lint|types|docs` writes `build/reports/NAME.xml`."""
+"""Checks that are not tests, reported like tests: `checks.py lint|types` writes `build/reports/NAME.xml`."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import typing
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,9 @@ import companyos
 from companyos import config, hookspecs
 from companyos.cli.table import COMMANDS
 from companyos.errors import CompanyOSError, MissingExtraError
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<text>.*?)(<!-- end: (?P=name) -->)", re.DOTALL)

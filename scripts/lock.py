@@ -78,7 +78,7 @@ def inputs(name: str) -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     keys = ("requires-python", "dependencies", "optional-dependencies")
     texts = [(ROOT / part).read_text() for part in LOCKS[name] if part.endswith(".in")]
-    parts = [LOCKS[name], texts]
+    parts: list[object] = [LOCKS[name], texts]
     if "pyproject.toml" in LOCKS[name]:
         parts += [{key: project["project"][key] for key in keys}, project["dependency-groups"]]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """What `make test` runs: nox sessions as shards, each with a JUnit file, and one honest sum at the end.
 
-`STRICT=1` runs every shard and turns a test that could not be run into a failure; `SHARD=name` runs one shard. The sum is
-read from the JUnit files alone: a shard that ends badly or leaves none counts as a failure of its own.
+`STRICT=1` runs every shard and turns a test that could not be run into a failure; `SHARD=name` runs one shard. The
+sum is read from the JUnit files: a shard that ends badly or leaves none counts as a failure of its own.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).resolve().parent.parent
 REPORTS = ROOT / "build" / "reports"

@@ -1,9 +1,9 @@
 """Runs the code of one Markdown page in the current directory: `python run_page.py PAGE`.
 
 - A block tagged `python` runs; all of a page share one namespace.
-- A block tagged `console` or `sh` whose first line begins with `$ companyos` (assignments may come before it) runs line by
-  line; each line that begins with `$ ` must exit with 0, or with N where it ends in `# exit N`. Other lines are output and
-  are not compared.
+- A block tagged `console` or `sh` whose first line begins with `$ companyos` (assignments may come before it) runs
+  line by line; each line that begins with `$ ` must exit with 0, or with N where it ends in `# exit N`. Other lines are
+  output and are not compared.
 - Anything else does not run.
 """
 

@@ -50,7 +50,7 @@ def test_links_within_the_repository_lead_somewhere(page):
 
 @pytest.mark.parametrize("adr", ADRS, ids=name_of)
 def test_a_decision_is_written_down_whole(adr):
-    """An ADR is `NNNN-the-title-in-words.md`, opens with its title, and has status, context, decision and consequences."""
+    """An ADR is `NNNN-title-in-words.md`, opens with that title, and has status, context, decision, consequences."""
     text = adr.read_text(encoding="utf-8")
     title = text.splitlines()[0].removeprefix("# ")
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower().replace("'", "")).strip("-")

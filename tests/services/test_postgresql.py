@@ -45,7 +45,7 @@ def test_the_server_is_durable(postgresql):
     """Nothing that makes writes durable was turned off to be faster."""
     names = ("fsync", "synchronous_commit", "full_page_writes")
 
-    assert {name: "on" for name in names} == {name: postgresql.execute(f"SHOW {name}")[0][0] for name in names}
+    assert dict.fromkeys(names, "on") == {name: postgresql.execute(f"SHOW {name}")[0][0] for name in names}
 
 
 def test_two_tests_have_two_databases(postgresql, postgresql_url):

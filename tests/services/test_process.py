@@ -20,7 +20,8 @@ HOLDER = """
 import sys, time
 from tests.services import ServerProcess, fresh_folder
 server = ServerProcess("sleeper", fresh_folder("test"))
-server.start([sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"])
+child = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(600)'])"
+server.start([sys.executable, "-c", child])
 print(server.pid, server.folder, flush=True)
 time.sleep(600)
 """
