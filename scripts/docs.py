@@ -175,11 +175,6 @@ def cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def hooks_text() -> str:
-    """One heading a hook, with its exact signature."""
-    return "\n\n".join(f"### `{hook_signature(name)}`\n\n{paragraphs(spec)}" for name, spec in hooks())
-
-
 def hooks() -> list[tuple[str, Callable[..., Any]]]:
     """Every hook, by name."""
     found = inspect.getmembers(hookspecs, inspect.isfunction)
@@ -187,10 +182,8 @@ def hooks() -> list[tuple[str, Callable[..., Any]]]:
 
 
 def hook_signature(name: str) -> str:
-    """The signature as it is written in hookspecs.py."""
-    signature = inspect.signature(dict(hooks())[name])
-    parts = [f"{p.name}: {p.annotation}" for p in signature.parameters.values()]
-    return f"{name}({', '.join(parts)}) -> {signature.return_annotation}"
+    """A hook with the names of its arguments, in order: what an implementation must match."""
+    return f"{name}({', '.join(inspect.signature(dict(hooks())[name]).parameters)})"
 
 
 def commands_text() -> str:
@@ -225,7 +218,6 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "commands": commands_text,
     "errors": errors_text,
     "help": help_text,
-    "hooks": hooks_text,
     "settings": settings_text,
 }
 """Name of a block, and what makes its text."""

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 
 FENCE = re.compile(r"^```(?P<tag>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"\$ (?:\w+=\S+ )*companyos ")
+COMMAND = re.compile(r"\$ (?:\w+=\S* )*companyos ")
 EXIT = re.compile(r"\s# exit (\d+)$")
 
 

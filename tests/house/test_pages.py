@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUNNER = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUNNABLE = re.compile(r"^```(?:python\n|(?:console|sh)\n\$ (?:\w+=\S+ )*companyos )", re.MULTILINE)
+RUNNABLE = re.compile(r"^```(?:python\n|(?:console|sh)\n\$ (?:\w+=\S* )*companyos )", re.MULTILINE)
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 SECTIONS = ("## Status", "## Context", "## Decision", "## Consequences")
 LIMIT_SECONDS = 300

@@ -43,11 +43,12 @@ def test_no_two_errors_share_a_code():
 
 @pytest.mark.parametrize("name", [name for name, _ in docs.hooks()])
 def test_every_hook_has_a_heading_with_its_signature(name):
-    """docs/plugins.md shows each hook exactly as hookspecs.py declares it."""
-    assert f"### `{docs.hook_signature(name)}`\n" in page_text("plugins.md")
+    """docs/plugins.md has a heading for each hook, with its arguments as hookspecs.py declares them, and text below."""
+    headings = re.findall(r"^#{2,4} `?(\w+\([^)\n]*\))`?\n\n[A-Z]", page_text("plugins.md"), re.MULTILINE)
+
+    assert docs.hook_signature(name) in headings
 
 
-@pytest.mark.skipif(not (ROOT / "companyos/plugins.py").exists(), reason="no plugin manager yet, so no hook is called")
 @pytest.mark.parametrize("name", [name for name, _ in docs.hooks()])
 def test_every_hook_is_used_in_a_test(name):
     """A hook without a test of its own is a promise nobody keeps."""
