@@ -25,19 +25,8 @@ if TYPE_CHECKING:
 __all__ = ("Logger", "get_logger")
 
 RESERVED = frozenset(
-    [
-        "timestamp",
-        "level",
-        "severity_number",
-        "event",
-        "service",
-        "env",
-        "version",
-        "revision",
-        "trace_id",
-        "span_id",
-        "logger",
-    ]
+    {"timestamp", "level", "severity_number", "event", "logger", "trace_id", "span_id"}
+    | {"service", "env", "version", "revision"}
 )
 """Fields that say what the event is and where it comes from. A caller's field of the same name is kept under
 `extra.<name>`, so that nobody can forge them."""

@@ -33,44 +33,13 @@ MAX_DEPTH = 6
 """How deep collections are followed."""
 
 _SECRET_WORDS = frozenset(
-    [
-        "authorization",
-        "cookie",
-        "credential",
-        "credentials",
-        "jwt",
-        "otp",
-        "passcode",
-        "passphrase",
-        "passwd",
-        "password",
-        "pwd",
-        "secret",
-        "secrets",
-        "token",
-        "apikey",
-        "privatekey",
-        "accesskey",
-    ]
+    {"authorization", "cookie", "credential", "credentials", "jwt", "otp", "passcode", "passphrase", "passwd"}
+    | {"password", "pwd", "secret", "secrets", "token", "apikey", "privatekey", "accesskey"}
 )
 _SECRET_PAIRS = re.compile(r"(?:^|_)(?:api|private|access|signing|encryption|master|session)_(?:key|id)(?:_|$)")
 _COUNTING = frozenset(
-    [
-        "bytes",
-        "count",
-        "expires",
-        "length",
-        "limit",
-        "max",
-        "ms",
-        "remaining",
-        "seconds",
-        "size",
-        "total",
-        "ttl",
-        "type",
-        "used",
-    ]
+    {"bytes", "count", "expires", "length", "limit", "max", "ms", "remaining"}
+    | {"seconds", "size", "total", "ttl", "type", "used"}
 )
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
