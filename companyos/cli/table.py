@@ -8,4 +8,5 @@ __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+    Command("flags", "Check and list feature flags: owners and expiry dates.", "companyos.cli.flags:flags"),
 )
