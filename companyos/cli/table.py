@@ -8,6 +8,7 @@ __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+    Command("flags", "Check and list feature flags: owners and expiry dates.", "companyos.cli.flags:flags"),
     Command("pack", "Build, verify and show evidence packs.", "companyos.cli.pack:pack"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
 )
