@@ -8,4 +8,5 @@ __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+    Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
 )
