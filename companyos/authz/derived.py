@@ -33,8 +33,8 @@ CLEARANCES = {
 HIGHEST = 4
 UNKNOWN_REQUIREMENT = HIGHEST + 1
 """Rank of a required clearance that is not on the scale: above everyone."""
-UNKNOWN_CLEARANCE = -1
-"""Rank of a subject without a clearance that is on the scale: below everyone."""
+UNKNOWN_CLEARANCE = 0
+"""Rank of a subject without a clearance that is on the scale: that of the public."""
 
 PERSONAL = frozenset({"pii", "personal", "sensitive-personal", "special-category"})
 """Classifications of data that count as personal data."""

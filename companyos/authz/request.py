@@ -46,6 +46,7 @@ _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
         "time": str,
         "auth_strength": str,
         "approval_ticket": str,
+        "destination_region": str,
         "trace_id": str,
     },
 }
@@ -93,7 +94,8 @@ def request_from_dict(value: Any) -> AccessRequest:
     missing = [key for key in known[:3] if key not in value]
     if unknown or missing:
         raise RequestError(
-            f"keys not known: {', '.join(unknown)}" if unknown else f"keys missing: {', '.join(missing)}",
+            "the request has keys that are not known" if unknown else "the request lacks keys",
+            got=", ".join(unknown) or None,
             expected=", ".join(known),
         )
     return build_request(value["subject"], value["action"], value["resource"], value.get("environment"))
