@@ -110,7 +110,8 @@ class Authorizer:
         decision = evaluate(self._engine, request, facts=self._facts())
         if not decision.allow:
             return decision
-        return self._vetoed(request, decision) or self._unhandled(decision) or decision
+        refused = self._vetoed(request, decision)
+        return self._handled(decision) if refused is None else refused
 
     def _vetoed(self, request: AccessRequest, decision: Decision) -> Decision | None:
         for validator in self._validators:
@@ -123,10 +124,10 @@ class Authorizer:
                 return Decision.denied("validator.refused", str(sentence), facts=decision.facts)
         return None
 
-    def _unhandled(self, decision: Decision) -> Decision | None:
+    def _handled(self, decision: Decision) -> Decision:
         missing = sorted({item.id for item in decision.obligations} - self._handlers.keys())
         if not missing:
-            return None
+            return decision
         return Decision.denied(
             "obligation.unhandled",
             f"nobody can carry out: {', '.join(missing)}",
