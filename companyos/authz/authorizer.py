@@ -117,7 +117,7 @@ class Authorizer:
         for validator in self._validators:
             try:
                 sentence = validator(request=request, opinion_reason=decision.reason)
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever a validator raises is a refusal
                 _log.exception("a validator failed; the request is refused")
                 return Decision.denied("validator.failed", "a validator could not judge", facts=decision.facts)
             if sentence is not None:
@@ -138,7 +138,7 @@ class Authorizer:
     def _record(self, decision: Decision, append: Callable[[], Receipt]) -> Decision:
         try:
             return decision.recorded(append().id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a ledger raises, the decision is not on record
             _log.exception("the ledger did not take a decision; the request is refused")
             return Decision.undetermined(
                 "audit.unavailable",
@@ -152,7 +152,7 @@ class Authorizer:
         for listener in self._listeners:
             try:
                 listener(request=request, decision=decision)
-            except Exception:
+            except Exception:  # noqa: BLE001 - a listener may fail in any way and must disturb nobody
                 self.listener_failures += 1
                 _log.exception("a decision listener failed")
 
@@ -167,6 +167,6 @@ def evaluate(engine: DecisionEngine, request: AccessRequest, *, facts: Mapping[s
         opinion = engine.decide(request)
         verdict = Verdict.ALLOW if opinion.allow is True else Verdict.DENY
         return Decision(verdict, opinion.reason, opinion.message, tuple(opinion.obligations), facts=facts)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever an engine raises, it has not decided
         _log.exception("the policy engine failed; the request is refused")
         return Decision.undetermined("policy.unavailable", "the policies could not be evaluated", facts=facts)

@@ -1,4 +1,4 @@
-"""From plain mappings to an `AccessRequest`: everything checked once, so that no policy meets a value of the wrong type.
+"""From plain mappings to an `AccessRequest`, checked once, so that no policy meets a value of the wrong type.
 
 A policy that asks `resource.contains_pii == true` is silently passed by the text "true". The attributes that the
 playbook's policies read are therefore typed here, and a request that gets one wrong is refused by name.

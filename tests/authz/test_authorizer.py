@@ -41,8 +41,8 @@ class TestAuthorize:
         decision = authorizer.authorize(USER, "export", EU_DATA_IN_US)
 
         assert not decision.allow
-        assert "policy.eu_residency" == decision.reason
-        assert ["log_event", "require_approval"] == [item.id for item in decision.obligations]
+        assert decision.reason == "policy.eu_residency"
+        assert [item.id for item in decision.obligations] == ["log_event", "require_approval"]
         assert [decision.audit_id] == [entry.id for entry in ledger.read()]
 
     def test_an_allowed_read(self, authorizer, playbook):
@@ -57,7 +57,7 @@ class TestAuthorize:
         ids = {authorizer.authorize(USER, "read", DOCUMENT).audit_id for _ in range(2)}
 
         assert ids == {entry.id for entry in ledger.read()}
-        assert 2 == len(ledger)
+        assert len(ledger) == 2
 
     def test_the_audit_fields(self, authorizer, ledger):
         """The entry carries actor, verb, target, policy, decision, obligations, ip, device and signature."""
@@ -65,7 +65,7 @@ class TestAuthorize:
         decision = authorizer.authorize(USER, "read", {**DOCUMENT, "required_clearance": "high"}, environment)
         (entry,) = (ledger.reveal(entry) for entry in ledger.read())
 
-        assert ("companyos.authz.decision", "companyos/authz") == (entry.type, entry.source)
+        assert (entry.type, entry.source) == ("companyos.authz.decision", "companyos/authz")
         assert {
             "actor": "u-1",
             "actor_type": "user",
@@ -113,7 +113,7 @@ class TestFailures:
         """An engine that cannot decide, in whatever way, leaves the request undetermined, and that is recorded."""
         decision = Authorizer(_Engine(answer), ledger).authorize(USER, "read", DOCUMENT)
 
-        assert ("undetermined", "policy.unavailable") == (decision.verdict.value, decision.reason)
+        assert (decision.verdict.value, decision.reason) == ("undetermined", "policy.unavailable")
         assert [decision.audit_id] == [entry.id for entry in ledger.read()]
 
     def test_an_allow_that_is_not_true(self, ledger):
@@ -130,26 +130,26 @@ class TestFailures:
         authorizer = Authorizer(playbook, ledger, listeners=[lambda **kept: told.append(kept)])
         decision = authorizer.authorize(USER, "read", DOCUMENT)
 
-        assert ("undetermined", "audit.unavailable", None) == (
+        assert (
             decision.verdict.value,
             decision.reason,
             decision.audit_id,
-        )
-        assert [] == told
+        ) == ("undetermined", "audit.unavailable", None)
+        assert told == []
 
     def test_a_ledger_that_refuses(self, playbook, tmp_path):
         """An entry that a validator of the ledger refuses leaves the request undetermined."""
         with Ledger.open(f"sqlite:///{tmp_path / 'l.db'}", validators=[lambda *_, **__: "not today"]) as ledger:
             decision = Authorizer(playbook, ledger).authorize(USER, "read", DOCUMENT)
 
-        assert "audit.unavailable" == decision.reason
+        assert decision.reason == "audit.unavailable"
 
     def test_an_obligation_without_a_handler(self, playbook, ledger):
         """What nobody can carry out is denied, and the decision says what it was."""
         authorizer = Authorizer(playbook, ledger, handlers=[LogEvent()])
         decision = authorizer.authorize(USER, "read", {**DOCUMENT, "required_clearance": "high"})
 
-        assert ("deny", "obligation.unhandled") == (decision.verdict.value, decision.reason)
+        assert (decision.verdict.value, decision.reason) == ("deny", "obligation.unhandled")
         assert "mask_fields" in decision.message
 
     def test_two_handlers_for_one_obligation(self, playbook, ledger):
@@ -164,12 +164,12 @@ class TestVetoes:
         validators = [lambda **_: None, lambda **_: "not during the freeze", lambda **_: None]
         decision = Authorizer(_Engine(ALLOW), ledger, validators=validators).authorize(USER, "read", DOCUMENT)
 
-        assert ("deny", "validator.refused", "not during the freeze") == (
+        assert (
             decision.verdict.value,
             decision.reason,
             decision.message,
-        )
-        assert "validator.refused" == next(iter(ledger.read())).data["reason"]
+        ) == ("deny", "validator.refused", "not during the freeze")
+        assert next(iter(ledger.read())).data["reason"] == "validator.refused"
 
     def test_an_empty_sentence_is_a_sentence(self, ledger):
         """Only None lets a request pass."""
@@ -185,7 +185,7 @@ class TestVetoes:
 
         decision = Authorizer(_Engine(ALLOW), ledger, validators=[broken]).authorize(USER, "read", DOCUMENT)
 
-        assert ("deny", "validator.failed") == (decision.verdict.value, decision.reason)
+        assert (decision.verdict.value, decision.reason) == ("deny", "validator.failed")
 
     def test_they_are_asked_about_allowed_requests_only(self, ledger):
         """A veto cannot turn a deny into anything else; it is not even asked."""
@@ -194,7 +194,7 @@ class TestVetoes:
         Authorizer(_Engine(Opinion(False, "policy.no")), ledger, validators=validators).authorize(USER, "x", DOCUMENT)
         Authorizer(_Engine(ALLOW), ledger, validators=validators).authorize(USER, "x", DOCUMENT)
 
-        assert ["policy.given"] == asked
+        assert asked == ["policy.given"]
 
 
 class TestListeners:
@@ -224,8 +224,8 @@ class TestListeners:
             decision = authorizer.authorize(USER, "read", DOCUMENT)
 
         assert decision.allow
-        assert ["policy.given"] == seen
-        assert 1 == authorizer.listener_failures
+        assert seen == ["policy.given"]
+        assert authorizer.listener_failures == 1
         assert "a decision listener failed" in caplog.text
 
 
@@ -234,4 +234,4 @@ def test_obligations_of_a_deny_need_no_handler(ledger):
     opinion = Opinion(False, "policy.no", obligations=(Obligation("require_approval"),))
     decision = Authorizer(_Engine(opinion), ledger).authorize(USER, "export", DOCUMENT)
 
-    assert "policy.no" == decision.reason
+    assert decision.reason == "policy.no"

@@ -35,7 +35,7 @@ def test_the_playbook_proves_itself():
     """Everything planted is caught by the right policy, and nothing clean is refused."""
     proof = prove(playbook_control())
 
-    assert [] == proof.to_dict()["failures"]
+    assert proof.to_dict()["failures"] == []
     assert proof.holds
     assert proof.planted >= 30
     assert proof.clean >= 15
@@ -89,4 +89,4 @@ def test_a_lost_condition_is_noticed(tmp_path):
             if proof.holds:
                 survivors.append(f"{path.name}:{number + 1} {line.strip()}")
 
-    assert "" == "\n".join(survivors)
+    assert "\n".join(survivors) == ""

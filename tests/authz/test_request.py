@@ -79,7 +79,7 @@ def test_malformed(arguments):
     with pytest.raises(RequestError) as caught:
         build_request(*arguments)
 
-    assert "authz.request" == caught.value.code
+    assert caught.value.code == "authz.request"
     assert len(caught.value.message) < 1000
 
 
@@ -89,7 +89,7 @@ def test_malformed_is_denied_and_recorded(authorizer, ledger, arguments):
     decision = authorizer.authorize(*arguments)
     (entry,) = ledger.read()
 
-    assert ("deny", "request.invalid") == (decision.verdict.value, decision.reason)
+    assert (decision.verdict.value, decision.reason) == ("deny", "request.invalid")
     assert entry.id == decision.audit_id
     assert entry.data["actor"] is None
     assert "got" not in entry.data["message"]
@@ -98,7 +98,7 @@ def test_malformed_is_denied_and_recorded(authorizer, ledger, arguments):
 @pytest.mark.parametrize("value", [None, [], "x", {}, {"subject": SUBJECT}, {"subject": 1, "acton": 2, "resource": 3}])
 def test_not_a_request(authorizer, value):
     """A JSON value that is no request at all is denied."""
-    assert "request.invalid" == authorizer.authorize_dict(value).reason
+    assert authorizer.authorize_dict(value).reason == "request.invalid"
 
 
 def test_limits_are_those_documented():
@@ -114,7 +114,7 @@ def test_the_request_is_a_copy():
     request = build_request(SUBJECT, "read", resource)
     resource["tags"].append("b")
 
-    assert ["a"] == request.resource["tags"]
+    assert request.resource["tags"] == ["a"]
 
 
 def test_look_alikes_are_different_ids():

@@ -148,7 +148,7 @@ def _baseline() -> tuple[Specimen, ...]:
 
 def _residency() -> tuple[Specimen, ...]:
     rule = "policy.eu_residency"
-    held = {
+    held: dict[str, dict[str, Any]] = {
         "in the US": {"region": "us-east-1", "contains_pii": True},
         "in London, named eu-west-2": {"region": "eu-west-2", "contains_pii": True},
         "in Zurich, named europe-west6": {"region": "europe-west6", "contains_pii": True},
@@ -157,7 +157,7 @@ def _residency() -> tuple[Specimen, ...]:
         "nobody says where": {"contains_pii": True},
         "in the US, by classification": {"region": "us-east-1", "classification": "PII"},
     }
-    eu = {"region": "eu-west-1", "contains_pii": True}
+    eu: dict[str, Any] = {"region": "eu-west-1", "contains_pii": True}
     away = {"region": "eu", "contains_pii": True, "destination_region": "us-west-2"}
     logged = "obligation.log_event"
     fine: dict[str, dict[str, Any]] = {
@@ -253,7 +253,9 @@ def _redaction() -> tuple[Specimen, ...]:
             violates=rule,
         ),
         _case("a write below the clearance", "write", attributes=low, resource=high_needed, violates=denied),
-        _case("high against medium", "read", attributes={"clearance": "high"}, resource={"required_clearance": "medium"}),
+        _case(
+            "high against medium", "read", attributes={"clearance": "high"}, resource={"required_clearance": "medium"}
+        ),
         _case("high against high", "write", attributes={"clearance": "high"}, resource=high_needed),
         _case("a rank against a word", "read", attributes={"clearance": 3}, resource=high_needed),
     )
