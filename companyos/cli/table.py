@@ -8,5 +8,6 @@ __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+    Command("finops", "Ingest bills, report and forecast costs, judge budgets.", "companyos.cli.finops:finops"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
 )
