@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -29,38 +29,25 @@ __all__ = ("finops",)
 BAR_WIDTH = 30
 
 
-class _Moment(click.ParamType[datetime]):
-    name = "date"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a date (YYYY-MM-DD) or an ISO 8601 time", param, ctx)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def _utc(ctx: click.Context, param: click.Parameter, value: datetime | None) -> datetime:  # noqa: ARG001 - click's shape
+    if value is None:
+        return datetime.now(UTC)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class _Day(click.ParamType[date]):
-    name = "day"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
-        try:
-            return value if isinstance(value, date) else date.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a date (YYYY-MM-DD)", param, ctx)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _day(ctx: click.Context, param: click.Parameter, value: datetime | None) -> date | None:  # noqa: ARG001 - click's shape
+    return None if value is None else value.date()
 
 
 _store_option = click.option(
     "--store", type=click.Path(path_type=Path, file_okay=False), help="Directory of the cost store."
 )
 _as_of_option = click.option(
-    "--as-of", type=_Moment(), default=_now, show_default="now", help="Look from here: a UTC date (its 00:00) or time."
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]),
+    callback=_utc,
+    show_default="now",
+    help="Look from here: a UTC date (its 00:00) or time.",
 )
 _plan_option = click.option(
     "--plan", "plan_path", type=click.Path(path_type=Path), help="Remediation plan: YAML with owner, actions, due."
@@ -142,8 +129,8 @@ def ingest(*, file: Path, store: Path | None, overlap: Overlap, decimal: NumberS
 @finops.command()
 @_store_option
 @click.option("--by", default="service", show_default=True, help="service, provider, region, …, day, week, or tag:KEY.")
-@click.option("--from", "start", type=_Day(), help="First UTC day.")
-@click.option("--to", "end", type=_Day(), help="The UTC day after the last.")
+@click.option("--from", "start", type=click.DateTime(["%Y-%m-%d"]), callback=_day, help="First UTC day.")
+@click.option("--to", "end", type=click.DateTime(["%Y-%m-%d"]), callback=_day, help="The UTC day after the last.")
 @click.option("--measure", type=click.Choice(["billed", "effective"]), default="billed", show_default=True)
 @json_option
 def report(
