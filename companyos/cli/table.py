@@ -9,5 +9,6 @@ __all__ = ("COMMANDS",)
 COMMANDS: tuple[Command, ...] = (
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
     Command("finops", "Ingest bills, report and forecast costs, judge budgets.", "companyos.cli.finops:finops"),
+    Command("pack", "Build, verify and show evidence packs.", "companyos.cli.pack:pack"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
 )
