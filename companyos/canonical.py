@@ -58,7 +58,7 @@ def parse(data: bytes) -> Any:
         NotCanonicalError: `data` is not JSON, or not canonical.
     """
     try:
-        value = json.loads(data)
+        value = json.loads(data, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise NotCanonicalError("not JSON", got=str(error)) from error
     if canonical_bytes(value) != data:
@@ -67,3 +67,9 @@ def parse(data: bytes) -> Any:
             expected="RFC 8785: sorted keys, no white space, no duplicate keys",
         )
     return value
+
+
+def _integer(text: str) -> int | float:
+    """An integer as JSON means it: beyond ±(2^53 - 1) it is a double that happens to be written without a point."""
+    number = int(text) if len(text) < 20 else float(text)
+    return number if abs(number) < 1 << 53 else float(number)

@@ -43,6 +43,9 @@ class LedgerSection(_Section):
     url: str = Field("sqlite:///.companyos/ledger.db", description="Store of the log, as a URL.")
     origin: str | None = Field(None, description="Origin line of checkpoints; default `<company>.companyos/log`.")
     key: str = Field("file:.companyos/keys/ledger.pem", description="URI of the private key that signs checkpoints.")
+    keystore: Path = Field(
+        Path(".companyos/keys/people.db"), description="Where the keys of data subjects live; never with the log."
+    )
     detached_limit: int = Field(16 * 1024 * 1024, gt=0, description="Largest detached payload, in bytes.")
 
 
@@ -105,6 +108,12 @@ class NotifySection(_Section):
     options: dict[str, Any] = Field(default_factory=dict, description="Settings of channels, by channel name.")
 
 
+class EvidenceSection(_Section):
+    """Evidence packs."""
+
+    key: str = Field("file:.companyos/keys/evidence.pem", description="URI of the private key that signs packs.")
+
+
 class FlagsSection(_Section):
     """Feature flags."""
 
@@ -128,6 +137,7 @@ class Settings(_Section):
     finops: FinopsSection = Field(default_factory=FinopsSection)
     guardrails: GuardrailsSection = Field(default_factory=GuardrailsSection)
     notify: NotifySection = Field(default_factory=NotifySection)
+    evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
     trust: TrustSection = Field(default_factory=TrustSection)
 
