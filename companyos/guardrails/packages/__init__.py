@@ -1,7 +1,7 @@
 """G03: hallucinated or unverified packages. See `docs/guardrails.md#g03`."""
 
 from companyos.guardrails.packages.configured import configured_index, open_index
-from companyos.guardrails.packages.control import packages_control, verify_packages
+from companyos.guardrails.packages.control import packages_control, take_snapshot, verify_packages
 from companyos.guardrails.packages.indexes import ChainIndex, DirectoryIndex, HttpIndex, OfflineIndex, SnapshotIndex
 from companyos.guardrails.packages.interface import Answer, Dependency, IndexUnreachableError, PackageIndex
 
@@ -18,5 +18,6 @@ __all__ = (
     "configured_index",
     "open_index",
     "packages_control",
+    "take_snapshot",
     "verify_packages",
 )

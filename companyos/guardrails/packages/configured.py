@@ -30,9 +30,7 @@ _DEFAULT_PYPI = "https://pypi.org/simple"
 _DEFAULT_NPM = "https://registry.npmjs.org"
 
 
-def open_index(
-    where: str | None, *, offline: bool = False, environ: Mapping[str, str] = os.environ
-) -> PackageIndex:
+def open_index(where: str | None, *, offline: bool = False, environ: Mapping[str, str] = os.environ) -> PackageIndex:
     """The index at `where`: a simple-index URL, a directory, or a snapshot file; None for the configured one.
 
     Raises:
@@ -101,7 +99,9 @@ def _pip_files(environ: Mapping[str, str]) -> list[Path]:
     home = Path(environ.get("HOME") or Path.home())
     user = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
     files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf"), home / ".pip/pip.conf", user / "pip/pip.conf"]
-    return [path for path in (*files, Path(sys.prefix) / "pip.conf", *([Path(given)] if given else [])) if path.is_file()]
+    return [
+        path for path in (*files, Path(sys.prefix) / "pip.conf", *([Path(given)] if given else [])) if path.is_file()
+    ]
 
 
 def _npm_registry(environ: Mapping[str, str]) -> str:

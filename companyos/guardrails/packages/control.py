@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.guardrails.interface import TreeControl, judge, tree_control
 from companyos.guardrails.packages.configured import open_index
+from companyos.guardrails.packages.interface import IndexUnreachableError
 from companyos.guardrails.packages.rules import RULES
 from companyos.guardrails.packages.verify import DETECTORS, survey
 from companyos.guardrails.tree import Tree
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from companyos.guardrails.packages.interface import PackageIndex
     from companyos.guardrails.packages.verify import Survey
 
-__all__ = ("Trial", "packages_control", "verify_packages")
+__all__ = ("Trial", "packages_control", "take_snapshot", "verify_packages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def packages_control(
     *,
     detectors: Mapping[str, Callable[[Survey], Iterable[Hit]]] = DETECTORS,
 ) -> TreeControl:
-    """The control G03 against this index (default: the one that pip and npm are configured to use, opened at each check)."""
+    """The control G03 against this index (default: what pip and npm are configured to use, read at each check)."""
     from companyos.guardrails.specimens.g03 import specimens
 
     def inspect(tree: Tree) -> Decision:
@@ -79,3 +80,23 @@ def verify_packages(
         "looked_up": len(found.answers),
     }
     return judge("G03", tree, findings, unchecked=found.gaps, facts=facts)
+
+
+def take_snapshot(tree: Tree, index: PackageIndex) -> dict[str, Any]:
+    """What an index says now of everything that a tree declares, in the form that `SnapshotIndex` reads.
+
+    Raises:
+        IndexUnreachableError: it did not answer for all of them; a snapshot with holes would prove nothing.
+    """
+    found = survey(tree, index, only=tree.texts)
+    if found.gaps:
+        raise IndexUnreachableError("no snapshot was taken", got=found.gaps[0])
+    data: dict[str, Any] = {"pypi": {}, "npm": {}}
+    for (ecosystem, name, version), answer in sorted(
+        found.answers.items(), key=lambda item: (*item[0][:2], item[0][2] or "")
+    ):
+        if answer.exists:
+            versions = data[ecosystem].setdefault(name, {})
+        if version and answer.version_exists:
+            versions[version] = {"hashes": sorted(answer.hashes), "yanked": answer.yanked}
+    return data

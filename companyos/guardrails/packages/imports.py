@@ -133,7 +133,9 @@ def _metadata(name: str) -> tuple[frozenset[str], frozenset[str]]:
         distribution = importlib.metadata.distribution(name)
     except (importlib.metadata.PackageNotFoundError, ValueError):
         return frozenset(), frozenset()
-    modules = {str(file).split("/")[0].partition(".")[0] for file in distribution.files or () if str(file).endswith(".py")}
+    modules = {
+        str(file).split("/")[0].partition(".")[0] for file in distribution.files or () if str(file).endswith(".py")
+    }
     requires = {
         normalise(match.group())
         for line in distribution.requires or ()

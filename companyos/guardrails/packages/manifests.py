@@ -50,14 +50,17 @@ def normalise(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def read_manifest(path: str, text: str) -> Manifest | None:
-    """What a file declares; None when it is no file that declares dependencies."""
+def read_manifest(path: str, text: str, *, named: bool = False) -> Manifest | None:
+    """What a file declares; None when it is no file that declares dependencies.
+
+    A text file that a caller named is taken for a requirement file whatever it is called.
+    """
     manifest = Manifest(path)
     base = path.rpartition("/")[2]
     reader: Callable[[Manifest, str], None] | None = _READERS.get(base)
     if reader is None and re.fullmatch(r"pylock\.[^/]+\.toml", base):
         reader = _pylock
-    if reader is None and _REQUIREMENT_FILE.search(path):
+    if reader is None and (_REQUIREMENT_FILE.search(path) or (named and path.endswith((".txt", ".lock")))):
         reader = _requirements
     if reader is None:
         if not _UNSUPPORTED.search(path):
@@ -83,7 +86,8 @@ def _requirements(manifest: Manifest, text: str) -> None:
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    start, parts = 0, []
+    start = 0
+    parts: list[str] = []
     for number, raw in enumerate(text.splitlines(), start=1):
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
         start = start if parts else number
@@ -101,11 +105,15 @@ def _requirement(path: str, number: int, line: str) -> Dependency:
     text = _HASH.sub("", line).partition(";")[0].strip() if " @ " not in line else _HASH.sub("", line).strip()
     if _LOCAL.match(text) or re.match(r"^[a-z+]+://", text):
         name = re.match(r"(?P<name>.+?)-\d", text.rpartition("/")[2])
-        return Dependency("pypi", normalise(name.group("name") if name else text), None, path, number, hashes, True, True, text)
+        return Dependency(
+            "pypi", normalise(name.group("name") if name else text), None, path, number, hashes, True, True, text
+        )
     return _pep508(path, number, text, hashes, locked=True)
 
 
-def _pep508(path: str, number: int, text: str, hashes: frozenset[str] = frozenset(), *, locked: bool = False) -> Dependency:
+def _pep508(
+    path: str, number: int, text: str, hashes: frozenset[str] = frozenset(), *, locked: bool = False
+) -> Dependency:
     named = _NAMED.match(text.strip())
     if named is None:
         raise ValueError(f"line {number}: not a requirement: {text[:60]!r}")
@@ -117,7 +125,9 @@ def _pep508(path: str, number: int, text: str, hashes: frozenset[str] = frozense
         return Dependency("pypi", name, None, path, number, found, locked, True, source)
     specifier = rest.partition(";")[0].strip().strip("()")
     exact = _EXACT.match(specifier)
-    return Dependency("pypi", name, exact.group("version") if exact else None, path, number, hashes, locked, bool(specifier))
+    return Dependency(
+        "pypi", name, exact.group("version") if exact else None, path, number, hashes, locked, bool(specifier)
+    )
 
 
 def _pyproject(manifest: Manifest, text: str) -> None:
@@ -129,7 +139,9 @@ def _pyproject(manifest: Manifest, text: str) -> None:
         declared += [item for item in group if isinstance(item, str)]
     lines = text.splitlines()
     for requirement in declared:
-        number = next((n for n, line in enumerate(lines, start=1) if f'"{requirement}"' in line or f"'{requirement}'" in line), 1)
+        number = next(
+            (n for n, line in enumerate(lines, start=1) if f'"{requirement}"' in line or f"'{requirement}'" in line), 1
+        )
         manifest.dependencies.append(_pep508(manifest.path, number, requirement))
     for name in data.get("tool", {}).get("poetry", {}).get("dependencies", {}):
         if name != "python":
@@ -142,9 +154,15 @@ def _toml_lock(manifest: Manifest, text: str) -> None:
         source = package.get("source", {})
         if not isinstance(source, dict) or {"virtual", "editable", "workspace", "directory"} & source.keys():
             continue
-        files = [*package.get("files", ()), *package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else [])]
+        files = [
+            *package.get("files", ()),
+            *package.get("wheels", ()),
+            *([package["sdist"]] if "sdist" in package else []),
+        ]
         direct = source.get("git") or source.get("url") or source.get("path")
-        manifest.dependencies.append(_locked(manifest.path, text, package, [str(f.get("hash", "")) for f in files], direct))
+        manifest.dependencies.append(
+            _locked(manifest.path, text, package, [str(f.get("hash", "")) for f in files], direct)
+        )
 
 
 def _pylock(manifest: Manifest, text: str) -> None:
@@ -175,7 +193,9 @@ def _npm(path: str, text: str, name: str, wanted: str) -> Dependency:
     line = text.count("\n", 0, max(text.find(f'"{name}"'), 0)) + 1
     alias = re.match(r"npm:(@?[^@]+)@(.+)", wanted)
     name, wanted = (alias.group(1), alias.group(2)) if alias else (name, wanted)
-    direct = wanted if re.match(r"(file|link|workspace|portal|git[+\w]*|https?|github):|[\w.-]+/[\w.-]+", wanted) else None
+    direct = (
+        wanted if re.match(r"(file|link|workspace|portal|git[+\w]*|https?|github):|[\w.-]+/[\w.-]+", wanted) else None
+    )
     exact = wanted.lstrip("=v") if _EXACT_NPM.match(wanted) else None
     return Dependency("npm", name, exact, path, line, bounded=wanted not in {"", "*", "latest", "x"}, direct=direct)
 

@@ -21,7 +21,11 @@ RULES: dict[str, Rule] = {
             "the name is one slip away from a popular package",
             "check that this is the package you mean",
         ),
-        Rule("G03.no-hash", "a locked dependency has no digest", "lock with digests, for example pip-compile --generate-hashes"),
+        Rule(
+            "G03.no-hash",
+            "a locked dependency has no digest",
+            "lock with digests, for example pip-compile --generate-hashes",
+        ),
         Rule(
             "G03.unknown-package",
             "no index that is used here holds the package",
@@ -35,7 +39,9 @@ RULES: dict[str, Rule] = {
             "no declared dependency provides the imported module",
             "declare the distribution that provides it, or remove the import",
         ),
-        Rule("G03.unreadable", "the file that declares dependencies does not parse", "mend it; nothing in it was checked"),
+        Rule(
+            "G03.unreadable", "the file that declares dependencies does not parse", "mend it; nothing in it was checked"
+        ),
         Rule("G03.yanked", "the version was withdrawn by its publisher", "pin another version", Severity.MEDIUM),
     )
 }

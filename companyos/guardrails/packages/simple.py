@@ -53,7 +53,7 @@ def version_of(filename: str) -> str | None:
     """The version in a file's name; None when it is no distribution."""
     if filename.endswith(".whl"):
         parts = filename.split("-")
-        return canonical(parts[1]) if len(parts) >= 5 else None  # noqa: PLR2004 - name, version, three tags
+        return canonical(parts[1]) if len(parts) >= 5 else None
     stem, found = _SDIST.subn("", filename)
     if not found:
         return None

@@ -68,11 +68,12 @@ def survey(tree: Tree, index: PackageIndex, *, only: Iterable[str] | None = None
     Every package and version is asked for once. An index that does not answer leaves a gap, and no answer.
     """
     paths = [path for path in tree.texts if is_production(path)] if only is None else list(only)
-    read = (read_manifest(path, tree.texts[path]) for path in paths if path in tree.texts)
+    read = (read_manifest(path, tree.texts[path], named=only is not None) for path in paths if path in tree.texts)
     found = Survey(tree, [manifest for manifest in read if manifest is not None])
     found.gaps += [manifest.unsupported for manifest in found.manifests if manifest.unsupported]
     wanted = sorted(
-        {_key(d) for d in found.dependencies if not d.direct and d.name not in found.own_names}, key=lambda k: (k[0], k[1], k[2] or "")
+        {_key(d) for d in found.dependencies if not d.direct and d.name not in found.own_names},
+        key=lambda k: (k[0], k[1], k[2] or ""),
     )
     missed: list[str] = []
     with ThreadPoolExecutor(max_workers=_REQUESTS_AT_ONCE, thread_name_prefix="index") as pool:

@@ -28,9 +28,13 @@ __all__ = ("EngineError", "Gitleaks", "OwnDetectors", "SecretEngine")
 
 _TIMEOUT_SECONDS = 300
 _LEAKS_FOUND = 1
-_CONFIG = '[extend]\nuseDefault = true\n[[allowlists]]\ndescription = "lock files hold digests"\n' + (
-    "paths = ['''(^|/)(requirements[^/]*\\.(txt|lock)|requirements/[^/]+\\.txt|pylock.*\\.toml|uv\\.lock)$''']\n"
-)
+_CONFIG = r"""
+[extend]
+useDefault = true
+[[allowlists]]
+description = "lock files hold digests"
+paths = ['''(^|/)(requirements[^/]*\.(txt|lock)|requirements/[^/]+\.txt|pylock.*\.toml|uv\.lock)$''']
+"""
 _RULE_OF = {
     "aws": "G02.aws-key",
     "github": "G02.git-host-token",

@@ -90,33 +90,54 @@ def _planted() -> Iterable[tuple[str, str, str, str]]:
     yield "G03.lookalike", "two letters swapped", requirements, _pin("reqeusts", "1.0", _sha("squat"))
     yield "G03.lookalike", "a letter too many, npm", "package-lock.json", _lock("loadash", "1.0.0")
     yield "G03.unprovided-import", "a module nobody provides", "src/app.py", "import fastapi_turbo\n"
-    yield "G03.unprovided-import", "inside a function", "app.py", "def f():\n    from llm_magic.core import run\n    return run()\n"
+    yield (
+        "G03.unprovided-import",
+        "inside a function",
+        "app.py",
+        "def f():\n    from llm_magic.core import run\n    return run()\n",
+    )
     yield "G03.unreadable", "broken TOML", "pyproject.toml", "[project\nname = 1\n"
     yield "G03.unreadable", "JSON that is no lock", "package-lock.json", "[1, 2]\n"
 
 
 def _clean() -> Iterable[tuple[str, dict[str, str]]]:
     pins = _pin("click", "8.1.7", _sha("click")) + _pin("PyYAML", "6.0.2", _sha("pyyaml"))
-    yield "pinned with digests, over several lines", {
-        "requirements.txt": f"# locked\nclick==8.1.7 \\\n    --hash={_sha('click')} \\\n    --hash={_sha('second')}\n",
-        "src/app.py": "import os\nimport click\n",
-    }
-    yield "a project with its lock", {
-        "pyproject.toml": '[build-system]\nrequires = ["hatchling>=1.27"]\n' + _project("click", "pyyaml>=6"),
-        "requirements.lock": pins,
-        "src/orders/main.py": "import yaml\nfrom orders.models import Order\nfrom . import models\n",
-        "src/orders/models.py": "import click\n\n\nclass Order(click.Command):\n    kind = 1\n",
-    }
-    yield "npm with its lock", {
-        "package.json": '{"dependencies": {"react": "^18.0.0"}, "devDependencies": {"@types/node": "20.1.0"}}\n',
-        "package-lock.json": _lock("react", "18.2.0"),
-    }
-    yield "a stated source with its digest", {
-        "requirements.txt": f"companyos @ https://files.corp/companyos-1.0-py3-none-any.whl --hash={_sha('w')}\n",
-        "pyproject.toml": _project("companyos[authz]>=1"),
-        "src/a.py": "import companyos\n",
-    }
-    yield "an optional import", {"src/a.py": "try:\n    import ujson_fast as json\nexcept ImportError:\n    import json\n"}
+    yield (
+        "pinned with digests, over several lines",
+        {
+            "requirements.txt": f"# locked\nclick==8.1.7 \\\n    --hash={_sha('click')}"
+            f" \\\n    --hash={_sha('second')}\n",
+            "src/app.py": "import os\nimport click\n",
+        },
+    )
+    yield (
+        "a project with its lock",
+        {
+            "pyproject.toml": '[build-system]\nrequires = ["hatchling>=1.27"]\n' + _project("click", "pyyaml>=6"),
+            "requirements.lock": pins,
+            "src/orders/main.py": "import yaml\nfrom orders.models import Order\nfrom . import models\n",
+            "src/orders/models.py": "import click\n\n\nclass Order(click.Command):\n    kind = 1\n",
+        },
+    )
+    yield (
+        "npm with its lock",
+        {
+            "package.json": '{"dependencies": {"react": "^18.0.0"}, "devDependencies": {"@types/node": "20.1.0"}}\n',
+            "package-lock.json": _lock("react", "18.2.0"),
+        },
+    )
+    yield (
+        "a stated source with its digest",
+        {
+            "requirements.txt": f"companyos @ https://files.corp/companyos-1.0-py3-none-any.whl --hash={_sha('w')}\n",
+            "pyproject.toml": _project("companyos[authz]>=1"),
+            "src/a.py": "import companyos\n",
+        },
+    )
+    yield (
+        "an optional import",
+        {"src/a.py": "try:\n    import ujson_fast as json\nexcept ImportError:\n    import json\n"},
+    )
     yield "uv.lock", {"uv.lock": _uv("click", "8.1.7", _sha("click")), "src/a.py": "import click\n"}
     yield "no dependency at all", {"src/a.py": "import sys\n\nsys.exit(0)\n"}
     yield "manifests of tests", {"src/a.py": "import os\n", "tests/fixtures/bad/requirements.txt": "invented-name\n"}
@@ -125,5 +146,6 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
 def _uv(name: str, version: str, digest: str) -> str:
     return (
         f'version = 1\n\n[[package]]\nname = "{name}"\nversion = "{version}"\nsource = {{ registry = "r" }}\n'
-        f'wheels = [{{ hash = "{digest}" }}]\n\n[[package]]\nname = "orders"\nversion = "0"\nsource = {{ virtual = "." }}\n'
+        f'wheels = [{{ hash = "{digest}" }}]\n\n[[package]]\nname = "orders"\n'
+        'version = "0"\nsource = { virtual = "." }\n'
     )
