@@ -8,4 +8,5 @@ __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+    Command("new", "Make a new repository from a golden template.", "companyos.cli.new:new"),
 )
