@@ -43,6 +43,9 @@ class LedgerSection(_Section):
     url: str = Field("sqlite:///.companyos/ledger.db", description="Store of the log, as a URL.")
     origin: str | None = Field(None, description="Origin line of checkpoints; default `<company>.companyos/log`.")
     key: str = Field("file:.companyos/keys/ledger.pem", description="URI of the private key that signs checkpoints.")
+    keystore: Path = Field(
+        Path(".companyos/keys/people.db"), description="Where the keys of data subjects live; never with the log."
+    )
     detached_limit: int = Field(16 * 1024 * 1024, gt=0, description="Largest detached payload, in bytes.")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,8 +97,35 @@ def _report(error: CompanyOSError, *, debug: bool) -> int:
     return error.exit_status
 
 
+@cache
 def _commands() -> dict[str, Command]:
-    return {command.name: command for command in COMMANDS}
+    builtin = {command.name: command for command in COMMANDS}
+    added = _plugin_commands()
+    taken = sorted(set(builtin) & set(added))
+    if taken:
+        raise ConfigError(f"a plugin claims the name of a built-in command: {', '.join(taken)}")
+    return builtin | added
+
+
+def _plugin_commands() -> dict[str, Command]:
+    # Reading the configuration costs more than all of `--help`: look only where a plugin can be allowed at all.
+    if "COMPANYOS_PLUGINS" not in os.environ and not _may_allow_plugins():
+        return {}
+    from companyos import config
+    from companyos.plugins import Plugins, allowed_names
+
+    allow = allowed_names(config.load(config.find(Path.cwd())).plugins.allow)
+    return Plugins(allow).commands() if allow else {}
+
+
+def _may_allow_plugins() -> bool:
+    if any(key.upper().startswith("COMPANYOS__PLUGINS") for key in os.environ):
+        return True
+    for directory in (Path.cwd(), *Path.cwd().parents):
+        file = directory / "companyos.yaml"
+        if file.is_file():
+            return b"plugins" in file.read_bytes()
+    return False
 
 
 def _load(entry: Command) -> click.Command:

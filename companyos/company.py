@@ -1,0 +1,158 @@
+"""The composition root: reads `companyos.yaml`, loads plugins, and hands each room what it needs, on first use."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
+
+from companyos import config
+from companyos.errors import ConfigError
+from companyos.plugins import Plugins, allowed_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from companyos.authz import Authorizer
+    from companyos.config import Settings
+    from companyos.controls import Control
+    from companyos.finops import CostStore
+    from companyos.ledger import Ledger
+    from companyos.notify import Notifier
+
+__all__ = ("Company",)
+
+_T = TypeVar("_T")
+
+
+class Company:
+    """Every room of one company, opened when it is first asked for.
+
+    Use it as a context manager, or `close` it. Relative paths of the settings start from `root`.
+    """
+
+    def __init__(self, settings: Settings, root: Path) -> None:
+        self.settings = settings
+        self.root = root
+        self._opened: dict[str, Any] = {}
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, path: Path | str | None = None) -> Company:
+        """The company described by `path`: a `companyos.yaml`, or a directory in or above which there is one.
+
+        Without one, the defaults apply and state goes under the directory itself.
+
+        Raises:
+            ConfigError: the file does not validate.
+        """
+        given = Path.cwd() if path is None else Path(path)
+        found = given if given.is_file() else config.find(given)
+        return cls(config.load(found), (found.parent if found else given).resolve())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close whatever was opened, last first."""
+        with self._lock:
+            while self._opened:
+                _, room = self._opened.popitem()
+                if hasattr(room, "close"):
+                    room.close()
+
+    @property
+    def state_dir(self) -> Path:
+        """Where working state lives."""
+        return self.root / self.settings.company.state_dir
+
+    @property
+    def plugins(self) -> Plugins:
+        """The allowed plugins, loaded."""
+        return self._once("plugins", lambda: Plugins(allowed_names(self.settings.plugins.allow)))
+
+    @property
+    def ledger(self) -> Ledger:
+        """The one log."""
+        return self._once("ledger", self._open_ledger)
+
+    @property
+    def authorizer(self) -> Authorizer:
+        """Who may do what: the configured engine, with every decision on the ledger."""
+        return self._once("authorizer", self._open_authorizer)
+
+    @property
+    def notifier(self) -> Notifier:
+        """The configured channels."""
+        return self._once("notifier", self._open_notifier)
+
+    @property
+    def costs(self) -> CostStore:
+        """Ingested costs."""
+        return self._once("costs", self._open_costs)
+
+    @property
+    def controls(self) -> dict[str, Control]:
+        """Every control, by id."""
+        return self._once("controls", self.plugins.controls)
+
+    def _once(self, name: str, make: Callable[[], _T]) -> _T:
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = make()
+            return cast("_T", self._opened[name])
+
+    def _open_ledger(self) -> Ledger:
+        from companyos.ledger import Ledger
+
+        section = self.settings.ledger
+        return Ledger.open(
+            self._url(section.url),
+            origin=section.origin or f"{self.settings.company.name}.companyos/log",
+            key=self._key(section.key),
+            keystore=self.root / section.keystore,
+            detached_limit=section.detached_limit,
+            validators=(self.plugins.validate_entry,),
+            listeners=(self.plugins.on_entry,),
+        )
+
+    def _open_authorizer(self) -> Authorizer:
+        from companyos.authz import Authorizer
+
+        section = self.settings.authz
+        settings = section.model_dump() | {"policies": [self.root / path for path in section.policies]}
+        engines = self.plugins.engines(settings)
+        if section.engine not in engines:
+            raise ConfigError(f"no decision engine {section.engine!r}", expected=", ".join(sorted(engines)))
+        return Authorizer(
+            engines[section.engine],
+            self.ledger,
+            handlers=tuple(self.plugins.obligation_handlers().values()),
+            listeners=(self.plugins.on_decision,),
+            validators=(self.plugins.validate_decision,),
+        )
+
+    def _open_notifier(self) -> Notifier:
+        from companyos.notify import Notifier
+
+        section = self.settings.notify
+        channels = self.plugins.channels(section.model_dump() | {"root": self.root})
+        return Notifier.choose(section.channels, channels, ledger=self.ledger)
+
+    def _open_costs(self) -> CostStore:
+        from companyos.finops import SqliteCostStore
+
+        return SqliteCostStore(self.state_dir / "costs")
+
+    def _url(self, url: str) -> str:
+        scheme, separator, rest = url.partition(":///")
+        if scheme != "sqlite" or not separator:
+            return url
+        return f"sqlite:///{self.root / rest}"
+
+    def _key(self, uri: str) -> str:
+        scheme, _, rest = uri.partition(":")
+        return f"file:{self.root / rest}" if scheme == "file" else uri

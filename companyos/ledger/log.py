@@ -1,0 +1,345 @@
+"""The ledger: append, prove, verify, replay."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from companyos.canonical import canonical_bytes
+from companyos.errors import ConfigError
+from companyos.ledger import entry as entries
+from companyos.ledger.checkpoint import Checkpoint, Proof
+from companyos.ledger.entry import MAX_ENTRY_BYTES, Draft
+from companyos.ledger.errors import (
+    EntryMissingError,
+    EntryRefusedError,
+    IdReusedError,
+    PayloadTooLargeError,
+    StoreUnreadableError,
+)
+from companyos.ledger.merkle import Frontier, inclusion_path, leaf_hash, range_root, subtree_cover
+from companyos.ledger.people import People
+from companyos.ledger.stores import Row, SqliteStore
+from companyos.ledger.verification import Verification, verify
+from companyos.ports import Entry, Personal, Receipt
+from companyos.signing import NoteVerifier, PrivateKey, PublicKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from companyos.ledger.projection import Projection
+    from companyos.ledger.stores import Batch, Store
+    from companyos.signing import Signer
+
+    Validator = Callable[[str, Mapping[str, Any]], str | None]
+    Listener = Callable[[Entry], None]
+
+__all__ = ("Ledger",)
+
+DETACHED_LIMIT = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Who a log is and how its entries are made."""
+
+    origin: str
+    verifiers: tuple[NoteVerifier, ...]
+    signer: Signer | None = None
+    people: People | None = None
+    detached_limit: int = DETACHED_LIMIT
+
+
+class Ledger:
+    """An append-only Merkle log that anyone with its public key can verify.
+
+    Make one with `Ledger.open`, which reads and writes, or `Ledger.open_readonly`, which needs only the public key.
+    Usable from any number of threads and processes; use it as a context manager, or `close` it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        identity: _Identity,
+        *,
+        validators: Sequence[Validator] = (),
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._validators = tuple(validators)
+        self._listeners = tuple(listeners)
+
+    @classmethod
+    def open(
+        cls,
+        url: str,
+        *,
+        origin: str = "companyos.local/log",
+        key: str | None = None,
+        keystore: Path | None = None,
+        detached_limit: int = DETACHED_LIMIT,
+        validators: Sequence[Validator] = (),
+        listeners: Sequence[Listener] = (),
+    ) -> Ledger:
+        """Open the log at `url` (`sqlite:///relative.db` or `sqlite:////absolute.db`), making it if it is not there.
+
+        Without `key` (a key URI) and `keystore` (a path), both are made in `<name>.keys/` beside the log.
+        `validators` may refuse an entry by returning a sentence; `listeners` are told of each entry once it is
+        durable, and must not raise.
+
+        Raises:
+            StoreUnreadableError: the store cannot be opened.
+            KeyUnusableError: the signing key cannot be used.
+        """
+        path = _path(url)
+        keys = path.with_suffix(".keys")
+        store = SqliteStore(path)
+        try:
+            signer = PrivateKey.load_or_create(key or f"file:{keys / 'ledger.pem'}")
+            people = People(keystore or keys / "people.db")
+        except BaseException:
+            store.close()
+            raise
+        verifier = NoteVerifier(origin, signer.public)
+        identity = _Identity(origin, (verifier,), signer, people, detached_limit)
+        return cls(store, identity, validators=validators, listeners=listeners)
+
+    @classmethod
+    def open_readonly(cls, url: str, keys: Sequence[PublicKey], *, origin: str = "companyos.local/log") -> Ledger:
+        """Open an existing log for reading and verifying, knowing nothing but its public keys.
+
+        Raises:
+            StoreUnreadableError: there is no log, or it cannot be read.
+        """
+        verifiers = tuple(NoteVerifier(origin, key) for key in keys)
+        return cls(SqliteStore(_path(url), create=False, readonly=True), _Identity(origin, verifiers))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the store and forget all keys."""
+        self._store.close()
+        if self._identity.people is not None:
+            self._identity.people.close()
+
+    @property
+    def origin(self) -> str:
+        """The log's identity, first line of its checkpoints."""
+        return self._identity.origin
+
+    @property
+    def verifier(self) -> NoteVerifier:
+        """The log's public key under its name."""
+        return self._identity.verifiers[0]
+
+    def __len__(self) -> int:
+        head = self.head()
+        return 0 if head is None else head.size
+
+    def append(
+        self,
+        type: str,  # noqa: A002 - the CloudEvents attribute is called so
+        data: Mapping[str, Any],
+        *,
+        id: str | None = None,  # noqa: A002 - the CloudEvents attribute is called so
+        source: str | None = None,
+        stream: str | None = None,
+        subject: str | Personal | None = None,
+        detach: bool = False,
+    ) -> Receipt:
+        """Append one entry and return when it is on the disk, in its place, under a signed checkpoint.
+
+        Ids are unique per `source` (default: the log's origin). The same id with the same type, stream, subject and
+        data again gives the same receipt. `Personal` values are stored encrypted. A payload is kept beside the log,
+        with a commitment in the entry, if `detach` is set or it does not fit into an entry.
+
+        Raises:
+            EntryInvalidError: not JSON, an unusable attribute, a reserved key; `PayloadTooLargeError` if too large.
+            EntryRefusedError: a validator refused it.
+            IdReusedError: the id is taken by an entry with other content.
+            StoreUnreadableError: it could not be made durable; nothing was written.
+        """
+        signer, people = self._identity.signer, self._identity.people
+        if signer is None or people is None:
+            raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
+        about = people.pseudonym(subject.person) if isinstance(subject, Personal) else subject
+        draft = Draft(id or str(uuid.uuid4()), source or self.origin, type, datetime.now(UTC), stream, about)
+        same = entries.sameness(people.secret("sameness"), draft, subject, data)
+        self._validate(type, data)
+        with self._store.batch() as batch:
+            known = batch.find(draft.source, draft.id)
+            if known is not None:
+                return _repeated(known, same, batch.size())
+            row = self._place(batch, draft, data, same, people, detach=detach)
+        self._tell(row)
+        return Receipt(draft.id, row.index, row.leaf, row.index + 1)
+
+    def read(self, start: int = 0, end: int | None = None) -> Iterator[Entry]:
+        """Entries in order from `start` up to `end` (exclusive), personal values still encrypted."""
+        for row in self._store.rows(start, end):
+            yield self._decode(row)
+
+    def raw(self, index: int) -> bytes:
+        """The canonical bytes of one entry.
+
+        Raises:
+            EntryMissingError: there is none.
+        """
+        for row in self._store.rows(index, index + 1):
+            return row.raw
+        raise EntryMissingError(f"no entry {index} in the log", index=index)
+
+    def reveal(self, entry: Entry) -> Entry:
+        """The entry with its personal values decrypted.
+
+        Raises:
+            ErasedError: a data subject's key is gone, or the key store is not at hand.
+        """
+        from dataclasses import replace
+
+        if self._identity.people is None:
+            raise StoreUnreadableError("this ledger is open without its key store", hint="open it with Ledger.open")
+        context = (self.origin, entry.source, entry.id)
+        return replace(entry, data=_reveal(entry.data, self._identity.people, context, ""))
+
+    def head(self) -> Checkpoint | None:
+        """The newest checkpoint, its signature verified; None for an empty log."""
+        note = self._store.head()
+        return None if note is None else Checkpoint.verify(note, self._identity.verifiers)
+
+    def checkpoint(self) -> bytes:
+        """The newest checkpoint as a signed note, to be kept elsewhere as an anchor.
+
+        Raises:
+            EntryMissingError: the log is empty.
+        """
+        note = self._store.head()
+        if note is None:
+            raise EntryMissingError("the log is empty: there is no checkpoint yet")
+        return note
+
+    def prove(self, index: int) -> Proof:
+        """A proof that entry `index` is in the log, for anyone who has the public key.
+
+        Raises:
+            EntryMissingError: there is no such entry.
+        """
+        note = self.checkpoint()
+        size = Checkpoint.verify(note, self._identity.verifiers).size
+        if not 0 <= index < size:
+            raise EntryMissingError(f"no entry {index} in the log", got=index, expected=f"less than {size}")
+        path = tuple(range_root(start, end, self._store.node) for start, end in inclusion_path(index, size))
+        return Proof(index, path, note)
+
+    def verify(
+        self, *, against: bytes | None = None, deep: bool = True, progress: Callable[[int], None] | None = None
+    ) -> Verification:
+        """Check every entry, the tree and the signature; `against` is an anchor, a checkpoint kept elsewhere.
+
+        `deep` also checks that each entry is in canonical form and agrees with its index columns.
+
+        Raises:
+            LedgerDamagedError: each kind of damage by its own class, with the first bad index.
+            StoreUnreadableError: the store could not be read.
+        """
+        return verify(self._store, self._identity.verifiers, against=against, deep=deep, progress=progress)
+
+    def replay(self, projection: Projection, *, until: int | None = None) -> int:
+        """Bring a projection up to date, each entry applied exactly once, in order; return its new position."""
+        return projection.follow(self.read, until=until)
+
+    def _validate(self, type: str, data: Mapping[str, Any]) -> None:  # noqa: A002 - as in append
+        for validator in self._validators:
+            try:
+                refusal = validator(type, data)
+            except Exception as error:  # noqa: BLE001 - whatever a validator raises is a refusal
+                refusal = f"the validator failed: {error}"
+            if refusal:
+                raise EntryRefusedError(f"a validator refused the entry {type}", got=refusal)
+
+    def _place(
+        self, batch: Batch, draft: Draft, data: Mapping[str, Any], same: bytes, people: People, *, detach: bool
+    ) -> Row:
+        size = batch.size()
+        frontier = Frontier(size, [batch.node(level, index) for level, index in subtree_cover(0, size)])
+        raw = self._encode(batch, draft, data, people, detach=detach)
+        row = Row(size, draft.id, draft.source, raw, leaf_hash(raw), same)
+        batch.add(row, frontier.push(row.leaf))
+        signer = self._identity.signer
+        assert signer is not None  # noqa: S101 - checked by the caller; for the type checker
+        batch.set_head(Checkpoint(self.origin, size + 1, frontier.root()).sign(signer))
+        return row
+
+    def _encode(self, batch: Batch, draft: Draft, data: Mapping[str, Any], people: People, *, detach: bool) -> bytes:
+        def seal(personal: Personal, pointer: str) -> dict[str, Any]:
+            return people.seal(personal, (self.origin, draft.source, draft.id, pointer))
+
+        sealed = entries.map_personal(data, seal)
+        raw = draft.encode(sealed)
+        if len(raw) <= MAX_ENTRY_BYTES and not detach:
+            return raw
+        payload = canonical_bytes(sealed)
+        limit = self._identity.detached_limit
+        if len(payload) > limit:
+            raise PayloadTooLargeError(
+                "payload is too large",
+                got=f"{len(payload)} bytes",
+                expected=f"at most {limit} bytes",
+                hint="store it elsewhere and log its digest, or raise ledger.detached_limit",
+            )
+        salt = os.urandom(32)
+        commit = entries.commitment(salt, payload)
+        batch.detach(commit, salt, payload)
+        return draft.encode_detached(commit, len(payload))
+
+    def _tell(self, row: Row) -> None:
+        if self._listeners:
+            entry = self._decode(row)
+            for listener in self._listeners:
+                listener(entry)
+
+    def _decode(self, row: Row) -> Entry:
+        commit = entries.dataref(row.raw)
+        kept = None if commit is None else self._store.payload(commit)
+        return entries.decode(row.index, row.raw, None if kept is None else kept[1])
+
+
+def _repeated(known: Row, same: bytes, size: int) -> Receipt:
+    import hmac
+
+    if not hmac.compare_digest(known.sameness, same):
+        raise IdReusedError(
+            f"id {known.id} is taken by entry {known.index}, which has other content",
+            hint="use a new id for new content; the same id is for a repeated append of the same content",
+        )
+    return Receipt(known.id, known.index, known.leaf, size)
+
+
+def _reveal(value: Any, people: People, context: tuple[str, str, str], path: str) -> Any:
+    if isinstance(value, dict):
+        if entries.PERSONAL in value:
+            return people.open(value[entries.PERSONAL], (*context, path))
+        return {key: _reveal(inner, people, context, f"{path}/{_pointer(key)}") for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_reveal(inner, people, context, f"{path}/{number}") for number, inner in enumerate(value)]
+    return value
+
+
+def _pointer(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def _path(url: str) -> Path:
+    scheme, separator, rest = url.partition(":///")
+    if scheme != "sqlite" or not separator or not rest:
+        raise ConfigError("not a ledger URL", got=url, expected="sqlite:///relative.db or sqlite:////absolute.db")
+    return Path(rest)

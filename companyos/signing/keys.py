@@ -1,0 +1,275 @@
+"""Ed25519 and ECDSA P-256 keys, found by URI: `file:PATH` or `env:NAME`, both holding PEM.
+
+A private key file is made with mode 0600, and one that anybody else on the machine could read is refused. Ed25519
+signatures are raw (RFC 8032), ECDSA ones are DER over SHA-256 (FIPS 186-5).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from companyos.signing.errors import KeyUnusableError, SignatureInvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ("Algorithm", "PrivateKey", "PublicKey", "rotate")
+
+Algorithm = Literal["ed25519", "ecdsa-p256"]
+
+_ECDSA = ec.ECDSA(hashes.SHA256())
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """The public half of a key; verifies signatures."""
+
+    key: ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey
+    """The key itself, of the cryptography library."""
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> PublicKey:
+        """Read a PEM public key (SubjectPublicKeyInfo).
+
+        Raises:
+            KeyUnusableError: not PEM, or neither Ed25519 nor ECDSA P-256.
+        """
+        try:
+            key = serialization.load_pem_public_key(pem)
+        except (ValueError, TypeError) as error:
+            raise KeyUnusableError("not a public key", got=error, expected="PEM, SubjectPublicKeyInfo") from error
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            return cls(key)
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+            return cls(key)
+        raise KeyUnusableError("key of an unsupported kind", got=type(key).__name__, expected="Ed25519 or ECDSA P-256")
+
+    @classmethod
+    def load(cls, uri: str, environ: Mapping[str, str] = os.environ) -> PublicKey:
+        """The public key at `uri`, which may hold a public key or the private key it belongs to.
+
+        Raises:
+            KeyUnusableError: nothing usable is there.
+        """
+        pem = _read(uri, environ)
+        return PrivateKey.from_pem(pem).public if b"PRIVATE KEY" in pem else cls.from_pem(pem)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """Which kind of key it is."""
+        return "ed25519" if isinstance(self.key, ed25519.Ed25519PublicKey) else "ecdsa-p256"
+
+    @property
+    def key_id(self) -> str:
+        """Lower-case hexadecimal SHA-256 of the SubjectPublicKeyInfo."""
+        return hashlib.sha256(self.spki).hexdigest()
+
+    @property
+    def spki(self) -> bytes:
+        """DER SubjectPublicKeyInfo (RFC 5280)."""
+        return self.key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+    @property
+    def pem(self) -> str:
+        """PEM SubjectPublicKeyInfo."""
+        encoding = serialization.Encoding.PEM
+        return self.key.public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+    @property
+    def raw(self) -> bytes:
+        """The 32 bytes of an Ed25519 key (RFC 8032).
+
+        Raises:
+            KeyUnusableError: the key is not Ed25519.
+        """
+        if not isinstance(self.key, ed25519.Ed25519PublicKey):
+            raise KeyUnusableError("raw form is for Ed25519 keys only", got=self.algorithm)
+        return self.key.public_bytes_raw()
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """Return if `signature` over `data` holds.
+
+        Raises:
+            SignatureInvalidError: it does not.
+        """
+        try:
+            if isinstance(self.key, ed25519.Ed25519PublicKey):
+                self.key.verify(signature, data)
+            else:
+                self.key.verify(signature, data, _ECDSA)
+        except InvalidSignature as error:
+            raise SignatureInvalidError(f"signature by key {self.key_id[:16]} does not hold") from error
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateKey:
+    """A private key; signs. Its representation never shows the key."""
+
+    key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
+    """The key itself, of the cryptography library."""
+
+    @classmethod
+    def generate(cls, algorithm: Algorithm = "ed25519") -> PrivateKey:
+        """A new random key."""
+        if algorithm == "ed25519":
+            return cls(ed25519.Ed25519PrivateKey.generate())
+        return cls(ec.generate_private_key(ec.SECP256R1()))
+
+    @classmethod
+    def from_pem(cls, pem: bytes) -> PrivateKey:
+        """Read an unencrypted PEM private key (PKCS #8).
+
+        Raises:
+            KeyUnusableError: not PEM, encrypted, or neither Ed25519 nor ECDSA P-256.
+        """
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError) as error:
+            raise KeyUnusableError("not a private key", got=type(error).__name__, expected="PEM, PKCS #8") from error
+        if isinstance(key, ed25519.Ed25519PrivateKey):
+            return cls(key)
+        if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
+            return cls(key)
+        raise KeyUnusableError("key of an unsupported kind", got=type(key).__name__, expected="Ed25519 or ECDSA P-256")
+
+    @classmethod
+    def load(cls, uri: str, environ: Mapping[str, str] = os.environ) -> PrivateKey:
+        """The private key at `uri`.
+
+        Raises:
+            KeyUnusableError: nothing usable is there, or others may read the file.
+        """
+        return cls.from_pem(_read(uri, environ, private=True))
+
+    @classmethod
+    def load_or_create(cls, uri: str, algorithm: Algorithm = "ed25519") -> PrivateKey:
+        """The private key at `uri`; a missing `file:` key is made, and of two racing makers one wins.
+
+        Raises:
+            KeyUnusableError: it can neither be read nor made.
+        """
+        path = _file(uri)
+        if path is None or path.exists():
+            return cls.load(uri)
+        with contextlib.suppress(FileExistsError):
+            cls.generate(algorithm).save(path)
+        return cls.load(uri)
+
+    @property
+    def public(self) -> PublicKey:
+        """The public half."""
+        return PublicKey(self.key.public_key())
+
+    def sign(self, data: bytes) -> bytes:
+        """The raw signature over `data`."""
+        if isinstance(self.key, ed25519.Ed25519PrivateKey):
+            return self.key.sign(data)
+        return self.key.sign(data, _ECDSA)
+
+    def save(self, path: Path) -> None:
+        """Write the key to a new file with mode 0600, and its public half beside it as `.pub`.
+
+        Raises:
+            FileExistsError: there is a file already; keys are never overwritten.
+            KeyUnusableError: the file cannot be written.
+        """
+        pem = self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        # Written whole beside its place and linked into it: a reader never sees half a key.
+        draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(pem)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(draft, path)
+            path.with_suffix(".pub").write_text(self.public.pem, encoding="ascii")
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise KeyUnusableError("cannot write the key", got=error, hint="choose a writable directory") from error
+        finally:
+            draft.unlink(missing_ok=True)
+
+
+def rotate(uri: str) -> tuple[PublicKey, PrivateKey]:
+    """Replace the `file:` key at `uri` by a new one of its kind; return the old public and the new private key.
+
+    The old public half is kept beside it as `NAME.<first 16 of its key id>.pub`; the old private half is overwritten
+    by the new one in a single step. Add the new public key to the trust policy, and an end to the old one.
+
+    Raises:
+        KeyUnusableError: it is not a `file:` URI, or the key cannot be replaced.
+    """
+    path = _file(uri)
+    if path is None:
+        raise KeyUnusableError("only file keys are rotated here", got=uri.partition(":")[0], expected="file:PATH")
+    old = PrivateKey.load(uri)
+    new = PrivateKey.generate(old.public.algorithm)
+    draft = path.with_name(f"{path.stem}-next-{os.getpid()}{path.suffix}")
+    new.save(draft)
+    try:
+        retired = path.with_name(f"{path.stem}.{old.public.key_id[:16]}.pub")
+        retired.write_text(old.public.pem, encoding="ascii")
+        draft.with_suffix(".pub").replace(path.with_suffix(".pub"))
+        draft.replace(path)
+    except OSError as error:
+        raise KeyUnusableError("cannot replace the key", got=error) from error
+    return old.public, new
+
+
+def _file(uri: str) -> Path | None:
+    scheme, _, rest = uri.partition(":")
+    return Path(rest) if scheme == "file" and rest else None
+
+
+def _read(uri: str, environ: Mapping[str, str], *, private: bool = False) -> bytes:
+    scheme, _, rest = uri.partition(":")
+    if scheme == "env" and rest:
+        if rest not in environ:
+            raise KeyUnusableError(f"no key in the environment variable {rest}", hint=f"set {rest} to a PEM key")
+        return environ[rest].encode()
+    path = _file(uri)
+    if path is None:
+        raise KeyUnusableError("not a key URI", got=uri.partition(":")[0] + ":…", expected="file:PATH or env:NAME")
+    try:
+        if private and stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO:
+            raise KeyUnusableError(
+                f"others may read the private key {path}",
+                got=oct(stat.S_IMODE(path.stat().st_mode)),
+                expected="0o600",
+                hint=f"chmod 600 {path}",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise KeyUnusableError(
+            f"no key at {path}", got=error.strerror, hint=f"companyos keys new --out {path}"
+        ) from error
+
+
+def b64decode_strict(text: str) -> bytes:
+    """Standard Base64 in its one canonical spelling (RFC 4648 section 3.5).
+
+    Raises:
+        SignatureInvalidError: another alphabet, stray characters, wrong padding or non-zero trailing bits.
+    """
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise SignatureInvalidError("not Base64", got=error) from error
+    if base64.b64encode(data).decode() != text:
+        raise SignatureInvalidError("Base64 is not in its canonical spelling")
+    return data
