@@ -112,7 +112,7 @@ class Company:
         return Ledger.open(
             self._url(section.url),
             origin=section.origin or f"{self.settings.company.name}.companyos/log",
-            key=self._key(section.key),
+            key=self.key_uri(section.key),
             keystore=self.root / section.keystore,
             detached_limit=section.detached_limit,
             validators=(self.plugins.validate_entry,),
@@ -153,6 +153,7 @@ class Company:
             return url
         return f"sqlite:///{self.root / rest}"
 
-    def _key(self, uri: str) -> str:
+    def key_uri(self, uri: str) -> str:
+        """A key URI of the settings with its path made absolute."""
         scheme, _, rest = uri.partition(":")
         return f"file:{self.root / rest}" if scheme == "file" else uri
