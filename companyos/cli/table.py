@@ -11,4 +11,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("new", "Make a new repository from a golden template.", "companyos.cli.new:new"),
     Command("pack", "Build, verify and show evidence packs.", "companyos.cli.pack:pack"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
+    Command("flags", "Check and list feature flags: owners and expiry dates.", "companyos.cli.flags:flags"),
 )
