@@ -1,4 +1,4 @@
-"""Write requirements.lock and requirements-dev.lock anew: every third-party package, pinned by digest, for any platform.
+"""Write requirements.lock and requirements-dev.lock anew: third-party packages by digest, for any platform.
 
 What companyos needs is read from its pinned wheel, so the wheel must be in vendor/ (`make pin` puts it there).
 """
@@ -26,7 +26,10 @@ def main() -> int:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     runtime = [*project["project"]["dependencies"], *_needs(wheels[0])]
     _compile(runtime, "requirements.lock")
-    _compile([*runtime, *project["dependency-groups"]["dev"], "-c requirements.lock"], "requirements-dev.lock")
+    _compile(
+        [*runtime, *project["dependency-groups"]["dev"], "-c requirements.lock"],
+        "requirements-dev.lock",
+    )
     return 0
 
 
@@ -45,7 +48,15 @@ def _needs(wheel: Path) -> list[str]:
 
 def _compile(requirements: list[str], target: str) -> None:
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header"]
-    command += ["--python-version", "3.11", "--no-annotate", "--upgrade", "-", "--output-file", target]
+    command += [
+        "--python-version",
+        "3.11",
+        "--no-annotate",
+        "--upgrade",
+        "-",
+        "--output-file",
+        target,
+    ]
     subprocess.run(command, input="\n".join(requirements), text=True, cwd=ROOT, check=True)
 
 

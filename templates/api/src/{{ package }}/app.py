@@ -12,8 +12,8 @@ from fastapi.openapi.utils import get_openapi
 
 from . import __doc__ as description
 from . import __version__
-from .config.settings import load
 from .config.platform import Platform
+from .config.settings import load
 from .handlers import documents, health, problems, session
 from .middleware.limits import BodyLimit
 from .middleware.security import SecurityHeaders
@@ -77,9 +77,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
 def _openapi(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document, with problem details in place of the framework's own error shape."""
     if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
         schemas = schema["components"]["schemas"]
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)

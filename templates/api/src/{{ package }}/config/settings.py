@@ -87,8 +87,9 @@ def _read(text: str | None, rule: Mapping[str, Any]) -> Any:
 
 def _explain(error: jsonschema.ValidationError) -> str:
     if error.validator == "required":
-        properties = error.schema["properties"]
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{missing[0]} is not set: {properties[missing[0]]['description']}"
+        properties = _schema()["properties"]
+        present: Any = error.instance
+        missing = next(name for name in _schema()["required"] if name not in present)
+        return f"{missing} is not set: {properties[missing]['description']}"
     name = str(error.absolute_path[0]) if error.absolute_path else "the environment"
     return f"{name} does not satisfy {error.validator}: {error.validator_value}"

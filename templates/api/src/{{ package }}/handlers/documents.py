@@ -22,14 +22,10 @@ PREVIEW_CHARACTERS = 80
 
 
 @router.post("", status_code=201)
-def create(
-    new: NewDocument, services: ServicesDep, caller: CallerDep, response: Response
-) -> Document:
+def create(new: NewDocument, services: ServicesDep, caller: CallerDep, response: Response) -> Document:
     """Keep a document."""
     draft = services.documents.draft(new, caller.account)
-    document = services.access.to_document(
-        caller, "write", draft, lambda: services.documents.add(draft)
-    )
+    document = services.access.to_document(caller, "write", draft, lambda: services.documents.add(draft))
     response.headers["location"] = f"/documents/{document.id}"
     return document
 
@@ -60,9 +56,7 @@ def read(document_id: DocumentId, services: ServicesDep, caller: CallerDep) -> D
 def delete(document_id: DocumentId, services: ServicesDep, caller: CallerDep) -> None:
     """Hide a document; needs a second factor. Its row is kept for as long as the records must be."""
     document = _existing(services, document_id)
-    services.access.to_document(
-        caller, "delete", document, lambda: {"deleted": services.documents.delete(document.id)}
-    )
+    services.access.to_document(caller, "delete", document, lambda: {"deleted": services.documents.delete(document.id)})
 
 
 def _existing(services: Services, document_id: str) -> Document:
@@ -72,9 +66,7 @@ def _existing(services: Services, document_id: str) -> Document:
     return document
 
 
-def _summary(
-    services: Services, caller: Caller, document: Document, preview: bool
-) -> DocumentSummary | None:
+def _summary(services: Services, caller: Caller, document: Document, preview: bool) -> DocumentSummary | None:
     try:
         seen = services.access.to_document(caller, "read", document, lambda: document)
     except NotAllowedError:

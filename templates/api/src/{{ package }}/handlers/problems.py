@@ -73,9 +73,7 @@ def _unexpected(request: Request, error: Any) -> JSONResponse:
     return _problem(request, 500, detail="this is a defect of the service")
 
 
-def _problem(
-    request: Request, status: int, *, headers: dict[str, str] | None = None, **fields: Any
-) -> JSONResponse:
+def _problem(request: Request, status: int, *, headers: dict[str, str] | None = None, **fields: Any) -> JSONResponse:
     problem = Problem(
         type=f"/problems/{status}",
         title=HTTPStatus(status).phrase,

@@ -18,7 +18,5 @@ class Problem(BaseModel):
     trace_id: str | None = Field(None, description="Finds the log lines and spans of this request.")
     reason: str | None = Field(None, description="The policy that refused.")
     audit_id: str | None = Field(None, description="Finds the refusal in the ledger.")
-    obligations: list[str] | None = Field(
-        None, description="What has to be done first, for example `require_mfa`."
-    )
+    obligations: list[str] | None = Field(None, description="What has to be done first, for example `require_mfa`.")
     errors: list[str] | None = Field(None, description="Which fields are wrong, and how.")

@@ -49,9 +49,7 @@ class Access:
         """Digest of the policies in force."""
         return self._authorizer.policy_digest
 
-    def to_document(
-        self, caller: Caller, action: str, document: Document, call: Callable[[], T]
-    ) -> T:
+    def to_document(self, caller: Caller, action: str, document: Document, call: Callable[[], T]) -> T:
         """The result of `call` if `caller` may do `action`, masked where the policies say so.
 
         Raises:
