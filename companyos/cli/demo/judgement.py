@@ -101,4 +101,4 @@ def _findings(report: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _forecast(decision: dict[str, Any]) -> str:
     part = decision["facts"]["parts"][0]["facts"]
-    return f"{part['currency']} {Decimal(part['point']).quantize(Decimal(1))} a week"
+    return f"{part['currency']} {Decimal(part['forecast']).quantize(Decimal(1))} a week"
