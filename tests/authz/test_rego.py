@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import gc
+import platform
+import re
+import sys
 import threading
 
 import pytest
 from engine_contract import MASKED, READ, EngineContract
 
 from companyos.authz import EngineError, PolicyError, RegoEngine, build_request
+from companyos.authz.engines._regorus import guarded, prepare
 from companyos.authz.policyset import PLAYBOOK, load_policies
+from companyos.errors import MissingExtraError
 
 PACKAGE = "package companyos.access\n\nimport rego.v1\n\n"
 ALLOW = PACKAGE + 'allow contains {"id": "policy.mine", "message": "mine"} if { input.action == "read" }\n'
@@ -205,7 +210,41 @@ class TestRefusedPolicies:
             engine.decide(sized)
 
 
+class TestWithoutTheLibrary:
+    @pytest.mark.parametrize(
+        ("machine", "hint"), [("x86_64", "pip install 'companyos[authz]'"), ("riscv64", "choose a remote engine")]
+    )
+    def test_what_to_do_is_said(self, monkeypatch, machine, hint):
+        """Without regorus the first use says what to install, or that there is nothing to install here."""
+        monkeypatch.setitem(sys.modules, "regorus", None)
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+
+        with pytest.raises(MissingExtraError, match=re.escape(hint)):
+            _ = RegoEngine().version
+
+
 class TestThreads:
+    def test_a_panic_is_an_engine_error(self):
+        """What regorus answers to misuse across threads is no ordinary exception, and still becomes an engine error."""
+        made, done = threading.Event(), threading.Event()
+        engines = []
+
+        def owner():
+            engines.append(prepare({}, {}))
+            made.set()
+            done.wait(10)
+            engines.clear()
+
+        thread = threading.Thread(target=owner)
+        thread.start()
+        try:
+            assert made.wait(10)
+            with pytest.raises(EngineError, match="broke down"):
+                guarded(lambda: engines[0].eval_query_as_json("1"))
+        finally:
+            done.set()
+            thread.join(10)
+
     def test_an_engine_may_be_dropped_while_threads_live(self):
         """Freeing an engine that other threads have used disturbs nobody, though regorus panics across threads."""
         used, finish = threading.Event(), threading.Event()
