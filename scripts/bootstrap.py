@@ -120,7 +120,7 @@ def make_venv() -> None:
 
 
 def install(*arguments: str) -> None:
-    """Install with uv, itself pinned by hash; with pip where uv has no build or does not reach what pip is set up for."""
+    """Install with uv, itself pinned by hash; with pip where uv has no build, or cannot reach what pip can."""
     try:
         run(*PIP, "--require-hashes", "--only-binary=:all:", "-r", "requirements/uv.txt")
         run(str(UV), "pip", "install", "--quiet", "--python", str(PYTHON), *arguments)
