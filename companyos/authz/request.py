@@ -14,7 +14,7 @@ from typing import Any
 from companyos.authz.interface import RequestError
 from companyos.ports import AccessRequest
 
-__all__ = ("MAX_DEPTH", "MAX_SIZE", "build_request", "request_from_dict")
+__all__ = ("MAX_DEPTH", "MAX_SIZE", "build_request", "copy_json", "copy_request", "request_from_dict")
 
 MAX_DEPTH = 16
 """How deeply a request's values may nest."""
@@ -99,6 +99,20 @@ def request_from_dict(value: Any) -> AccessRequest:
             expected=", ".join(known),
         )
     return build_request(value["subject"], value["action"], value["resource"], value.get("environment"))
+
+
+def copy_request(request: AccessRequest) -> AccessRequest:
+    """A request of its own for somebody who must not alter the one that is judged and recorded."""
+    return AccessRequest(
+        copy_json(request.subject), request.action, copy_json(request.resource), copy_json(request.environment)
+    )
+
+
+def copy_json(value: Any) -> Any:
+    """A deep copy of a JSON value."""
+    if isinstance(value, Mapping):
+        return {key: copy_json(item) for key, item in value.items()}
+    return [copy_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 class _Budget:
