@@ -180,7 +180,7 @@ def _check_name(where: str, value: object) -> None:
         raise RequestError(f"{where} is empty, padded or too long", expected=f"1 to {MAX_ID} characters")
     if not value.isascii() and value != unicodedata.normalize("NFC", _unicode(value, where)):
         raise RequestError(f"{where} is not in Unicode normal form C", expected="one spelling per id")
-    if not value.isprintable() or any(unicodedata.category(character) == "Cf" for character in value):
+    if not value.isprintable():
         raise RequestError(f"{where} holds invisible characters", expected="printable characters only")
 
 
