@@ -11,7 +11,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("check", "Run the controls over a source tree.", "companyos.cli.check:check"),
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
     Command("demo", "Run the main job from end to end, each step checked.", "companyos.cli.demo:demo"),
-    Command("finops", "Ingest bills, report and forecast costs, judge them by the budgets.", "companyos.cli.finops:finops"),
+    Command("finops", "Ingest bills, report and forecast costs, judge budgets.", "companyos.cli.finops:finops"),
     Command("flags", "Check and list feature flags.", "companyos.cli.flags:flags"),
     Command("keys", "Make, show and rotate signing keys.", "companyos.cli.keys:keys"),
     Command("ledger", "Append to the ledger, read it, prove and verify it.", "companyos.cli.ledger:ledger"),

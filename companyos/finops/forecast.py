@@ -200,7 +200,7 @@ def _point_and_upper(
                 sum((max(Decimal(0), dearest - predicted[day]) for day in open_days), Decimal(0)),
                 "dearest_day",
             )
-        return point, (known + ahead + margin).quantize(MICRO, ROUND_CEILING), method, len(errors)
+        return point, (known + ahead + margin).quantize(MICRO, ROUND_HALF_EVEN), method, len(errors)
 
 
 def _predict(history: Mapping[date, Decimal], targets: Sequence[date]) -> dict[date, Decimal]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ("deny_export", "guard", "judge_costs", "plant_faults")
 
 SUBJECT = {"id": "ana@orders.example", "type": "user", "attributes": {"clearance": "high"}}
+NOT_COPIED = shutil.ignore_patterns(".venv", ".git", ".env.local", ".companyos", "build", "vendor")
 RESOURCE = {
     "id": "customers-eu",
     "type": "dataset",
@@ -53,15 +54,13 @@ def guard(stage: Stage) -> str:
     sarif = stage.reports / "findings.sarif"
     report = stage.companyos_json("check-clean", "check", ".", "--sarif", str(sarif))
     stage.look_at["findings (SARIF)"] = sarif
-    return f"green: {len(report['results'])} controls, no findings"
+    return f"green: {len(report['controls'])} controls, no findings"
 
 
 def plant_faults(stage: Stage) -> str:
     """Plant a secret and a stub in a copy of the service: the gate turns red for each."""
     copy = stage.root / "planted"
-    shutil.copytree(
-        stage.service, copy, ignore=shutil.ignore_patterns(".venv", ".git", "build", ".companyos", "vendor")
-    )
+    shutil.copytree(stage.service, copy, ignore=NOT_COPIED)
     package = copy / "src" / "orders" / "services"
     # Made up here, so that no scanner finds a secret in companyos itself.
     key = "AKIA" + "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") for _ in range(16))
@@ -86,22 +85,20 @@ def judge_costs(stage: Stage) -> str:
     cost.write_text(json.dumps(passed, indent=2), encoding="utf-8")
     note = stage.reports / "cost-note.md"
     note.write_text(stage.companyos("finops-notes", "finops", "notes", *as_of), encoding="utf-8")
-    planted = plant_overspend(sample_path(), stage.root / "overspend.csv")
+    planted = plant_overspend(stage.root / "overspend.csv")
     apart = stage.root / "overspend"
-    shutil.copytree(
-        stage.service, apart, ignore=shutil.ignore_patterns(".venv", ".git", "build", ".companyos", "vendor")
-    )
+    shutil.copytree(stage.service, apart, ignore=NOT_COPIED)
     stage.companyos("finops-ingest-overspend", "finops", "ingest", str(planted), cwd=apart)
     refused = stage.companyos_json("finops-gate-overspend", "finops", "gate", *as_of, cwd=apart, expect=1)
     require_that(refused["reason"] == "budget.over_ceiling", "the overspend was not refused", got=refused)
     stage.look_at["cost note"] = note
-    return f"{ingested['rows']['ingested']} rows; {_forecast(passed)} passes, {_forecast(refused)} is refused"
+    return f"{ingested['rows_ingested']} rows; {_forecast(passed)} passes, {_forecast(refused)} is refused"
 
 
 def _findings(report: dict[str, Any]) -> list[dict[str, Any]]:
-    return [finding for result in report["results"] for finding in result["decision"]["findings"]]
+    return [finding for control in report["controls"] for finding in control["findings"]]
 
 
 def _forecast(decision: dict[str, Any]) -> str:
     part = decision["facts"]["parts"][0]["facts"]
-    return f"{part['currency']} {Decimal(part['point']).quantize(Decimal(1))} a week"
+    return f"{part['currency']} {Decimal(part['forecast']).quantize(Decimal(1))} a week"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from companyos.errors import CompanyOSError, IntegrityError, RefusedError
+from companyos.errors import IntegrityError, RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +77,7 @@ class Stage:
         started = time.monotonic()
         try:
             result = act(self)
-        except (CompanyOSError, OSError) as error:
+        except Exception as error:
             self.outcomes.append(Outcome(step, "FAILED", time.monotonic() - started, passed=False))
             raise StepFailedError(
                 f"step {number} failed: {step}", got=error, hint=f"look at {self.root / 'logs'}"

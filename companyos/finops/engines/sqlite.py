@@ -122,13 +122,17 @@ class SqliteCostStore:
 
     def ingest(self, path: Path, *, overlap: Overlap = "refuse", number_style: NumberStyle = "auto") -> IngestReport:
         """Bring in a FOCUS file: all of it or nothing, and nothing twice; see `CostStore.ingest`."""
-        with tempfile.TemporaryDirectory(prefix=".ingest-", dir=self.directory) as scratch:
-            raw = Path(scratch) / path.name
+        with (
+            _translated(self.directory),
+            tempfile.TemporaryDirectory(prefix=".ingest-", dir=self.directory) as raw_dir,
+            tempfile.TemporaryDirectory(prefix=".ingest-", dir=self.directory) as side_dir,
+        ):
+            raw = Path(raw_dir) / path.name
             digest_of_file = _copy(path, raw)
             with self._transaction():
                 report = self._known(digest_of_file)
                 if report is None:
-                    report = self._bring_in(raw, digest_of_file, overlap, number_style, Path(scratch) / "rejects.csv")
+                    report = self._bring_in(raw, digest_of_file, overlap, number_style, Path(side_dir) / "side.csv")
         self._record(report)
         return report
 
@@ -339,11 +343,11 @@ class _ExactSum:
 def _translated(place: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         raise StoreError(
             f"the cost store {place} does not work",
             got=f"{type(error).__name__}: {error}",
-            expected="a readable and writable SQLite database",
+            expected="a readable and writable directory with a SQLite database",
             hint="restore it, or delete costs.db and ingest the files in raw/ again",
         ) from error
 
