@@ -70,7 +70,7 @@ def test_steady_costs_are_forecast_as_steady():
     forecast = made([30] * 40)
 
     assert (Decimal(210), Decimal(210), Decimal(90)) == (forecast.point, forecast.upper, forecast.spent)
-    assert (forecast.method, forecast.open_days, forecast.history_days) == ("empirical_quantile", 4, 40)
+    assert ("empirical_quantile", 4, 40) == (forecast.method, forecast.open_days, forecast.history_days)
 
 
 def test_weekends_are_learnt():
@@ -99,7 +99,7 @@ def test_little_history_widens_the_bound_or_denies_a_forecast(days, method):
 
     assert method == forecast.method
     if method == "too_little_history":
-        assert (forecast.point, forecast.upper) == (None, None)
+        assert (None, None) == (forecast.point, forecast.upper)
     else:
         assert forecast.upper >= forecast.spent + 4 * 50
 
@@ -142,7 +142,7 @@ def test_nothing_after_as_of_is_known():
     """Data that reach beyond the moment of asking do not count as reported."""
     forecast = made([30] * 40, as_of=at(MONDAY + timedelta(days=1)))
 
-    assert forecast.open_days == 6
+    assert 6 == forecast.open_days
 
 
 def test_the_forecast_is_a_function_of_its_arguments():
@@ -197,13 +197,10 @@ def test_over_the_ceiling_asks_for_a_change_of_scope_or_capacity():
     decision = gate(BUDGET, given("510", "620.5"))
 
     (obligation,) = decision.obligations
-    assert obligation.id == "scope_or_capacity_change"
-    assert (obligation.properties["over_by"], obligation.properties["until"]) == ("120.50", "2024-10-07")
-    assert tuple(decision.facts[name] for name in ("forecast", "upper_bound", "extract", "method")) == (
-        "510.00",
-        "620.50",
-        "sha256:aa",
-        "empirical_quantile",
+    assert "scope_or_capacity_change" == obligation.id
+    assert ("120.50", "2024-10-07") == (obligation.properties["over_by"], obligation.properties["until"])
+    assert ("510.00", "620.50", "sha256:aa", "empirical_quantile") == tuple(
+        decision.facts[name] for name in ("forecast", "upper_bound", "extract", "method")
     )
     json.dumps(decision.to_dict())
 
@@ -223,7 +220,7 @@ def test_what_may_hide_costs_cannot_pass(name):
 
     decision = gate(BUDGET, made([10] * 40, **arguments))
 
-    assert (decision.verdict, decision.reason) == (Verdict.UNDETERMINED, "budget.no_data")
+    assert (Verdict.UNDETERMINED, "budget.no_data") == (decision.verdict, decision.reason)
     assert message in decision.message
 
 
@@ -231,7 +228,7 @@ def test_what_is_already_spent_is_refused_even_when_data_are_missing():
     """Gaps in the data do not soften a ceiling that is passed already."""
     decision = gate(BUDGET, made([600] * 3, rows_rejected=1))
 
-    assert decision.reason == "budget.over_ceiling"
+    assert "budget.over_ceiling" == decision.reason
     assert "1800" in decision.message.replace(",", "")
 
 
@@ -239,7 +236,7 @@ def test_no_data_at_all_is_undetermined(store):
     """An empty store says nothing about costs; nor does a list of no budgets."""
     decision = judge([BUDGET], store, as_of=AS_OF)
 
-    assert (decision.verdict, decision.reason) == (Verdict.UNDETERMINED, "budget.no_data")
+    assert (Verdict.UNDETERMINED, "budget.no_data") == (decision.verdict, decision.reason)
     assert "no cost data have been ingested" in decision.message
     assert Verdict.UNDETERMINED is judge([], store, as_of=AS_OF).verdict
 
@@ -248,7 +245,7 @@ def test_a_forecast_for_another_budget_is_not_judged():
     """Currency and period of forecast and budget must agree."""
     other = Budget(name="llm", period="month", currency="EUR", target=Decimal(450), ceiling=Decimal(12000))
 
-    assert gate(other, given("10")).reason == "budget.no_data"
+    assert "budget.no_data" == gate(other, given("10")).reason
 
 
 def test_every_budget_must_pass(store):
@@ -256,9 +253,9 @@ def test_every_budget_must_pass(store):
     store.ingest(sample_path())
     daily = Budget(name="daily", period="day", target=Decimal(1), ceiling=Decimal(2))
 
-    assert judge([BUDGET], store, as_of=AS_OF).reason == "budget.within"
+    assert "budget.within" == judge([BUDGET], store, as_of=AS_OF).reason
     for budgets in ([BUDGET, daily], [daily, BUDGET]):
-        assert judge(budgets, store, as_of=AS_OF).reason == "budget.over_ceiling"
+        assert "budget.over_ceiling" == judge(budgets, store, as_of=AS_OF).reason
 
 
 def test_the_sample_passes_and_a_planted_overspend_does_not(tmp_path):
@@ -269,7 +266,7 @@ def test_the_sample_passes_and_a_planted_overspend_does_not(tmp_path):
             store.ingest(extract)
             verdicts.append(judge([BUDGET], store, as_of=AS_OF).reason)
 
-    assert verdicts == ["budget.within", "budget.over_ceiling"]
+    assert ["budget.within", "budget.over_ceiling"] == verdicts
 
 
 def test_a_week_of_the_sample_costs_between_200_and_260(store):
@@ -277,7 +274,7 @@ def test_a_week_of_the_sample_costs_between_200_and_260(store):
     store.ingest(sample_path())
 
     weeks = [line.amount for line in store.total(by="week")]
-    assert len(weeks) == 6
+    assert 6 == len(weeks)
     assert all(200 < amount < 260 for amount in weeks)
 
 
@@ -293,9 +290,9 @@ def test_the_decision_is_left_in_the_ledger(store):
     store.ingest(sample_path())
     decision = judge([BUDGET], store, as_of=AS_OF, ledger=Log())
 
-    assert decision.audit_id == "entry-1"
+    assert "entry-1" == decision.audit_id
     ((kind, data),) = kept
-    assert (kind, data["decision"], data["reason"]) == ("companyos.finops.gate", "allow", "budget.within")
+    assert ("companyos.finops.gate", "allow", "budget.within") == (kind, data["decision"], data["reason"])
 
 
 def test_the_control_proves_itself():
@@ -363,7 +360,7 @@ def test_cost_notes_say_the_same_to_people_and_machines(store):
     assert data["extract"] == store.coverage().digest
     for value in (data["extract"], budget["facts"]["forecast"][:6], "**allow** `budget.within`", "USD 500.00"):
         assert value in text
-    assert data["top_services"][0]["key"] == "Amazon Elastic Compute Cloud"
+    assert "Amazon Elastic Compute Cloud" == data["top_services"][0]["key"]
 
 
 def test_names_in_cost_notes_cannot_break_the_table(focus_file, store):
@@ -399,5 +396,5 @@ def test_the_store_forecast_uses_what_the_store_holds(store):
 
     forecast = forecast_period(store, "week", "USD", AS_OF)
 
-    assert (forecast.period, forecast.history_days, forecast.open_days) == (WEEK, 40, 2)
+    assert (WEEK, 40, 2) == (forecast.period, forecast.history_days, forecast.open_days)
     assert store.coverage().digest == forecast.extract

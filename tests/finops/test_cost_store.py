@@ -79,7 +79,7 @@ def test_the_same_file_again_changes_nothing(focus_file, store, tmp_path):
     assert not first.unchanged
     assert first.to_dict() == second.to_dict() | {"unchanged": False}
     assert before == {p: p.read_bytes() for p in store.directory.rglob("*.csv")}
-    assert store.coverage().rows == 2
+    assert 2 == store.coverage().rows
 
 
 def test_the_raw_file_is_kept_byte_for_byte_by_its_digest(focus_file, store):
@@ -131,10 +131,10 @@ def test_currencies_are_never_added_up(focus_file, store):
     lines = store.total()
 
     assert {("USD", Decimal(5)), ("EUR", Decimal(7))} == {(line.currency, line.amount) for line in lines}
-    assert store.coverage().currencies == ("EUR", "USD")
+    assert ("EUR", "USD") == store.coverage().currencies
     with pytest.raises(MixedCurrencyError, match="EUR, USD"):
         single_currency(line.currency for line in lines)
-    assert single_currency(["USD", "USD"]) == "USD"
+    assert "USD" == single_currency(["USD", "USD"])
 
 
 def test_costs_group_by_every_dimension_and_by_tag(focus_file, store):
@@ -148,9 +148,9 @@ def test_costs_group_by_every_dimension_and_by_tag(focus_file, store):
     )
 
     found = {by: {line.key: str(line.amount) for line in store.total(by=by)} for by in ("week", "tag:team", "service")}
-    assert found["week"] == {"2024-08-26": "1", "2024-09-02": "2", "2024-09-09": "4"}
-    assert found["tag:team"] == {"red": "1", "blue": "2", "(none)": "4"}
-    assert found["service"] == {"Machines": "3", "(none)": "4"}
+    assert {"2024-08-26": "1", "2024-09-02": "2", "2024-09-09": "4"} == found["week"]
+    assert {"red": "1", "blue": "2", "(none)": "4"} == found["tag:team"]
+    assert {"Machines": "3", "(none)": "4"} == found["service"]
     for by in ("category", "provider", "account", "sub_account", "region"):
         assert Decimal(7) == exact_sum(line.amount for line in store.total(by=by))
 
@@ -210,8 +210,8 @@ def test_the_extract_digest_changes_with_the_data_and_only_then(focus_file, stor
     store.ingest(focus_file(day(1, "2"), name="new.csv"), overlap="replace")
 
     assert first.digest != store.coverage().digest
-    assert len(store.coverage().files) == 1
-    assert len(store.files()) == 2
+    assert 1 == len(store.coverage().files)
+    assert 2 == len(store.files())
 
 
 def test_each_file_leaves_one_entry_in_the_ledger(focus_file, tmp_path):
@@ -222,7 +222,7 @@ def test_each_file_leaves_one_entry_in_the_ledger(focus_file, tmp_path):
         store.ingest(path)
 
     ((kind, data),) = ledger.entries.values()
-    assert kind == "companyos.finops.ingested"
+    assert "companyos.finops.ingested" == kind
     assert (report.digest, 2, 1, {"bad_number": 1}) == (
         data["digest"],
         data["rows_read"],
@@ -237,11 +237,11 @@ def test_the_side_file_holds_the_whole_rejected_row(focus_file, store):
 
     with (store.directory / report.rejects_path).open(newline="") as handle:
         (row,) = csv.DictReader(handle)
-    assert (
+    assert ("2", "bad_number", "BilledCost", "abc", "red") == (
         *(row[name] for name in ("row", "reason", "column")),
         row["BilledCost"],
         row["x_team"],
-    ) == ("2", "bad_number", "BilledCost", "abc", "red")
+    )
 
 
 def test_a_store_survives_being_closed(focus_file, tmp_path):
@@ -266,7 +266,7 @@ def test_ingests_at_the_same_time_wait_for_each_other(tmp_path, focus_file):
     for thread in threads:
         thread.join()
 
-    assert sorted(reports) == [False] + [True] * 7
+    assert [False] + [True] * 7 == sorted(reports)
     with SqliteCostStore(tmp_path / "costs") as store:
         assert Decimal(5) == store.total()[0].amount
 
@@ -304,21 +304,21 @@ def test_a_failing_disk_leaves_nothing_half_written(focus_file, store):
     with pytest.raises(StoreError, match="does not work"):
         store.ingest(focus_file(day(1)))
 
-    assert store.coverage().rows == 0
-    assert store.files() == ()
+    assert 0 == store.coverage().rows
+    assert () == store.files()
 
 
 def test_the_shipped_sample_accounts_for_every_row_and_mend(store):
     """The sample's quirks are those of the real extract, and all are counted."""
     report = store.ingest(sample_path())
 
-    assert (
+    assert (378, 378, 0, ("Id",), "1.0") == (
         report.rows_read,
         report.rows_ingested,
         report.rows_rejected,
         report.stray_columns,
         report.version,
-    ) == (378, 378, 0, ("Id",), "1.0")
+    )
     kinds = {mend.kind for mend in report.mends}
     assert {"text_null", "space_date", "naive_time", "value_case", "required_null", "number_for_text"} == kinds
     with sample_path().open(newline="") as handle:

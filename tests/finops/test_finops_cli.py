@@ -28,23 +28,23 @@ def run(tmp_path, monkeypatch, capsys):
 def test_a_bill_goes_all_the_way_to_a_verdict(run):
     """Ingest, report, forecast, gate and notes work on a bare directory with `--store`."""
     status, out, _ = run("ingest", sample_path(), "--store", "costs")
-    assert status == 0
+    assert 0 == status
     assert "rows read 378 = ingested 378 + rejected 0" in out
     assert "text_null" in out
     assert "stray columns kept: Id" in out
 
     status, out, err = run("report", "--store", "costs")
-    assert (status, "Amazon Elastic Compute Cloud" in out, "███" in out) == (0, True, True)
+    assert (0, True, True) == (status, "Amazon Elastic Compute Cloud" in out, "███" in out)
     assert "extract sha256:" in err
 
     status, out, _ = run("forecast", "--store", "costs", *AS_OF)
-    assert (status, "234.81" in out) == (0, True)
+    assert (0, True) == (status, "234.81" in out)
 
     status, out, _ = run("gate", "--store", "costs", *AS_OF)
-    assert (status, out.startswith("ALLOW  budget.within")) == (0, True)
+    assert (0, True) == (status, out.startswith("ALLOW  budget.within"))
 
     status, out, _ = run("notes", "--store", "costs", *AS_OF)
-    assert (status, out.startswith("## Cost Notes")) == (0, True)
+    assert (0, True) == (status, out.startswith("## Cost Notes"))
 
 
 @pytest.mark.parametrize("command", ["report", "forecast", "gate", "notes"])
@@ -55,7 +55,7 @@ def test_every_command_speaks_json(run, command):
     moment = () if command == "report" else AS_OF
     status, out, _ = run(command, "--store", "costs", "--json", *moment)
 
-    assert status == 0
+    assert 0 == status
     json.loads(out)
 
 
@@ -63,33 +63,33 @@ def test_the_gate_refuses_an_overspend_and_hears_a_plan(run, tmp_path):
     """Over the ceiling is 1; over the target is 1 without a plan and 0 with one."""
     run("ingest", plant_overspend(tmp_path / "over.csv"), "--store", "over")
     status, out, _ = run("gate", "--store", "over", *AS_OF)
-    assert status == 1
+    assert 1 == status
     assert "budget.over_ceiling" in out
     assert "scope_or_capacity_change" in out
 
     days = ("2024-09-30", "2024-10-01", "2024-10-02", "2024-10-03")
     run("ingest", plant_overspend(tmp_path / "some.csv", 30, days=days), "--store", "some")
-    assert run("gate", "--store", "some", *AS_OF)[0] == 1
+    assert 1 == run("gate", "--store", "some", *AS_OF)[0]
     (tmp_path / "plan.yaml").write_text("owner: ops\nactions: [resize]\ndue: 2024-10-31\n")
     status, out, _ = run("gate", "--store", "some", *AS_OF, "--plan", "plan.yaml")
-    assert (status, "accepted with a remediation plan" in out) == (0, True)
+    assert (0, True) == (status, "accepted with a remediation plan" in out)
 
 
 def test_what_cannot_be_judged_exits_3(run):
     """No store and stale data are not a pass."""
     status, _, err = run("gate", "--store", "nowhere", *AS_OF)
-    assert (status, "finops.store" in err) == (3, True)
+    assert (3, True) == (status, "finops.store" in err)
 
     run("ingest", sample_path(), "--store", "costs")
     status, out, _ = run("gate", "--store", "costs", "--as-of", "2024-11-30")
-    assert (status, "budget.no_data" in out) == (3, True)
+    assert (3, True) == (status, "budget.no_data" in out)
 
 
 def test_rejected_rows_are_a_finding(run, focus_file):
     """The command exits 1 and says where the rejected rows are."""
     status, out, _ = run("ingest", focus_file({}, {"BilledCost": "x"}), "--store", "costs")
 
-    assert status == 1
+    assert 1 == status
     assert "rows read 2 = ingested 1 + rejected 1" in out
     assert "1 bad_number" in out
 
@@ -111,7 +111,7 @@ def test_wrong_calls_exit_2_with_one_clear_message(run, arguments, message):
 
     status, out, err = run(*arguments)
 
-    assert (status, out) == (2, "")
+    assert (2, "") == (status, out)
     assert message in err
     assert "Traceback" not in err
 
@@ -122,9 +122,9 @@ def test_a_second_file_of_the_period_needs_a_word(run, tmp_path):
     over = plant_overspend(tmp_path / "over.csv")
 
     status, _, err = run("ingest", over, "--store", "costs")
-    assert (status, "--overlap replace" in err) == (2, True)
+    assert (2, True) == (status, "--overlap replace" in err)
     status, out, _ = run("ingest", over, "--store", "costs", "--overlap", "replace")
-    assert (status, "replaced billing periods of sha256:" in out) == (0, True)
+    assert (0, True) == (status, "replaced billing periods of sha256:" in out)
 
 
 def test_with_a_company_every_step_is_on_its_ledger(run, tmp_path):
@@ -132,15 +132,15 @@ def test_with_a_company_every_step_is_on_its_ledger(run, tmp_path):
     (tmp_path / "companyos.yaml").write_text(
         "finops: {budgets: [{name: small, period: week, currency: USD, target: 100, ceiling: 150}]}\n"
     )
-    assert run("ingest", sample_path())[0] == 0
+    assert 0 == run("ingest", sample_path())[0]
 
     status, out, _ = run("gate", *AS_OF, "--json")
 
     decision = json.loads(out)
-    assert (status, decision["reason"]) == (1, "budget.over_ceiling")
+    assert (1, "budget.over_ceiling") == (status, decision["reason"])
     from companyos.company import Company
 
     with Company.open(tmp_path) as company:
         entries = {entry.type: entry for entry in company.ledger.read()}
     assert decision["audit_id"] == entries["companyos.finops.gate"].id
-    assert entries["companyos.finops.ingested"].data["rows_ingested"] == 378
+    assert 378 == entries["companyos.finops.ingested"].data["rows_ingested"]

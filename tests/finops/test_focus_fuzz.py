@@ -31,7 +31,7 @@ def ingest(content: bytes):
             try:
                 report = store.ingest(path)
             except (CostFileError, OverlapError) as error:
-                assert store.coverage().rows == 0
+                assert 0 == store.coverage().rows
                 return error, None
             lines = 0
             if report.rejects_path:
