@@ -221,7 +221,7 @@ def _plan(path: Path | None) -> RemediationPlan | None:
 
 
 def _echo_report(report: IngestReport, directory: Path) -> None:
-    state = "already there, nothing changed" if report.unchanged else "ingested"
+    state = "known already, nothing changed" if report.unchanged else "ingested"
     click.echo(f"{report.name}: FOCUS {report.version}, {state}")
     click.echo(f"  rows read {report.rows_read} = ingested {report.rows_ingested} + rejected {report.rows_rejected}")
     for currency, amount in report.totals.items():

@@ -62,9 +62,7 @@ def made(amounts, *, until=MONDAY + timedelta(days=3), as_of=None, through=None,
 
 def given(point, upper=None, spent="0"):
     """A forecast with these very figures."""
-    return replace(
-        made([30] * 40), spent=Decimal(spent), point=Decimal(point), upper=Decimal(upper if upper else point)
-    )
+    return replace(made([30] * 40), spent=Decimal(spent), point=Decimal(point), upper=Decimal(upper or point))
 
 
 def test_steady_costs_are_forecast_as_steady():

@@ -47,10 +47,10 @@ def day(number, cost="1.00", **more):
 
 
 def test_sums_are_exact_to_the_last_digit(focus_file, store):
-    """Ten thousand awkward amounts add up to what rational arithmetic says, by every grouping."""
+    """Three thousand awkward amounts add up to what rational arithmetic says, by every grouping."""
     chance = random.Random(7)
     rows, oracle = [], defaultdict(Fraction)
-    for _ in range(10_000):
+    for _ in range(3_000):
         cost = Decimal(chance.randrange(-(10**15), 10**15)).scaleb(-chance.randrange(0, 16))
         service, number = chance.choice("abc"), chance.randrange(1, 29)
         rows.append(day(number, f"{cost:f}", ServiceName=service))
@@ -98,7 +98,7 @@ def test_no_billing_period_is_counted_twice_by_accident(focus_file, store):
     store.ingest(focus_file(day(1, "5")))
     longer = focus_file(day(1, "5"), day(2, "6"), name="longer.csv")
 
-    with pytest.raises(OverlapError, match="Cloud Inc., account acc-1, period from 2024-09-01"):
+    with pytest.raises(OverlapError, match=r"Cloud Inc\., account acc-1, period from 2024-09-01"):
         store.ingest(longer)
     assert Decimal(5) == store.total()[0].amount
     report = store.ingest(longer, overlap="replace")

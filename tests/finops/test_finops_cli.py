@@ -141,6 +141,6 @@ def test_with_a_company_every_step_is_on_its_ledger(run, tmp_path):
     from companyos.company import Company
 
     with Company.open(tmp_path) as company:
-        entries = {entry.type: entry for entry in company.ledger.entries()}
+        entries = {entry.type: entry for entry in company.ledger.read()}
     assert decision["audit_id"] == entries["companyos.finops.gate"].id
     assert 378 == entries["companyos.finops.ingested"].data["rows_ingested"]

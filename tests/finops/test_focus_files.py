@@ -39,7 +39,9 @@ def mends_of(report):
         ("AvailabilityZone", "0.02", "number_for_text", "0.02"),
     ],
 )
-def test_what_has_one_meaning_is_mended_and_reported(focus_file, store, column, text, kind, kept):
+def test_what_has_one_meaning_is_mended_and_reported(  # noqa: PLR0917 - two fixtures and one case
+    focus_file, store, column, text, kind, kept
+):
     """A quirk with one possible meaning is mended, counted, and named with its first row."""
     report = store.ingest(focus_file({}, {column: text}))
 
@@ -253,7 +255,7 @@ def test_broken_quoting_and_huge_fields_stop_the_whole_file(tmp_path, focus_text
 
 def test_a_file_of_which_nothing_can_be_read_is_an_error(focus_file, store):
     """Rejecting every row is no ingest."""
-    with pytest.raises(CostFileError, match="no row of bill.csv") as caught:
+    with pytest.raises(CostFileError, match=r"no row of bill\.csv") as caught:
         store.ingest(focus_file({"BilledCost": "x"}, {"BillingCurrency": ""}))
     assert "1 x bad_number, 1 x missing_value" == caught.value.got
 

@@ -19,7 +19,7 @@ from companyos.finops.samples import sample_path
 SAMPLE = sample_path().read_bytes()
 LINES = SAMPLE.splitlines(keepends=True)
 AMOUNTS = st.decimals(allow_nan=False, allow_infinity=False, places=11, min_value=-(10**9), max_value=10**9)
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def ingest(content: bytes):
@@ -35,7 +35,8 @@ def ingest(content: bytes):
                 return error, None
             lines = 0
             if report.rejects_path:
-                lines = sum(1 for _ in csv.reader((store.directory / report.rejects_path).open(newline=""))) - 1
+                with (store.directory / report.rejects_path).open(encoding="utf-8", newline="") as handle:
+                    lines = sum(1 for _ in csv.reader(handle)) - 1
             assert report.rows_rejected == lines
             return report, store.total()
 

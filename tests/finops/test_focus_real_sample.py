@@ -13,7 +13,6 @@ SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "focus" / "focus-1.0-sa
 
 
 @pytest.mark.outside
-@pytest.mark.skipif(not SAMPLE.is_file(), reason="the shared sample is not beside the repository")
 def test_every_mend_and_cent_of_the_real_sample_is_accounted_for(store):
     """All 1,000 rows are ingested; each mend count equals a plain count over the file; sums equal a plain sum."""
     with SAMPLE.open(newline="", encoding="utf-8") as handle:
