@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from companyos.finops import CostStore
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
+    from companyos.ports import DecisionEngine
 
 __all__ = ("Company",)
 
@@ -80,6 +81,11 @@ class Company:
         return self._once("ledger", self._open_ledger)
 
     @property
+    def engine(self) -> DecisionEngine:
+        """The configured decision engine, which records nothing by itself."""
+        return self._once("engine", self._open_engine)
+
+    @property
     def authorizer(self) -> Authorizer:
         """Who may do what: the configured engine, with every decision on the ledger."""
         return self._once("authorizer", self._open_authorizer)
@@ -119,16 +125,19 @@ class Company:
             listeners=(self.plugins.on_entry,),
         )
 
-    def _open_authorizer(self) -> Authorizer:
-        from companyos.authz import Authorizer
-
+    def _open_engine(self) -> DecisionEngine:
         section = self.settings.authz
         settings = section.model_dump() | {"policies": [self.root / path for path in section.policies]}
         engines = self.plugins.engines(settings)
         if section.engine not in engines:
             raise ConfigError(f"no decision engine {section.engine!r}", expected=", ".join(sorted(engines)))
+        return engines[section.engine]
+
+    def _open_authorizer(self) -> Authorizer:
+        from companyos.authz import Authorizer
+
         return Authorizer(
-            engines[section.engine],
+            self.engine,
             self.ledger,
             handlers=tuple(self.plugins.obligation_handlers().values()),
             listeners=(self.plugins.on_decision,),
@@ -145,7 +154,7 @@ class Company:
     def _open_costs(self) -> CostStore:
         from companyos.finops import SqliteCostStore
 
-        return SqliteCostStore(self.state_dir / "costs")
+        return SqliteCostStore(self.state_dir / "costs", ledger=self.ledger)
 
     def _url(self, url: str) -> str:
         scheme, separator, rest = url.partition(":///")
