@@ -117,6 +117,9 @@ def finops() -> None:
 @json_option
 def ingest(*, file: Path, store: Path | None, overlap: Overlap, decimal: NumberStyle, as_json: bool) -> int:
     """Bring in FILE, a FOCUS CSV (1.0 to 1.4). Exits 1 when rows were rejected."""
+    from companyos.finops import FocusFile
+
+    FocusFile(file, number_style=decimal)  # refused here, a file leaves no new store behind
     with _setting(store) as setting, setting.costs(create=True, record=True) as costs:
         report = costs.ingest(file, overlap=overlap, number_style=decimal)
         if as_json:
