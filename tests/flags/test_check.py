@@ -135,7 +135,7 @@ UNREADABLE = {
     "two documents": "flags: {}\n---\nflags: {}",
     "python object": "flags: !!python/object/apply:os.getcwd []",
     "evaluators are a list": "flags: {}\n$evaluators: []",
-    "too deep": "flags: " + "[" * 5000,
+    "too deep": "flags: " + "[" * 1500,
     "too large": "flags: {}\n#" + "x" * MAX_BYTES,
     "unhashable key": "flags: {[a]: b}",
 }
