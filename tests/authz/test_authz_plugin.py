@@ -21,6 +21,13 @@ def test_every_obligation_of_the_playbook_has_a_handler(tmp_path):
     assert handlers == {"log_event", "mask_fields", "require_approval", "require_mfa"}
 
 
+def test_each_obligation_has_one_handler():
+    """The hook offers handlers for distinct obligations."""
+    names = [handler.obligation for handler in plugin.companyos_obligation_handlers()]
+
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_the_control_is_offered():
     """The proof of the policies is among the controls, with the page that documents it."""
     (control,) = plugin.companyos_controls()
