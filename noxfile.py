@@ -117,6 +117,8 @@ def environment(session: nox.Session, name: str) -> Path:
         "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(ROOT / ".cache" / "uv")),
         "UV_PYTHON_DOWNLOADS": "never",
     }
+    if "PIP_CERT" in os.environ:
+        cache["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", os.environ["PIP_CERT"])
     install = (uv, "pip", "install", "--quiet", "--python", str(python))
     session.run(uv, "venv", "--quiet", "--clear", "--python", str(PYTHON), str(folder), env=cache)
     session.run(*install, "--require-hashes", "-r", lock, env=cache)

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
+PIP = (str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet")
 OLDEST = (3, 11)
 KINDS = {"demo": "requirements/demo.txt", "test": "requirements/test.txt"}
 COMMON_INPUTS = ("pyproject.toml", "companyos/_version.py", "requirements/uv.txt", "scripts/bootstrap.py")
@@ -86,11 +87,10 @@ def prepare(kind: str) -> None:
     if not usable():
         say(f"making .venv with Python {sys.version.split()[0]}")
         make_venv()
-    installer = find_installer()
-    say(f"installing {KINDS[kind]} with {Path(installer[0]).name if installer[0] == str(UV) else 'pip'}")
-    run(*installer, "--require-hashes", "-r", KINDS[kind])
+    say(f"installing {KINDS[kind]}")
+    install("--require-hashes", "-r", KINDS[kind])
     say("installing companyos from this clone")
-    run(*installer, "--no-deps", "--no-build-isolation", "-e", ".")
+    install("--no-deps", "--no-build-isolation", "-e", ".")
     partial = stamp(kind).with_suffix(".part")
     partial.write_text(wanted(kind))
     partial.replace(stamp(kind))
@@ -119,20 +119,17 @@ def make_venv() -> None:
         raise
 
 
-def find_installer() -> list[str]:
-    """The command that installs: uv, pinned by hash, or pip where uv has no build for this machine."""
-    pip = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
-    say("getting uv, the installer")
+def install(*arguments: str) -> None:
+    """Install with uv, itself pinned by hash; with pip where uv has no build, or cannot reach what pip can."""
     try:
-        run(*pip, "--require-hashes", "--only-binary=:all:", "-r", "requirements/uv.txt")
-        run(str(UV), "--version", quiet=True)
+        run(*PIP, "--require-hashes", "--only-binary=:all:", "-r", "requirements/uv.txt")
+        run(str(UV), "pip", "install", "--quiet", "--python", str(PYTHON), *arguments)
     except (subprocess.CalledProcessError, OSError):
-        say("uv is not to be had here; pip does it, more slowly")
-        return pip
-    return [str(UV), "pip", "install", "--quiet", "--python", str(PYTHON)]
+        say("uv cannot do it here; trying with pip, which is slower")
+        run(*PIP, *arguments)
 
 
-def run(*command: str, quiet: bool = False) -> None:
+def run(*command: str) -> None:
     """Run a command in the clone, its output on our stderr, its caches where they belong."""
     environment = {
         "UV_CACHE_DIR": str(ROOT / ".cache" / "uv"),
@@ -143,10 +140,11 @@ def run(*command: str, quiet: bool = False) -> None:
     if not (Path.home() / ".rustup").exists():
         # pip asks rustc for its version (for its user agent), and rustup's rustc then makes a folder in the home.
         environment.setdefault("RUSTUP_HOME", str(ROOT / ".cache" / "rustup"))
+    if "PIP_CERT" in environment:
+        environment.setdefault("SSL_CERT_FILE", environment["PIP_CERT"])
     environment.pop("VIRTUAL_ENV", None)
     environment.pop("PYTHONPATH", None)
-    output = subprocess.DEVNULL if quiet else sys.stderr
-    subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=output, check=True)
+    subprocess.run(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
 
 
 if __name__ == "__main__":

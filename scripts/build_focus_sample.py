@@ -16,6 +16,7 @@ import sys
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 DEST = Path(__file__).parent.parent / "companyos" / "finops" / "samples" / "focus_small.csv"
 FIRST_DAY = date(2024, 8, 26)
@@ -118,7 +119,7 @@ def main() -> None:
                 writer.writerow(row(day, service, number, chance))
 
 
-def row(day: date, service: tuple, number: int, chance: random.Random) -> list[str]:
+def row(day: date, service: tuple[Any, ...], number: int, chance: random.Random) -> list[str]:
     """One day of one service."""
     (provider, issuer, account, account_name, sub_id, sub_name), name, category, text, unit, price, usual, *rest = (
         service

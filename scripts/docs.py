@@ -38,10 +38,15 @@ def main(arguments: list[str]) -> int:
     if arguments not in (["--check"], ["--write"]):
         print("usage: docs.py --check|--write", file=sys.stderr)
         return 2
-    different = 0
+    different, failed = 0, False
     for page in pages():
         old = page.read_text(encoding="utf-8")
-        new = BLOCK.sub(fill, old)
+        try:
+            new = BLOCK.sub(fill, old)
+        except ImportError as error:
+            print(f"{page.relative_to(ROOT)} cannot be generated: {error}", file=sys.stderr)
+            failed = True
+            continue
         if new == old:
             continue
         different += 1
@@ -52,8 +57,8 @@ def main(arguments: list[str]) -> int:
             print("\n".join(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=1)))
     if different and arguments == ["--check"]:
         print("next: python scripts/docs.py --write", file=sys.stderr)
-        return 1
-    return 0
+        failed = True
+    return 1 if failed else 0
 
 
 def pages() -> list[Path]:

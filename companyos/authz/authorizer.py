@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz import audit
 from companyos.authz.enforcement import handlers_by_obligation, with_obligations
 from companyos.authz.interface import RequestError
-from companyos.authz.request import build_request, request_from_dict
-from companyos.decision import Decision, Verdict
+from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
+from companyos.decision import Decision, Obligation, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -116,7 +116,7 @@ class Authorizer:
     def _vetoed(self, request: AccessRequest, decision: Decision) -> Decision | None:
         for validator in self._validators:
             try:
-                sentence = validator(request=request, opinion_reason=decision.reason)
+                sentence = validator(request=copy_request(request), opinion_reason=decision.reason)
             except Exception:  # noqa: BLE001 - whatever a validator raises is a refusal
                 _log.exception("a validator failed; the request is refused")
                 return Decision.denied("validator.failed", "a validator could not judge", facts=decision.facts)
@@ -151,7 +151,7 @@ class Authorizer:
             return
         for listener in self._listeners:
             try:
-                listener(request=request, decision=decision)
+                listener(request=copy_request(request), decision=_copy(decision))
             except Exception:  # noqa: BLE001 - a listener may fail in any way and must disturb nobody
                 self.listener_failures += 1
                 _log.exception("a decision listener failed")
@@ -170,3 +170,8 @@ def evaluate(engine: DecisionEngine, request: AccessRequest, *, facts: Mapping[s
     except Exception:  # noqa: BLE001 - whatever an engine raises, it has not decided
         _log.exception("the policy engine failed; the request is refused")
         return Decision.undetermined("policy.unavailable", "the policies could not be evaluated", facts=facts)
+
+
+def _copy(decision: Decision) -> Decision:
+    obligations = tuple(Obligation(item.id, item.type, copy_json(item.properties)) for item in decision.obligations)
+    return replace(decision, obligations=obligations, facts=copy_json(decision.facts))

@@ -229,6 +229,27 @@ class TestListeners:
         assert "a decision listener failed" in caplog.text
 
 
+def test_nobody_alters_what_is_recorded(playbook, ledger, handlers):
+    """Validators and listeners get copies: what they do to them changes neither the entry nor the decision."""
+
+    def validator(*, request, opinion_reason):
+        request.resource["id"] = "forged"
+
+    def listener(*, request, decision):
+        decision.obligations[0].properties["fields"].clear()
+        decision.facts.clear()
+        request.subject.clear()
+
+    authorizer = Authorizer(playbook, ledger, handlers=handlers, listeners=[listener] * 2, validators=[validator])
+    decision = authorizer.authorize(USER, "read", {**DOCUMENT, "required_clearance": "high"})
+    (entry,) = ledger.read()
+
+    assert authorizer.listener_failures == 0
+    assert entry.data["target"]["id"] == "d-1"
+    assert decision.obligations[0].properties == {"fields": ["*"]}
+    assert decision.facts["engine"] == "rego"
+
+
 def test_obligations_of_a_deny_need_no_handler(ledger):
     """Obligations on a deny tell the caller what is lacking; nobody has to carry them out."""
     opinion = Opinion(False, "policy.no", obligations=(Obligation("require_approval"),))

@@ -7,12 +7,12 @@ import sys
 import threading
 
 import pytest
-from engine_contract import MASKED, READ, EngineContract
 
 from companyos.authz import EngineError, PolicyError, RegoEngine, build_request
 from companyos.authz.engines._regorus import guarded, prepare
 from companyos.authz.policyset import PLAYBOOK, load_policies
 from companyos.errors import MissingExtraError
+from tests.authz.engine_contract import MASKED, READ, EngineContract
 
 PACKAGE = "package companyos.access\n\nimport rego.v1\n\n"
 ALLOW = PACKAGE + 'allow contains {"id": "policy.mine", "message": "mine"} if { input.action == "read" }\n'

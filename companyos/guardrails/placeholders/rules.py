@@ -33,7 +33,11 @@ RULES: dict[str, Rule] = {
             "finish it, or keep it in the tracker",
             Severity.MEDIUM,
         ),
-        Rule("G01.placeholder-text", "placeholder text is shipped", "write the real text or read the real value"),
+        Rule(
+            "G01.placeholder-text",
+            "text that was meant to be replaced is shipped",
+            "write the real text or read the real value",
+        ),
         Rule("G01.unparsable", "Python that does not parse", "mend the syntax error"),
     )
 }

