@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-__all__ = ("Charge", "RowCleaner", "Tally")
+__all__ = ("Charge", "RowCleaner", "Tally", "is_short", "stamp")
 
 FIRST_ROWS = 3
 """How many row numbers a mend names."""
