@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from companyos.finops.columns import ALLOWED_VALUES, LOAD_BEARING, NOT_NULL, NUMBERS, TIMES
@@ -17,10 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-__all__ = ("Charge", "RowCleaner", "Tally")
+__all__ = ("Charge", "RowCleaner", "Tally", "is_short", "stamp")
 
 FIRST_ROWS = 3
 """How many row numbers a mend names."""
+CACHED_TIMES = 8192
+"""Times repeat from row to row: a year of hours is 8,760."""
 
 _TIME = re.compile(
     r"(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -189,27 +192,31 @@ class RowCleaner:
 
 
 def _time(name: str, text: str, mends: list[tuple[str, str]]) -> datetime:
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise _RejectedError("bad_time", name, repr(text))
-    zone = (match["zone"] or "Z").replace("UTC", "Z").replace("Z", "+00:00")
     try:
-        moment = datetime.fromisoformat(f"{match['day']}T{match['clock'] or '00:00'}{zone}").astimezone(UTC)
+        moment, kinds = _read_time(text)
     except (ValueError, OverflowError) as error:
         raise _RejectedError("bad_time", name, f"{text!r}: {error}") from error
-    if not 1970 <= moment.year < 9000:
-        raise _RejectedError("bad_time", name, f"{text!r}: year out of range")
-    if match["clock"] is None:
-        mends.append(("date_only", name))
-    elif match["zone"] is None:
-        mends.append(("naive_time", name))
-    elif zone != "+00:00":
-        mends.append(("offset_time", name))
-    if match["gap"] == " ":
-        mends.append(("space_date", name))
-    if match["fraction"]:
-        mends.append(("fraction_of_second", name))
+    mends.extend((kind, name) for kind in kinds)
     return moment
+
+
+@lru_cache(maxsize=CACHED_TIMES)
+def _read_time(text: str) -> tuple[datetime, tuple[str, ...]]:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError("not an ISO 8601 time")
+    zone = (match["zone"] or "Z").replace("UTC", "Z").replace("Z", "+00:00")
+    moment = datetime.fromisoformat(f"{match['day']}T{match['clock'] or '00:00'}{zone}").astimezone(UTC)
+    if not 1970 <= moment.year < 9000:
+        raise ValueError("year out of range")
+    kinds = {
+        "date_only": match["clock"] is None,
+        "naive_time": match["clock"] is not None and match["zone"] is None,
+        "offset_time": zone != "+00:00",
+        "space_date": match["gap"] == " ",
+        "fraction_of_second": match["fraction"] is not None,
+    }
+    return moment, tuple(kind for kind, met in kinds.items() if met)
 
 
 def _currency(text: str, mends: list[tuple[str, str]]) -> str:
@@ -252,6 +259,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else format(value, "f")
 
 
+@lru_cache(maxsize=CACHED_TIMES)
 def stamp(moment: datetime) -> str:
     """The moment as `YYYY-MM-DDTHH:MM:SSZ`, which sorts as text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from companyos.canonical import digest
 from companyos.errors import UserError
+from companyos.finops.columns import KNOWN
 from companyos.finops.errors import CostFileError, OverlapError, StoreError
 from companyos.finops.focus import FocusFile
 from companyos.finops.interface import CostLine, Coverage, DayCost, IngestReport, Measure, Mend, Overlap
@@ -43,7 +44,7 @@ CREATE TABLE charges (
   issuer TEXT NOT NULL, account TEXT NOT NULL, billing_start TEXT NOT NULL,
   charge_start TEXT NOT NULL, charge_end TEXT NOT NULL, day TEXT NOT NULL, short INTEGER NOT NULL,
   currency TEXT NOT NULL, billed TEXT NOT NULL, effective TEXT NOT NULL,
-  service TEXT, category TEXT, provider TEXT, sub_account TEXT, region TEXT, tags TEXT, record TEXT NOT NULL,
+  service TEXT, category TEXT, provider TEXT, sub_account TEXT, region TEXT, tags TEXT, extra TEXT,
   PRIMARY KEY (file, row)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX charges_by_day ON charges (day);
@@ -369,6 +370,8 @@ def _copy(path: Path, target: Path) -> str:
 
 def _columns(file: str, charge: Charge) -> tuple[object, ...]:
     record = charge.record
+    # Columns that FOCUS knows can be read again from the raw file; what only this file has is kept at hand.
+    extra = {name: record[name] for name in record.keys() - KNOWN}
     return (
         file,
         charge.row,
@@ -388,7 +391,7 @@ def _columns(file: str, charge: Charge) -> tuple[object, ...]:
         record.get("SubAccountName") or record.get("SubAccountId"),
         record.get("RegionId") or record.get("RegionName"),
         charge.tags,
-        json.dumps(record, ensure_ascii=False, sort_keys=True),
+        json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else None,
     )
 
 
