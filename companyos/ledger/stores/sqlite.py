@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from companyos.ledger.errors import EntryMissingError, StoreUnreadableError
 from companyos.ledger.stores.interface import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ("SqliteStore",)
@@ -37,6 +38,7 @@ _COLUMNS = "idx, id, source, raw, leaf, sameness"
 # SQLite keeps the type it was given: what somebody edited into text must come back as the bytes it is.
 _SELECTED = "idx, id, source, CAST(raw AS BLOB), CAST(leaf AS BLOB), CAST(sameness AS BLOB)"
 _PAGE = 256
+_WAIT = 30
 
 
 class SqliteStore:
@@ -59,7 +61,7 @@ class SqliteStore:
             self._db = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode={mode}",
                 uri=True,
-                timeout=30,
+                timeout=_WAIT,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -163,9 +165,12 @@ class SqliteStore:
         return str(self._one("PRAGMA journal_mode")[0]), int(self._one("PRAGMA synchronous")[0])
 
     def _prepare(self, *, readonly: bool) -> None:
+        # One transaction: another process may be making the very same log just now.
+        self._db.execute("BEGIN")
+        (tables,) = self._one("SELECT count(*) FROM sqlite_master")
         (version,) = self._one("PRAGMA user_version")
         (application,) = self._one("PRAGMA application_id")
-        (tables,) = self._one("SELECT count(*) FROM sqlite_master")
+        self._db.execute("COMMIT")
         if tables and application != _APPLICATION_ID:
             raise StoreUnreadableError(f"{self._path} is a database, but not a ledger", got=hex(application))
         if version > SCHEMA_VERSION:
@@ -179,7 +184,7 @@ class SqliteStore:
             if not tables:
                 raise StoreUnreadableError(f"{self._path} is empty", hint="check the URL")
             return
-        self._db.execute("PRAGMA journal_mode=WAL")
+        _patiently(lambda: self._db.execute("PRAGMA journal_mode=WAL"))
         self._db.execute("PRAGMA synchronous=FULL")
         if version < SCHEMA_VERSION:
             self._db.executescript(_SCHEMA)
@@ -194,6 +199,20 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise _unreadable(self._path, error) from error
+
+
+def _patiently(action: Callable[[], object]) -> None:
+    """Repeat what SQLite refuses at once, without its own waiting, while another process changes the journal mode."""
+    deadline = time.monotonic() + _WAIT
+    while True:
+        try:
+            action()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _unreadable(path: Path, error: Exception) -> StoreUnreadableError:
