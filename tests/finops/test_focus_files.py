@@ -39,9 +39,7 @@ def mends_of(report):
         ("AvailabilityZone", "0.02", "number_for_text", "0.02"),
     ],
 )
-def test_what_has_one_meaning_is_mended_and_reported(  # noqa: PLR0917 - two fixtures and one case
-    focus_file, store, column, text, kind, kept
-):
+def test_what_has_one_meaning_is_mended_and_reported(focus_file, store, column, text, kind, kept):
     """A quirk with one possible meaning is mended, counted, and named with its first row."""
     report = store.ingest(focus_file({}, {column: text}))
 
