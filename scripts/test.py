@@ -64,12 +64,22 @@ def run_shard(name: str) -> Sum:
     report = REPORTS / f"{name}.xml"
     report.unlink(missing_ok=True)
     nox = [sys.executable, "-m", "nox", "--non-interactive", "--session", name]
-    result = subprocess.run(nox, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+    result = subprocess.run(nox, cwd=ROOT, env=caches(), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
     counted = count(report)
     if counted is None or (result.returncode and not counted.failed):
         print(f"[test] {name}: ended with exit {result.returncode} outside any test", file=sys.stderr)
         return (counted or Sum()) + Sum(failed=1)
     return counted
+
+
+def caches() -> dict[str, str]:
+    """The environment, with the caches of all that tests run kept in this clone unless it says otherwise."""
+    cache = ROOT / ".cache"
+    places = {"PIP_CACHE_DIR": "pip", "UV_CACHE_DIR": "uv", "XDG_CACHE_HOME": "xdg"}
+    if not (Path.home() / ".rustup").exists():
+        # pip asks rustc for its version (for its user agent), and rustup's rustc then makes a folder in the home.
+        places["RUSTUP_HOME"] = "rustup"
+    return {name: str(cache / folder) for name, folder in places.items()} | dict(os.environ)
 
 
 def count(report: Path) -> Sum | None:
