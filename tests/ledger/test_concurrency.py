@@ -140,7 +140,7 @@ def _detach(duplicate):
 
 def test_kills_lose_nothing(url):
     """Writers killed at random moments, most inside an append: the log verifies, every receipt is where it said."""
-    chance = random.Random(8)  # noqa: S311 - kills that can be repeated
+    chance = random.Random(8)
     receipts, inside = {}, 0
     for round_number in range(KILLS // 2):
         writers = [Writer(url, f"r{round_number}w{number}") for number in range(2)]
