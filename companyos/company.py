@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from companyos.finops import CostStore
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
+    from companyos.ports import DecisionEngine
 
 __all__ = ("Company",)
 
@@ -80,6 +81,11 @@ class Company:
         return self._once("ledger", self._open_ledger)
 
     @property
+    def engine(self) -> DecisionEngine:
+        """The configured decision engine, which records nothing by itself."""
+        return self._once("engine", self._open_engine)
+
+    @property
     def authorizer(self) -> Authorizer:
         """Who may do what: the configured engine, with every decision on the ledger."""
         return self._once("authorizer", self._open_authorizer)
@@ -112,23 +118,26 @@ class Company:
         return Ledger.open(
             self._url(section.url),
             origin=section.origin or f"{self.settings.company.name}.companyos/log",
-            key=self._key(section.key),
+            key=self.key_uri(section.key),
             keystore=self.root / section.keystore,
             detached_limit=section.detached_limit,
             validators=(self.plugins.validate_entry,),
             listeners=(self.plugins.on_entry,),
         )
 
-    def _open_authorizer(self) -> Authorizer:
-        from companyos.authz import Authorizer
-
+    def _open_engine(self) -> DecisionEngine:
         section = self.settings.authz
         settings = section.model_dump() | {"policies": [self.root / path for path in section.policies]}
         engines = self.plugins.engines(settings)
         if section.engine not in engines:
             raise ConfigError(f"no decision engine {section.engine!r}", expected=", ".join(sorted(engines)))
+        return engines[section.engine]
+
+    def _open_authorizer(self) -> Authorizer:
+        from companyos.authz import Authorizer
+
         return Authorizer(
-            engines[section.engine],
+            self.engine,
             self.ledger,
             handlers=tuple(self.plugins.obligation_handlers().values()),
             listeners=(self.plugins.on_decision,),
@@ -145,7 +154,7 @@ class Company:
     def _open_costs(self) -> CostStore:
         from companyos.finops import SqliteCostStore
 
-        return SqliteCostStore(self.state_dir / "costs")
+        return SqliteCostStore(self.state_dir / "costs", ledger=self.ledger)
 
     def _url(self, url: str) -> str:
         scheme, separator, rest = url.partition(":///")
@@ -153,6 +162,7 @@ class Company:
             return url
         return f"sqlite:///{self.root / rest}"
 
-    def _key(self, uri: str) -> str:
+    def key_uri(self, uri: str) -> str:
+        """A key URI of the settings with its path made absolute."""
         scheme, _, rest = uri.partition(":")
         return f"file:{self.root / rest}" if scheme == "file" else uri

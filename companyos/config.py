@@ -108,6 +108,12 @@ class NotifySection(_Section):
     options: dict[str, Any] = Field(default_factory=dict, description="Settings of channels, by channel name.")
 
 
+class EvidenceSection(_Section):
+    """Evidence packs."""
+
+    key: str = Field("file:.companyos/keys/evidence.pem", description="URI of the private key that signs packs.")
+
+
 class FlagsSection(_Section):
     """Feature flags."""
 
@@ -131,6 +137,7 @@ class Settings(_Section):
     finops: FinopsSection = Field(default_factory=FinopsSection)
     guardrails: GuardrailsSection = Field(default_factory=GuardrailsSection)
     notify: NotifySection = Field(default_factory=NotifySection)
+    evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
     trust: TrustSection = Field(default_factory=TrustSection)
 

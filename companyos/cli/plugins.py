@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -27,7 +28,7 @@ def list_(as_json: bool) -> None:
     allowed = allowed_names(config.load(config.find(Path.cwd())).plugins.allow)
     found = installed()
     loaded = Plugins(allowed & {plugin.name for plugin in found})
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": plugin.name,
             "distribution": plugin.distribution,

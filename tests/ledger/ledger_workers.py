@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 ORIGIN = "test.example/log"
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["__main__", "companyos.ledger", "ledger_workers"])
+PROCESSES.set_forkserver_preload(["__main__", "companyos.ledger", "tests.ledger.ledger_workers"])
 
 
 class Descriptor:

@@ -400,7 +400,7 @@ def test_reading_a_damaged_entry(world):
 
 
 def _noise(size):
-    return random.Random(1).randbytes(size)  # noqa: S311 - noise that can be repeated
+    return random.Random(1).randbytes(size)
 
 
 def not_a_database(path):
@@ -497,7 +497,7 @@ def test_writers_leave_foreign_files_alone(world, attack):
 
 def test_flipped_bits_anywhere(world):
     """Whatever byte of the file is flipped: it is found, or not one byte of any entry reads differently."""
-    whole, chance = world.path.read_bytes(), random.Random(20261121)  # noqa: S311 - a tamperer that can be repeated
+    whole, chance = world.path.read_bytes(), random.Random(20261121)
     found = 0
     for _ in range(250):
         place = chance.randrange(len(whole))

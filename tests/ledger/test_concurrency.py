@@ -9,9 +9,9 @@ import threading
 import time
 
 import pytest
-from ledger_workers import ORIGIN, PROCESSES, Descriptor, append_many, append_same, append_until_killed
 
 from companyos.ledger import Ledger
+from tests.ledger.ledger_workers import ORIGIN, PROCESSES, Descriptor, append_many, append_same, append_until_killed
 
 KILLS = 32
 
@@ -124,7 +124,7 @@ class Writer:
 
 def test_kills_lose_nothing(url):
     """Writers killed at random moments, most inside an append: the log verifies, every receipt is where it said."""
-    chance = random.Random(8)  # noqa: S311 - kills that can be repeated
+    chance = random.Random(8)
     receipts, inside = {}, 0
     for round_number in range(KILLS // 2):
         writers = [Writer(url, f"r{round_number}w{number}") for number in range(2)]

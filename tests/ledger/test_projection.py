@@ -7,9 +7,9 @@ import random
 import sqlite3
 
 import pytest
-from ledger_workers import PROCESSES, Count, Descriptor, replay_until_killed
 
 from companyos.ledger import EntryMissingError
+from tests.ledger.ledger_workers import PROCESSES, Count, Descriptor, replay_until_killed
 
 COUNT = 400
 
@@ -130,7 +130,7 @@ def test_kills_in_the_middle(url, ledger, tmp_path):
     for number in range(COUNT):
         ledger.append("work.done", {"n": number})
     path = str(tmp_path / "count.db")
-    chance = random.Random(4)  # noqa: S311 - kills that can be repeated
+    chance = random.Random(4)
     inside, positions = 0, []
     for _ in range(12):
         workers = []

@@ -1,0 +1,108 @@
+"""Facts that every engine gets beside the request: jurisdictions, ranks on the clearance scale, who is multi-factor.
+
+They are worked out here, once, so that no policy compares region names or clearances as text ("medium" sorts after
+"high"). An unknown value is derived to the worst case, never to a pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from companyos.canonical import digest
+from companyos.jurisdictions import EEA, jurisdiction_of, table_digest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from companyos.ports import AccessRequest
+
+__all__ = ("CLEARANCES", "derive", "facts_digest", "is_multi_factor", "rank")
+
+CLEARANCES = {
+    "none": 0,
+    "public": 0,
+    "low": 1,
+    "internal": 1,
+    "medium": 2,
+    "confidential": 2,
+    "high": 3,
+    "restricted": 3,
+    "top": 4,
+}
+"""The ordered scale of clearances; a whole number from 0 to 4 names its rank directly."""
+HIGHEST = 4
+UNKNOWN_REQUIREMENT = HIGHEST + 1
+"""Rank of a required clearance that is not on the scale: above everyone."""
+UNKNOWN_CLEARANCE = 0
+"""Rank of a subject without a clearance that is on the scale: that of the public."""
+
+PERSONAL = frozenset({"pii", "personal", "sensitive-personal", "special-category"})
+"""Classifications of data that count as personal data."""
+MULTI_FACTOR = frozenset({"mfa", "multi-factor", "phr", "phrh", "aal2", "aal3"})
+"""Authentication strengths that are multi-factor: plain words, OpenID `acr` values, NIST SP 800-63B levels."""
+
+
+def derive(request: AccessRequest) -> dict[str, Any]:
+    """The facts derived from a request, under the key `derived` of what an engine gets as input."""
+    subject = _attributes(request.subject)
+    resource = request.resource
+    home = subject.get("region", subject.get("jurisdiction"))
+    destination = resource.get("destination_region", request.environment.get("destination_region"))
+    return {
+        "resource": {
+            **_place(resource.get("region")),
+            "personal": _is_personal(resource),
+            "required_clearance": _required(resource),
+            "high_sensitivity": str(resource.get("sensitivity", "")).lower() in {"high", "restricted", "critical"},
+        },
+        "destination": _place(destination),
+        "subject": {**_place(home), "clearance": rank(subject.get("clearance"), unknown=UNKNOWN_CLEARANCE)},
+        "multi_factor": is_multi_factor(request.environment.get("auth_strength")),
+    }
+
+
+def rank(level: object, *, unknown: int) -> int:
+    """The rank of a clearance on the scale, or `unknown` where it is none of it."""
+    if isinstance(level, bool):
+        return unknown
+    if isinstance(level, int):
+        return level if 0 <= level <= HIGHEST else unknown
+    return CLEARANCES.get(level.strip().lower(), unknown) if isinstance(level, str) else unknown
+
+
+def is_multi_factor(strength: object) -> bool:
+    """Whether a statement of how somebody authenticated means more than one factor."""
+    return isinstance(strength, str) and strength.strip().lower() in MULTI_FACTOR
+
+
+def facts_digest() -> str:
+    """Digest of the tables that the derived facts rest on; part of an engine's version."""
+    return digest(
+        {
+            "clearances": CLEARANCES,
+            "jurisdictions": table_digest(),
+            "multi_factor": sorted(MULTI_FACTOR),
+            "personal": sorted(PERSONAL),
+        }
+    )
+
+
+def _attributes(subject: Mapping[str, Any]) -> Mapping[str, Any]:
+    attributes: Mapping[str, Any] = subject.get("attributes", {})
+    return attributes
+
+
+def _place(region: str | None) -> dict[str, Any]:
+    jurisdiction = None if region is None else jurisdiction_of(region)
+    return {"stated": region is not None, "jurisdiction": jurisdiction, "in_eea": jurisdiction in EEA}
+
+
+def _is_personal(resource: Mapping[str, Any]) -> bool:
+    classification = str(resource.get("classification", "")).strip().lower().replace("_", "-").replace(" ", "-")
+    return bool(resource.get("contains_pii", False)) or classification in PERSONAL
+
+
+def _required(resource: Mapping[str, Any]) -> int:
+    if "required_clearance" not in resource:
+        return 0
+    return rank(resource["required_clearance"], unknown=UNKNOWN_REQUIREMENT)

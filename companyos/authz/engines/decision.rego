@@ -1,0 +1,25 @@
+# The fixed rule by which opinions are combined: deny wins, then what is allowed; what nobody allows is denied.
+# Policies add to `deny`, `allow` and `obligation`; nothing but this file may define `decision`.
+package companyos.access
+
+import rego.v1
+
+deny contains entry if {
+	some entry in []
+}
+
+allow contains entry if {
+	some entry in []
+}
+
+obligation contains entry if {
+	some entry in []
+}
+
+decision := {"allow": false, "reasons": [entry | some entry in deny], "obligations": obligations} if {
+	count(deny) > 0
+} else := {"allow": true, "reasons": [entry | some entry in allow], "obligations": obligations} if {
+	count(allow) > 0
+} else := {"allow": false, "reasons": [], "obligations": obligations}
+
+obligations := [entry | some entry in obligation]

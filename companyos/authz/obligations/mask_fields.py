@@ -1,0 +1,126 @@
+"""`mask_fields`: a result leaves with the named fields masked, at whatever depth they are.
+
+A field is a name (`email`, anywhere) or a dotted path (`customer.email`); `*` is every field but `id` and `type`.
+Names are compared without regard to case. Text becomes `***`; any other value becomes None.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, RootModel
+
+from companyos.authz.interface import ObligationError, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from companyos.decision import Obligation
+
+__all__ = ("MASK", "MaskFields", "mask")
+
+MASK = "***"
+"""What a masked text becomes."""
+EVERYTHING = "*"
+_KEPT = frozenset({"id", "type"})
+_SCALARS = (str, int, float, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID, enum.Enum)
+
+
+class MaskFields:
+    """Masks the fields that the obligation's property `fields` names."""
+
+    obligation = "mask_fields"
+    phase = Phase.AFTER
+
+    def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:  # noqa: ARG002 - the protocol's
+        """A copy of `value` with the fields masked.
+
+        Raises:
+            ObligationError: no fields are named, or the value holds something that cannot be looked into.
+        """
+        fields = obligation.properties.get("fields")
+        if not isinstance(fields, list | tuple) or not fields or not all(isinstance(item, str) for item in fields):
+            raise ObligationError("mask_fields names no fields", got=repr(fields), expected="a list of names")
+        return mask(value, fields)
+
+
+def mask(value: Any, fields: Iterable[str]) -> Any:
+    """A copy of `value` (mappings, sequences, pydantic models, nested) with `fields` masked.
+
+    A pydantic model comes back as its own class; masked values are not validated again.
+
+    Raises:
+        ObligationError: it is a lone text or number, or holds an object that cannot be looked into; nothing leaves.
+    """
+    paths = tuple(tuple(field.casefold().split(".")) for field in fields)
+    if isinstance(value, _SCALARS):
+        raise ObligationError("a lone value has no fields to mask", got=type(value).__name__, expected="an object")
+    try:
+        return _Mask(paths).walk(value, ())
+    except RecursionError as error:
+        raise ObligationError("the result nests too deeply to be masked") from error
+
+
+class _Mask:
+    """One pass over a value."""
+
+    def __init__(self, paths: tuple[tuple[str, ...], ...]) -> None:
+        self._paths = paths
+        self._all = (EVERYTHING,) in paths
+
+    def walk(self, value: Any, path: tuple[str, ...]) -> Any:
+        """The masked copy of what lies at `path`."""
+        if value is None or isinstance(value, _SCALARS):
+            return _masked(value) if self._all else value
+        if isinstance(value, BaseModel):
+            return self._model(value, path)
+        if isinstance(value, Mapping):
+            return {key: self._field(item, (*path, str(key).casefold()), ()) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.walk(item, path) for item in value]
+        if isinstance(value, tuple):
+            return tuple(self.walk(item, path) for item in value)
+        raise ObligationError(
+            "the result holds something that cannot be looked into",
+            got=type(value).__name__,
+            expected="mappings, lists, pydantic models and plain values",
+        )
+
+    def _field(self, value: Any, path: tuple[str, ...], other_names: tuple[str, ...]) -> Any:
+        names = (path[-1], *other_names)
+        if any(self._named((*path[:-1], name)) for name in names):
+            return _masked(value)
+        if self._all and path[-1] in _KEPT and isinstance(value, _SCALARS):
+            return value
+        return self.walk(value, path)
+
+    def _named(self, path: tuple[str, ...]) -> bool:
+        return any(path[-len(field) :] == field for field in self._paths)
+
+    def _model(self, model: BaseModel, path: tuple[str, ...]) -> BaseModel:
+        kind = type(model)
+        for name in kind.model_computed_fields:
+            if self._all or self._named((*path, name.casefold())):
+                raise ObligationError(f"{kind.__name__}.{name} is computed and cannot be masked", hint="return a dict")
+        if isinstance(model, RootModel):
+            return model.model_copy(update={"root": self.walk(model.root, path)})
+        update = {
+            name: self._field(getattr(model, name), (*path, name.casefold()), _aliases(field))
+            for name, field in kind.model_fields.items()
+        }
+        extra = {key: self._field(item, (*path, key.casefold()), ()) for key, item in (model.model_extra or {}).items()}
+        return model.model_copy(update={**update, **extra})
+
+
+def _aliases(field: Any) -> tuple[str, ...]:
+    given = (field.alias, field.serialization_alias, field.validation_alias)
+    return tuple({name.casefold() for name in given if isinstance(name, str)})
+
+
+def _masked(value: Any) -> Any:
+    return MASK if isinstance(value, str) else None

@@ -1,0 +1,43 @@
+"""`require_mfa`: nothing happens until more than one factor is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from companyos.authz.derived import is_multi_factor
+from companyos.authz.interface import ObligationError, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from companyos.decision import Obligation
+
+__all__ = ("RequireMfa",)
+
+
+class RequireMfa:
+    """Passes when the context says that the subject stepped up, or when `challenge` confirms it now."""
+
+    obligation = "require_mfa"
+    phase = Phase.BEFORE
+
+    def __init__(self, challenge: Callable[[Mapping[str, Any]], bool] | None = None) -> None:
+        """`challenge` is given the context and asks the subject for a further factor; only True passes."""
+        self._challenge = challenge
+
+    def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:  # noqa: ARG002 - the protocol's
+        """Let the value pass if `context["auth_strength"]` is multi-factor or the challenge succeeds.
+
+        Raises:
+            ObligationError: neither is so.
+        """
+        if is_multi_factor(context.get("auth_strength")):
+            return value
+        if self._challenge is not None and self._challenge(context) is True:
+            return value
+        raise ObligationError(
+            "more than one factor of authentication is required",
+            got=context.get("auth_strength"),
+            expected="mfa",
+            hint="step up, and pass the new auth_strength",
+        )

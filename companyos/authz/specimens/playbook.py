@@ -1,0 +1,261 @@
+"""The control `AUTHZ-PLAYBOOK`: requests that each policy must deny or oblige, and requests that none may touch.
+
+Every rule of the built-in policies has a specimen that only this rule catches, so that a rule that is lost is noticed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from companyos.authz.authorizer import evaluate
+from companyos.authz.request import request_from_dict
+from companyos.controls import Control, Specimen
+from companyos.decision import Decision, Finding, Severity, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from companyos.ports import DecisionEngine
+
+__all__ = ("ID", "playbook_control")
+
+ID = "AUTHZ-PLAYBOOK"
+RULES = {
+    "policy.default_deny": "What no policy allows is denied.",
+    "policy.inactive_subject": "A subject that is not active may do nothing.",
+    "policy.tenant": "A resource of another organisation is out of reach.",
+    "policy.eu_residency": "Personal data neither lies in nor goes to a place outside the EU, or one nobody can name.",
+    "policy.export_approval": "An export needs an approval ticket.",
+    "policy.dlp_redaction": "Below the required clearance nothing but a masked read is allowed.",
+    "lacks.require_approval": "A refused export says that an approval is what it lacks.",
+    "obligation.log_event": "An export is logged.",
+    "obligation.require_mfa": "Deletion, transfer and highly sensitive resources ask for more than one factor.",
+    "obligation.mask_fields": "Below the required clearance a read is masked.",
+    "obligation.mask_fields.fields": "The fields a resource names are those that are masked.",
+}
+
+
+def playbook_control(engine: DecisionEngine | None = None) -> Control:
+    """The proof of the playbook's policies, or of the policies of `engine` where these extend the playbook."""
+    from companyos.authz.engines.rego import RegoEngine
+
+    judged = engine or RegoEngine()
+
+    def check(request: Mapping[str, Any]) -> Decision:
+        return _check(judged, request)
+
+    return Control(
+        id=ID,
+        title="Access that the playbook's policies must deny or oblige",
+        check=check,
+        rules=RULES,
+        specimens=_specimens(),
+        docs="authz.md",
+        subject="access-request",
+    )
+
+
+def _check(engine: DecisionEngine, request: Mapping[str, Any]) -> Decision:
+    """Denied with what the policies object to; allowed if that is nothing."""
+    decision = evaluate(engine, request_from_dict(request))
+    if decision.verdict is Verdict.UNDETERMINED:
+        return decision
+    findings = _obliged(decision) if decision.allow else _refused(decision)
+    if not findings:
+        return Decision.allowed(ID, "no policy objects")
+    return Decision.denied(ID, "; ".join(finding.message for finding in findings), findings=findings)
+
+
+def _refused(decision: Decision) -> list[Finding]:
+    lacking = [_finding(f"lacks.{item.id}", f"{item.id} was not there") for item in decision.obligations]
+    return [_finding(decision.reason, decision.message), *lacking]
+
+
+def _obliged(decision: Decision) -> list[Finding]:
+    """One finding for the whole set of obligations, so that one too many is noticed like one too few."""
+    if not decision.obligations:
+        return []
+    named = any(item.properties.get("fields", ["*"]) != ["*"] for item in decision.obligations)
+    rule = "+".join(item.id for item in decision.obligations) + (".fields" if named else "")
+    return [_finding(f"obligation.{rule}", f"{rule} must be carried out")]
+
+
+def _finding(rule: str, message: str) -> Finding:
+    return Finding(rule, message, Severity.HIGH)
+
+
+def _case(
+    name: str,
+    action: str,
+    *,
+    subject: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    resource: Mapping[str, Any] | None = None,
+    environment: Mapping[str, Any] | None = None,
+    violates: str | None = None,
+) -> Specimen:
+    request = {
+        "subject": {"id": "u-1", "type": "user", **(subject or {}), "attributes": dict(attributes or {})},
+        "action": action,
+        "resource": {"id": "d-1", "type": "document", **(resource or {})},
+        "environment": dict(environment or {}),
+    }
+
+    def build(_: Path) -> dict[str, Any]:
+        return request
+
+    return Specimen(name, build, violates)
+
+
+_TICKET = {"approval_ticket": "CHG-7"}
+_MFA = {"auth_strength": "mfa"}
+
+
+def _specimens() -> tuple[Specimen, ...]:
+    return (*_baseline(), *_residency(), *_exports(), *_step_up(), *_redaction())
+
+
+def _baseline() -> tuple[Specimen, ...]:
+    deny, inactive, tenant = "policy.default_deny", "policy.inactive_subject", "policy.tenant"
+    acme, other = {"org_id": "acme"}, {"org_id": "other"}
+    return (
+        _case("an action nobody knows", "launch", violates=deny),
+        _case("a write to what somebody else owns", "write", resource={"owner": "u-2"}, violates=deny),
+        _case("an owner doing what nobody knows", "launch", resource={"owner": "u-1"}, violates=deny),
+        _case("a role that does not grant the action", "transfer", attributes={"roles": ["editor"]}, violates=deny),
+        _case("a suspended subject", "read", subject={"status": "suspended"}, violates=inactive),
+        _case("a resource of another organisation", "read", subject=other, resource=acme, violates=tenant),
+        _case("a subject without an organisation", "read", resource=acme, violates=tenant),
+        _case("an organisation attribute that differs", "read", attributes=other, resource=acme, violates=tenant),
+        _case(
+            "an attribute against the subject's own organisation",
+            "read",
+            subject=other,
+            attributes=acme,
+            resource=acme,
+            violates=tenant,
+        ),
+        _case("a read without anything special", "read"),
+        _case("an active subject", "read", subject={"status": "active"}),
+        _case("the same organisation", "read", subject=acme, resource=acme),
+        _case("the same organisation as an attribute", "read", attributes=acme, resource=acme),
+        _case("the owner writes", "write", resource={"owner": "u-1"}),
+        _case("an editor writes", "write", attributes={"roles": ["editor"]}),
+        _case("an administrator does something special", "archive", attributes={"roles": ["admin"]}),
+    )
+
+
+def _residency() -> tuple[Specimen, ...]:
+    rule = "policy.eu_residency"
+    held: dict[str, dict[str, Any]] = {
+        "in the US": {"region": "us-east-1", "contains_pii": True},
+        "in London, named eu-west-2": {"region": "eu-west-2", "contains_pii": True},
+        "in Zurich, named europe-west6": {"region": "europe-west6", "contains_pii": True},
+        "in a region nobody knows": {"region": "eu-moon-1", "contains_pii": True},
+        "on a machine of its own, somewhere": {"region": "on-premise", "contains_pii": True},
+        "nobody says where": {"contains_pii": True},
+        "in the US, by classification": {"region": "us-east-1", "classification": "PII"},
+    }
+    eu: dict[str, Any] = {"region": "eu-west-1", "contains_pii": True}
+    away = {"region": "eu", "contains_pii": True, "destination_region": "us-west-2"}
+    logged = "obligation.log_event"
+    fine: dict[str, dict[str, Any]] = {
+        "personal data sent within the EU": {"resource": {**eu, "destination_region": "westeurope"}},
+        "personal data exported by a subject in the EU": {"attributes": {"region": "eu"}, "resource": eu},
+        "personal data exported by a subject of no stated region": {"resource": eu},
+        "other data sent to the US": {"resource": {"destination_region": "us-west-2"}},
+        "other data exported by a subject in the US": {"attributes": {"region": "us"}},
+    }
+    return (
+        *(_case(f"personal data held {where}", "read", resource=it, violates=rule) for where, it in held.items()),
+        _case("personal data sent to the US", "export", resource=away, environment=_TICKET, violates=rule),
+        _case(
+            "personal data exported by a subject in the US",
+            "export",
+            attributes={"region": "us"},
+            resource=eu,
+            environment=_TICKET,
+            violates=rule,
+        ),
+        *(_case(name, "export", environment=_TICKET, violates=logged, **parts) for name, parts in fine.items()),
+        _case("personal data in the EU", "read", resource=eu),
+        _case("personal data in Frankfurt", "read", resource={"region": "europe-west3", "contains_pii": True}),
+        _case("personal data in Norway", "read", resource={"region": "norwayeast", "contains_pii": True}),
+        _case("personal data read from abroad", "read", attributes={"region": "us"}, resource=eu),
+        _case("no personal data in the US", "read", resource={"region": "us-east-1", "contains_pii": False}),
+    )
+
+
+def _exports() -> tuple[Specimen, ...]:
+    return (
+        _case("an export without a ticket", "export", violates="policy.export_approval"),
+        _case(
+            "an export with a blank ticket",
+            "export",
+            environment={"approval_ticket": "  "},
+            violates="policy.export_approval",
+        ),
+        _case("an export that lacks its approval", "export", violates="lacks.require_approval"),
+        _case("an approved export", "export", environment=_TICKET, violates="obligation.log_event"),
+    )
+
+
+def _step_up() -> tuple[Specimen, ...]:
+    rule = "obligation.require_mfa"
+    own = {"owner": "u-1"}
+    sensitive = {"sensitivity": "high"}
+    return (
+        _case("a deletion with a password only", "delete", resource=own, violates=rule),
+        _case("a transfer with a password only", "transfer", resource=own, violates=rule),
+        _case("a sensitive resource with a password only", "read", resource=sensitive, violates=rule),
+        _case(
+            "a strength nobody knows",
+            "delete",
+            resource=own,
+            environment={"auth_strength": "mfa-soon"},
+            violates=rule,
+        ),
+        _case("a deletion with two factors", "delete", resource=own, environment=_MFA),
+        _case("a sensitive resource with two factors", "read", resource=sensitive, environment=_MFA),
+    )
+
+
+def _redaction() -> tuple[Specimen, ...]:
+    rule, named, denied = "obligation.mask_fields", "obligation.mask_fields.fields", "policy.dlp_redaction"
+    medium, low = {"clearance": "medium"}, {"clearance": "low"}
+    high_needed = {"required_clearance": "high", "owner": "u-1"}
+    return (
+        # "medium" > "high" and "low" > "high" as text: a policy that compares words lets these through.
+        _case("medium against high", "read", attributes=medium, resource=high_needed, violates=rule),
+        _case("low against high", "read", attributes=low, resource=high_needed, violates=rule),
+        _case("no clearance against low", "read", resource={"required_clearance": "low"}, violates=rule),
+        _case("a clearance nobody knows", "read", attributes={"clearance": "zz"}, resource=high_needed, violates=rule),
+        _case(
+            "a requirement nobody knows",
+            "read",
+            attributes={"clearance": "top"},
+            resource={"required_clearance": "ultra"},
+            violates=rule,
+        ),
+        _case(
+            "the fields that the resource names",
+            "read",
+            attributes=low,
+            resource={**high_needed, "masked_fields": ["iban"]},
+            violates=named,
+        ),
+        _case(
+            "a resource that names no fields",
+            "read",
+            attributes=low,
+            resource={**high_needed, "masked_fields": []},
+            violates=rule,
+        ),
+        _case("a write below the clearance", "write", attributes=low, resource=high_needed, violates=denied),
+        _case(
+            "high against medium", "read", attributes={"clearance": "high"}, resource={"required_clearance": "medium"}
+        ),
+        _case("high against high", "write", attributes={"clearance": "high"}, resource=high_needed),
+        _case("a rank against a word", "read", attributes={"clearance": 3}, resource=high_needed),
+    )

@@ -1,0 +1,175 @@
+"""Our own engine of G02: what providers' tokens look like, and literals given to names that mean a secret.
+
+Token shapes are the providers' published prefixes. Values that are placeholders or references never count, whatever
+their shape. A detector yields the place, never the text that stands there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from companyos.guardrails.interface import Hit
+from companyos.guardrails.secrets.placeholders import (
+    entropy,
+    is_filler,
+    is_harmless_name,
+    is_lock_file,
+    is_placeholder,
+    is_reference,
+)
+from companyos.guardrails.tree import is_production
+
+__all__ = ("DETECTORS", "Detector", "line_of")
+
+Detector = Callable[[str, str], Iterable[Hit]]
+"""Takes a path and its text, gives the places where a secret stands."""
+
+_EDGE = r"(?<![A-Za-z0-9])"
+_SHAPES: dict[str, tuple[str, ...]] = {
+    "G02.aws-key": (
+        _EDGE + r"((?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16})(?![A-Za-z0-9])",
+        r"(?i:aws.{0,24}(?:secret|access).{0,16}key).{0,6}?[=:]\s*[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
+    ),
+    "G02.git-host-token": (
+        _EDGE + r"(gh[pousr]_[A-Za-z0-9]{36,255})",
+        _EDGE + r"(github_pat_[A-Za-z0-9_]{60,})",
+        _EDGE + r"(gl(?:pat|dt|rt|cbt|ptt|ft|soat)-[A-Za-z0-9_-]{20,})",
+    ),
+    "G02.google-key": (
+        _EDGE + r"(AIza[0-9A-Za-z_-]{35})(?![0-9A-Za-z_-])",
+        _EDGE + r"(GOCSPX-[0-9A-Za-z_-]{28})",
+    ),
+    "G02.json-web-token": (_EDGE + r"(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})",),
+    "G02.model-provider-key": (
+        _EDGE + r"(sk-ant-[a-z]+[0-9]{2}-[A-Za-z0-9_-]{40,})",
+        _EDGE + r"(sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,})",
+        _EDGE + r"(sk-[A-Za-z0-9]{20}T3Blbk" + r"FJ[A-Za-z0-9]{20})",
+        _EDGE + r"(hf_[A-Za-z]{34})(?![A-Za-z])",
+    ),
+    "G02.package-registry-token": (
+        _EDGE + r"(npm_[A-Za-z0-9]{36})(?![A-Za-z0-9])",
+        _EDGE + r"(pypi-AgE[A-Za-z0-9_-]{60,})",
+    ),
+    "G02.slack-token": (
+        _EDGE + r"(xox[abeoprs]-[0-9]{6,}[A-Za-z0-9-]{10,})",
+        r"(hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{20,})",
+    ),
+    "G02.stripe-key": (_EDGE + r"((?:sk|rk)_(?:live|test)_[0-9A-Za-z]{16,})", _EDGE + r"(whsec_[0-9A-Za-z]{28,})"),
+    "G02.private-key": (
+        r"(-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|[\s\"'+,;|])*[A-Za-z0-9+/=:,\- ]{40})",
+    ),
+}
+_SCHEMES = (
+    "postgres|postgresql|mysql|mariadb|mongodb|"
+    "redis|rediss|amqp|amqps|mssql|sqlserver|oracle|clickhouse|nats|ldaps?|smtp"
+)
+_CONNECTION = re.compile(rf"\b(?:{_SCHEMES})(?:\+[a-z0-9]+)*://([^\s:/@\"'<>]*):([^\s/@\"'<>]+)@([^\s/\"'<>:?]+)")
+_CONNECTION_FIELDS = re.compile(
+    r"(?i:\b(?:server|data source|host)\s*=[^\n\"']*;\s*(?:pwd|password)\s*=\s*)([^;\s\"']{4,})"
+)
+_URL = re.compile(r"\b(?:https?|ftps?|git\+https?|sftp|ssh)://([^\s:/@\"'<>]+):([^\s/@\"'<>]+)@([^\s/\"'<>:?]+)")
+_LOCAL_HOSTS = frozenset(
+    ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "db", "database", "postgres", "redis")
+)
+
+_NAME = (
+    r"(?P<name>[A-Za-z0-9_.\-]*?(?i:passw(?:or)?d|passwd|pwd|passphrase|secret|token|api[_-]?key|apikey|access[_-]?key|"
+    r"auth[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|master[_-]?key|credentials?|bearer)[A-Za-z0-9_\-]*)"
+)
+_QUOTED = re.compile(
+    _NAME
+    + r"[\"'\]]{0,3}\s*(?::\s*[A-Za-z][\w\[\]., |]*)?\s*(?:={1,3}|:|=>|!=|,)\s*(?:[rbuf]{0,2})"
+    + r"[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
+)
+_DEFAULTED = re.compile(
+    r"(?:environ\.get|getenv|process\.env\.|import\.meta\.env\.|env\()\s*\(?[\"']?"
+    + _NAME
+    + r"[\"']?\s*(?:,|\?\?|\|\||\)\s*or)\s*[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
+)
+_BARE = re.compile(
+    r"^[ \t]*(?:export[ \t]+|ENV[ \t]+|ARG[ \t]+|-[ \t]+|set[ \t]+)?"
+    + _NAME
+    + r"(?:[ \t]*[=:][ \t]*|[ \t]+)(?P<value>[^\s\"'#,;]{6,500})[ \t]*(?:#.*)?$",
+    re.MULTILINE,
+)
+_HEADER = re.compile(
+    r"(?P<name>(?i:authorization|x-api-key))[\"']?\s*[:=,]\s*[\"']?(?:(?i:bearer|basic|token)\s+)(?P<value>[A-Za-z0-9+/=_.\-]{16,})"
+)
+_BARE_FILES = re.compile(
+    r"(^|/)(\.env[^/]*|[^/]*\.env|[^/]*\.(ya?ml|ini|cfg|conf|properties|toml|tfvars|tf|sh|bash|Dockerfile)|Dockerfile[^/]*|\.npmrc|\.pypirc)$"
+)
+_PASSWORD = re.compile(r"(?i)pass|pwd")
+
+
+def line_of(text: str, offset: int) -> int:
+    """The line, counted from 1, that holds this offset."""
+    return text.count("\n", 0, offset) + 1
+
+
+def _shaped(patterns: tuple[re.Pattern[str], ...], path: str, text: str) -> Iterator[Hit]:
+    for pattern in patterns:
+        for match in pattern.finditer(text):
+            if not is_filler(match.group(1).partition("KEY")[2] or match.group(1)):
+                yield Hit(path, line_of(text, match.start(1)))
+
+
+def _connection_strings(path: str, text: str) -> Iterator[Hit]:
+    for match in _CONNECTION.finditer(text):
+        user, password, host = match.groups()
+        # A database of one's own machine whose password is the user's name guards nothing.
+        harmless = host.lower() in _LOCAL_HOSTS and (password == user or len(password) < 12)
+        if not (harmless or is_placeholder(password) or _is_template(password) or _is_template(host)):
+            yield Hit(path, line_of(text, match.start()))
+    for match in _CONNECTION_FIELDS.finditer(text):
+        if not (is_placeholder(match.group(1)) or _is_template(match.group(1))):
+            yield Hit(path, line_of(text, match.start()))
+
+
+def _url_credentials(path: str, text: str) -> Iterator[Hit]:
+    for match in _URL.finditer(text):
+        user, password, host = match.groups()
+        plain = password.lower() in {user.lower(), "password", "pass", "pw", "secret", "token"}
+        if not (plain or is_placeholder(password) or _is_template(password) or is_placeholder(host)):
+            yield Hit(path, line_of(text, match.start()))
+
+
+def _assigned(path: str, text: str) -> Iterator[Hit]:
+    if is_lock_file(path) or path.endswith((".md", ".rst")):
+        return
+    patterns = [_QUOTED, _DEFAULTED, _HEADER, *([_BARE] if _BARE_FILES.search(path) else [])]
+    for pattern in patterns:
+        for match in pattern.finditer(text):
+            if _is_secret(match.group("name"), match.group("value"), path):
+                yield Hit(path, line_of(text, match.start("value")))
+
+
+def _is_secret(name: str, value: str, path: str) -> bool:
+    if is_harmless_name(name) or is_placeholder(value) or _is_template(value):
+        return False
+    if " " in value and not re.match(r"(?i)(bearer|basic|token) \S{16,}$", value):
+        return False
+    random = len(value) >= 20 and entropy(value) >= 3.8
+    if not is_production(path):
+        return random and not is_reference(value)
+    mixed = bool(re.search(r"[A-Za-z]", value) and re.search(r"\d", value))
+    if _PASSWORD.search(name):
+        symbols = bool(re.search(r"[!@#$%^&*?]", value))
+        return (mixed or symbols or random) and not (is_reference(value) and not symbols)
+    return not is_reference(value) and ((mixed and len(value) >= 12 and entropy(value) >= 3.0) or random)
+
+
+def _is_template(value: str) -> bool:
+    return bool(re.match(r"[${%<*]|.*(\$\{|\{\{|\{\w*\}|%\(|%s)", value)) or ("(" in value and ")" in value)
+
+
+DETECTORS: dict[str, Detector] = {
+    **{
+        rule: partial(_shaped, tuple(re.compile(pattern) for pattern in patterns)) for rule, patterns in _SHAPES.items()
+    },
+    "G02.assigned-secret": _assigned,
+    "G02.connection-string": _connection_strings,
+    "G02.url-credentials": _url_credentials,
+}
+"""One detector a rule."""

@@ -1,0 +1,1 @@
+"""Planted violations and clean cases of the controls in this room; secrets are assembled when a specimen is built."""

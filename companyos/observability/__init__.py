@@ -1,0 +1,100 @@
+"""Traces, structured logs and metrics, correlated, with secrets masked.
+
+    from companyos import observability
+
+    with observability.setup(service="orders", version="1.0.0", environment="dev"):
+        log = observability.get_logger(__name__)
+        with observability.start_trace("fetch_orders"):
+            log.info("fetch_orders.start", subject_id="u-1")
+
+Names load on first use: `structlog` and OpenTelemetry cost tens of milliseconds to import.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from companyos.observability.asgi import ASGIMiddleware
+    from companyos.observability.bridge import capture_stdlib_logging, serve_global_tracer
+    from companyos.observability.errors import MetricError, SetupError
+    from companyos.observability.logs import Logger, get_logger
+    from companyos.observability.meters import Metrics, Timer, metrics
+    from companyos.observability.records import MetricPoint, SpanRecord
+    from companyos.observability.redaction import Redactor
+    from companyos.observability.runtime import Identity, Observability, current, setup
+    from companyos.observability.scope import (
+        annotate,
+        bind,
+        current_correlation_id,
+        current_fields,
+        current_request_id,
+    )
+    from companyos.observability.semconv import ALIASES
+    from companyos.observability.tracing import (
+        Trace,
+        current_span_id,
+        current_trace_id,
+        outgoing_headers,
+        start_trace,
+    )
+
+__all__ = (
+    "ALIASES",
+    "ASGIMiddleware",
+    "Identity",
+    "Logger",
+    "MetricError",
+    "MetricPoint",
+    "Metrics",
+    "Observability",
+    "Redactor",
+    "SetupError",
+    "SpanRecord",
+    "Timer",
+    "Trace",
+    "annotate",
+    "bind",
+    "capture_stdlib_logging",
+    "current",
+    "current_correlation_id",
+    "current_fields",
+    "current_request_id",
+    "current_span_id",
+    "current_trace_id",
+    "get_logger",
+    "metrics",
+    "outgoing_headers",
+    "serve_global_tracer",
+    "setup",
+    "start_trace",
+)
+
+_HOME = {
+    "asgi": ("ASGIMiddleware",),
+    "bridge": ("capture_stdlib_logging", "serve_global_tracer"),
+    "errors": ("MetricError", "SetupError"),
+    "logs": ("Logger", "get_logger"),
+    "meters": ("Metrics", "Timer", "metrics"),
+    "records": ("MetricPoint", "SpanRecord"),
+    "redaction": ("Redactor",),
+    "runtime": ("Identity", "Observability", "current", "setup"),
+    "scope": ("annotate", "bind", "current_correlation_id", "current_fields", "current_request_id"),
+    "semconv": ("ALIASES",),
+    "tracing": ("Trace", "current_span_id", "current_trace_id", "outgoing_headers", "start_trace"),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from the module that owns it, on first use (PEP 562)."""
+    module = _MODULE_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'companyos.observability' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"companyos.observability.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

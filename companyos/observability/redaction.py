@@ -1,0 +1,158 @@
+"""The safety net: secrets and addresses are masked before anything leaves, whatever the caller put in.
+
+It is a net, not a licence: classify and leave out what need not be said. It works on names of fields (`password`,
+`authorization`, `api_key`, ...) and on what a text looks like (tokens, private keys, e-mail addresses).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ("ADDRESS", "SECRET", "Redactor", "is_secret_key")
+
+SECRET = "[secret]"  # noqa: S105 - what stands in place of one
+"""What stands in place of a secret."""
+ADDRESS = "[email]"
+"""What stands in place of an e-mail address."""
+WITHHELD = "[redacted]"
+"""What stands in place of a word that the company named itself."""
+
+MAX_TEXT = 8_192
+"""Longest text value written, in characters; a log line is not a place for documents."""
+MAX_ITEMS = 100
+"""Most items of one collection that are written."""
+MAX_DEPTH = 6
+"""How deep collections are followed."""
+
+_SECRET_WORDS = frozenset(
+    {"authorization", "cookie", "credential", "credentials", "jwt", "otp", "passcode", "passphrase", "passwd"}
+    | {"password", "pwd", "secret", "secrets", "token", "apikey", "privatekey", "accesskey"}
+)
+_SECRET_PAIRS = re.compile(r"(?:^|_)(?:api|private|access|signing|encryption|master|session)_(?:key|id)(?:_|$)")
+_COUNTING = frozenset(
+    {"bytes", "count", "expires", "length", "limit", "max", "ms", "remaining"}
+    | {"seconds", "size", "total", "ttl", "type", "used"}
+)
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+_IN_TEXT = re.compile(
+    r"(?P<pem>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z))"
+    r"|(?P<scheme>\b(?:bearer|basic)\s{1,4})[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?P<user>[a-z][a-z0-9+.-]{0,20}://)[^\s/@:]{0,256}:[^\s/@]{1,256}@"
+    r"|(?P<cookie>\b(?:set-)?cookie[\"']?\s{0,4}:\s{0,4})[^\r\n]{1,2048}"
+    r"|(?P<named>(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|authorization)"
+    r"[\\\"']{0,4}\s{0,4}[=:]\s{0,4}[\\\"']{0,4}(?:(?:bearer|basic)\s{1,4})?)"
+    r"(?:(?<=\")[^\"]{1,512}|(?<=')[^']{1,512}|[^\s,;&\"'\\]{1,512})"
+    r"|(?P<known>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"
+    r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bAIza[A-Za-z0-9_-]{35})"
+    r"|(?P<mail>(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})",
+    re.IGNORECASE | re.DOTALL,
+)
+# Every alternative above needs one of these; most texts have none, and this test is several times cheaper.
+_WORTH_A_LOOK = re.compile(
+    r"[@]|-----BEGIN|bearer|basic|cookie|pass|secret|token|api|access|private|authorization|eyJ|AKIA|ASIA|gh[pousr]_|github_pat_"
+    r"|xox|sk-|AIza",
+    re.IGNORECASE,
+)
+
+
+class Redactor:
+    """Masks values, and bounds their size so that one event cannot flood a log.
+
+    `words` are literal texts to be withheld wherever they occur: tenant names, internal host names.
+    """
+
+    __slots__ = ("_words",)
+
+    def __init__(self, words: Iterable[str] = ()) -> None:
+        chosen = sorted({word for word in words if word}, key=len, reverse=True)
+        self._words = re.compile("|".join(map(re.escape, chosen)), re.IGNORECASE) if chosen else None
+
+    def text(self, value: str) -> str:
+        """`value` with what looks like a secret or an address masked."""
+        if len(value) > MAX_TEXT:
+            value = f"{value[:MAX_TEXT]}... ({len(value)} characters)"
+        if _WORTH_A_LOOK.search(value):
+            value = _IN_TEXT.sub(_mask, value)
+        return self._words.sub(WITHHELD, value) if self._words else value
+
+    def field(self, key: str, value: Any) -> Any:
+        """The JSON value to write under `key`."""
+        if isinstance(value, str):
+            return SECRET if value and is_secret_key(key) else self.text(value)
+        if value is None or isinstance(value, bool):
+            return value
+        return SECRET if is_secret_key(key) else self.value(value)
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """Any Python value as a JSON value, masked, bounded and never an error."""
+        if isinstance(value, str):
+            return self.text(value)
+        if value is None or isinstance(value, bool | int):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if depth >= MAX_DEPTH:
+            return "[too deep]"
+        if isinstance(value, Mapping):
+            return self._mapping(value, depth)
+        if isinstance(value, Sequence | AbstractSet) and not isinstance(value, bytes | bytearray | memoryview):
+            return self._items(value, depth)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return f"[{len(value)} bytes]"
+        return self.text(_as_text(value))
+
+    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for number, (name, item) in enumerate(value.items()):
+            if number == MAX_ITEMS:
+                result["..."] = f"{len(value) - MAX_ITEMS} more"
+                break
+            key = name if isinstance(name, str) else _as_text(name)
+            plain = item is None or isinstance(item, bool)
+            # A key may itself be an address ({"ann@example.org": 3}).
+            result[self.text(key)] = SECRET if is_secret_key(key) and not plain else self.value(item, depth + 1)
+        return result
+
+    def _items(self, value: Sequence[Any] | AbstractSet[Any], depth: int) -> list[Any]:
+        result = []
+        for number, item in enumerate(value):
+            if number == MAX_ITEMS:
+                result.append(f"... {len(value) - MAX_ITEMS} more")
+                break
+            result.append(self.value(item, depth + 1))
+        return result
+
+
+@lru_cache(maxsize=4096)
+def is_secret_key(key: str) -> bool:
+    """Whether a field of this name is masked: `db_password` is, `max_tokens`, `token_count` and `tokens` are not."""
+    words = [word.lower() for word in _WORDS.findall(key)]
+    if not words or words[-1] in _COUNTING:
+        return False
+    return not _SECRET_WORDS.isdisjoint(words) or _SECRET_PAIRS.search("_".join(words)) is not None
+
+
+def _mask(match: re.Match[str]) -> str:
+    kind = match.lastgroup
+    if kind == "mail":
+        return ADDRESS
+    if kind in {"cookie", "named", "scheme"}:
+        return f"{match[kind]}{SECRET}"
+    return f"{match['user']}{SECRET}@" if kind == "user" else SECRET
+
+
+def _as_text(value: object) -> str:
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not break the caller who logs it
+        return f"[{type(value).__name__}: {type(error).__name__} when shown]"

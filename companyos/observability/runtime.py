@@ -1,0 +1,239 @@
+"""`setup()`: who this service is and where its signals go; undone by `shutdown()`.
+
+Nothing happens on import. Until `setup()` is called, logs go to stdout as those of `unknown_service`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Self, TextIO
+
+from companyos._extras import require
+from companyos.errors import MissingExtraError, UnverifiableError
+from companyos.observability.errors import SetupError
+from companyos.observability.redaction import Redactor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from companyos.observability._sdk import Recorder
+    from companyos.observability.records import MetricPoint, SpanRecord
+
+__all__ = ("Identity", "Observability", "current", "setup")
+
+Exporter = Literal["none", "console", "otlp"]
+
+LEVELS = {
+    "debug": "DEBUG",
+    "info": "INFO",
+    "warning": "WARN",
+    "warn": "WARN",
+    "error": "ERROR",
+    "fatal": "FATAL",
+    "critical": "FATAL",
+}
+ORDER = {"DEBUG": 0, "INFO": 1, "WARN": 2, "ERROR": 3, "FATAL": 4}
+EXPORTERS = ("none", "console", "otlp")
+PRODUCTION = frozenset({"prod", "production"})
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who produces the signals."""
+
+    service: str
+    """`service.name`."""
+    version: str
+    """`service.version`."""
+    environment: str
+    """`deployment.environment.name`: `dev`, `staging`, `prod`, ..."""
+    revision: str | None = None
+    """`vcs.ref.head.revision`: the commit it was built from, so that an error's trace leads to its commit."""
+
+    def fields(self) -> dict[str, str]:
+        """As every log event carries it."""
+        values = {"service": self.service, "env": self.environment, "version": self.version}
+        return {**values, "revision": self.revision} if self.revision else values
+
+    def attributes(self) -> dict[str, str]:
+        """As resource attributes of spans and metrics (OpenTelemetry resource conventions)."""
+        values = {
+            "service.name": self.service,
+            "service.version": self.version,
+            "deployment.environment.name": self.environment,
+        }
+        return {**values, "vcs.ref.head.revision": self.revision} if self.revision else values
+
+
+class Observability:
+    """The signals of one service, in force from `setup()` until `shutdown()`; also usable in a `with`."""
+
+    def __init__(
+        self, identity: Identity, *, level: str, stream: TextIO | None, redactor: Redactor, recorder: Recorder | None
+    ) -> None:
+        self.identity: Identity = identity
+        """Who produces the signals."""
+        self.level: str = level
+        """Lowest level that is written: DEBUG, INFO, WARN, ERROR or FATAL."""
+        self.redactor: Redactor = redactor
+        """What masks secrets."""
+        self.recorder: Recorder | None = recorder
+        """What records spans and metrics; None without the extra, or when OTEL_SDK_DISABLED is true."""
+        self.dropped_lines: int = 0
+        """Log lines that could not be written: the stream was closed, or full."""
+        self.rank: int = ORDER[level]
+        self.fields: dict[str, str] = identity.fields()
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def write(self, line: str) -> None:
+        """Write one log line and flush it; a stream that fails costs a line, never the caller's work."""
+        stream = self._stream or sys.stdout
+        with self._lock:
+            try:
+                stream.write(f"{line}\n")
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                # AttributeError: sys.stdout is None in a process without a console.
+                self.dropped_lines += 1
+
+    def spans(self, *, trace_id: str | None = None) -> list[SpanRecord]:
+        """The latest finished spans, oldest first; only those of one trace if `trace_id` is given.
+
+        Raises:
+            MissingExtraError: spans are not recorded, because the extra is not installed.
+            UnverifiableError: they are not recorded, because OTEL_SDK_DISABLED is set.
+        """
+        return [span for span in self._recording().spans() if trace_id in {None, span.trace_id}]
+
+    def metrics(self, name: str | None = None) -> list[MetricPoint]:
+        """The present state of every metric, or of one by its own or its playbook name.
+
+        Raises:
+            MissingExtraError: metrics are not recorded, because the extra is not installed.
+            UnverifiableError: they are not recorded, because OTEL_SDK_DISABLED is set.
+        """
+        from companyos.observability.meters import select
+
+        return select(self._recording().points(), name)
+
+    def flush(self, timeout_seconds: float = 10) -> bool:
+        """Export what is waiting; False if that was not possible in time."""
+        return self.recorder is None or self.recorder.flush(timeout_seconds)
+
+    def shutdown(self) -> None:
+        """Export what is waiting and step back; what was in force before is in force again. Safe to repeat."""
+        with _lock:
+            if self not in _stack:
+                return
+            _stack.remove(self)
+        if self.recorder is not None:
+            self.recorder.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+    def _recording(self) -> Recorder:
+        if self.recorder is not None:
+            return self.recorder
+        require("opentelemetry.sdk", extra="observability")
+        raise UnverifiableError(
+            "spans and metrics are not recorded",
+            got="OTEL_SDK_DISABLED is true, or setup() was not called",
+            hint="call companyos.observability.setup(...) without OTEL_SDK_DISABLED",
+        )
+
+
+def setup(
+    *,
+    service: str,
+    version: str = "0.0.0",
+    environment: str = "dev",
+    exporter: Exporter = "none",
+    otlp_endpoint: str = "http://localhost:4318",
+    log_level: str = "info",
+    stream: TextIO | None = None,
+    revision: str | None = None,
+    redact: Iterable[str] = (),
+    keep_spans: int = 2048,
+) -> Observability:
+    """Say who this service is and where its signals go, from now until `shutdown()`.
+
+    Logs go to `stream` (default: stdout as it is when a line is written). Spans and metrics are kept in memory for
+    `spans()` (the latest `keep_spans`) and `metrics()`, and with `exporter` `console` or `otlp` also written to
+    stderr or sent by OTLP/HTTP to `otlp_endpoint`. `revision` is the commit (default: the environment variable
+    `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant or internal host names.
+
+    DEBUG is for development: in `prod` it is raised to INFO, and a WARN event says so.
+
+    Raises:
+        SetupError: an argument cannot be used.
+        MissingExtraError: an exporter is asked for and the extra `[observability]` is not installed.
+    """
+    level = _level(log_level)
+    if exporter not in EXPORTERS:
+        raise SetupError("no such exporter", got=exporter, expected=", ".join(EXPORTERS))
+    for name, value in (("service", service), ("version", version), ("environment", environment)):
+        if not value.strip():
+            raise SetupError(f"{name} is empty", got=repr(value), hint=f"pass {name}=...")
+    too_chatty = level == "DEBUG" and environment in PRODUCTION
+    identity = Identity(service, version, environment, revision or os.environ.get("COMPANYOS_REVISION") or None)
+    observability = Observability(
+        identity,
+        level="INFO" if too_chatty else level,
+        stream=stream,
+        redactor=Redactor(redact),
+        recorder=_recorder(identity, exporter, otlp_endpoint, keep_spans),
+    )
+    with _lock:
+        _stack.append(observability)
+    if too_chatty:
+        from companyos.observability.logs import get_logger
+
+        get_logger(__name__).warning("logging.debug_refused", reason="DEBUG is for development", level="INFO")
+    return observability
+
+
+def current() -> Observability:
+    """What is in force: the latest `setup()` that was not shut down, else a plain default."""
+    return _stack[-1]
+
+
+def _level(text: str) -> str:
+    level = LEVELS.get(text.lower())
+    if level is None:
+        raise SetupError("no such log level", got=text, expected=", ".join(LEVELS))
+    return level
+
+
+def _recorder(identity: Identity, exporter: Exporter, endpoint: str, keep_spans: int) -> Recorder | None:
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return None
+    try:
+        require("opentelemetry.sdk", extra="observability")
+        if exporter == "otlp":
+            require("opentelemetry.exporter.otlp.proto.http", extra="observability")
+    except MissingExtraError:
+        if exporter == "none":
+            return None
+        raise
+    from companyos.observability._sdk import Recorder
+
+    return Recorder(identity.attributes(), exporter=exporter, endpoint=endpoint, keep_spans=keep_spans)
+
+
+_lock = threading.Lock()
+_stack: list[Observability] = [
+    Observability(
+        Identity("unknown_service", "0.0.0", "dev"), level="INFO", stream=None, redactor=Redactor(), recorder=None
+    )
+]

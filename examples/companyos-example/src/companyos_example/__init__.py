@@ -1,0 +1,1 @@
+"""A CompanyOS plugin that adds an engine, a control, a channel and a command."""

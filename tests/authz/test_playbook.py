@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from companyos.authz import RegoEngine, playbook_control
+from companyos.authz.engines._regorus import prepare
+from companyos.authz.policyset import PLAYBOOK
+from companyos.controls import prove
+
+
+def _rules():
+    """Every rule of the built-in policies: file, first line, and the bytes it takes."""
+    for path in sorted(PLAYBOOK.glob("*.rego")):
+        text = path.read_text(encoding="utf-8")
+        (module,) = json.loads(prepare({path.name: text}, {}).get_ast_as_json())
+        for rule in module["ast"]["rules"]:
+            span = rule["Spec"]["span"]
+            yield pytest.param(path.name, span["start"], span["end"], id=f"{path.stem}:{span['line']}")
+
+
+def _prove_changed(tmp_path, name, change):
+    copy = tmp_path / "policies"
+    shutil.copytree(PLAYBOOK, copy)
+    source = (copy / name).read_text(encoding="utf-8")
+    changed = change(source)
+    assert source != changed
+    (copy / name).write_text(changed, encoding="utf-8")
+    return prove(playbook_control(RegoEngine([copy])))
+
+
+def test_the_playbook_proves_itself():
+    """Everything planted is caught by the right policy, and nothing clean is refused."""
+    proof = prove(playbook_control())
+
+    assert proof.to_dict()["failures"] == []
+    assert proof.holds
+    assert proof.planted >= 30
+    assert proof.clean >= 15
+
+
+@pytest.mark.parametrize(("name", "start", "end"), list(_rules()))
+def test_a_lost_rule_is_noticed(tmp_path, name, start, end):
+    """Deleting any one rule of the playbook makes the proof fail."""
+    proof = _prove_changed(tmp_path, name, lambda text: text[:start] + text[end:])
+
+    assert not proof.holds
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("dlp_redaction.rego", "subject.clearance <", "subject.clearance <="),
+        ("dlp_redaction.rego", "input.derived.subject.clearance", "input.subject.attributes.clearance"),
+        ("dlp_redaction.rego", "input.derived.resource.required_clearance", "input.resource.required_clearance"),
+        ("eu_residency.rego", "input.derived.resource.personal", "input.resource.contains_pii"),
+        ("eu_residency.rego", "not input.derived.resource.in_eea", 'input.resource.region != "eu"'),
+        ("eu_residency.rego", "not input.derived.resource.in_eea", 'not startswith(input.resource.region, "eu")'),
+        ("export_approval.rego", "trim_space(input.environment.approval_ticket)", "input.environment.approval_ticket"),
+        ("step_up.rego", "not input.derived.multi_factor", "not input.environment.auth_strength"),
+        ("baseline.rego", 'granted in {input.action, "*"}', "granted"),
+        ("baseline.rego", "input.resource.owner == input.subject.id", "input.resource.owner"),
+    ],
+)
+def test_a_weakened_rule_is_noticed(tmp_path, name, old, new):
+    """Typical mistakes (comparing words, prefixes, presence alone) make the proof fail."""
+    proof = _prove_changed(tmp_path, name, lambda text: text.replace(old, new))
+
+    assert not proof.holds
+
+
+def test_a_lost_condition_is_noticed(tmp_path):
+    """Deleting any one condition line of the playbook makes the proof fail."""
+    # A refused write may as well carry the obligation to mask: there is nothing to mask.
+    harmless = {'dlp_redaction.rego: input.action == "read"'}
+    survivors = []
+    for path in sorted(PLAYBOOK.glob("*.rego")):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        for number, line in enumerate(lines):
+            inside = line.startswith("\t")
+            alone = inside and not lines[number - 1].startswith("\t") and lines[number + 1].startswith("}")
+            if not inside or f"{path.name}: {line.strip()}" in harmless:
+                continue
+            kept = "\ttrue\n" if alone else ""
+            changed = "".join((*lines[:number], kept, *lines[number + 1 :]))
+            proof = _prove_changed(tmp_path / f"{path.stem}-{number}", path.name, lambda _, new=changed: new)
+            if proof.holds:
+                survivors.append(f"{path.name}:{number + 1} {line.strip()}")
+
+    assert "\n".join(survivors) == ""
