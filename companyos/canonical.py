@@ -8,7 +8,7 @@ from typing import Any
 
 from companyos.errors import UserError
 
-__all__ = ("NotCanonicalError", "canonical_bytes", "digest", "parse", "sha256_hex")
+__all__ = ("NotCanonicalError", "canonical_bytes", "digest", "loads", "parse", "sha256_hex")
 
 
 class NotCanonicalError(UserError, ValueError):
@@ -48,6 +48,21 @@ def sha256_hex(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def loads(data: bytes) -> Any:
+    """The JSON value held by `data`, with the numbers that `canonical_bytes` wrote.
+
+    RFC 8785 writes a large float such as 1e20 without an exponent; what looks like an integer beyond ±(2^53 - 1) is
+    therefore read as the float it was.
+
+    Raises:
+        NotCanonicalError: `data` is not JSON.
+    """
+    try:
+        return json.loads(data, parse_int=_number)
+    except (ValueError, RecursionError) as error:
+        raise NotCanonicalError("not JSON", got=str(error)) from error
+
+
 def parse(data: bytes) -> Any:
     """The JSON value held by `data`, refused unless `data` is exactly its canonical form.
 
@@ -57,13 +72,16 @@ def parse(data: bytes) -> Any:
     Raises:
         NotCanonicalError: `data` is not JSON, or not canonical.
     """
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise NotCanonicalError("not JSON", got=str(error)) from error
+    value = loads(data)
     if canonical_bytes(value) != data:
         raise NotCanonicalError(
             "JSON is not in canonical form",
             expected="RFC 8785: sorted keys, no white space, no duplicate keys",
         )
     return value
+
+
+def _number(text: str) -> int | float:
+    # The longest integer that may be one, -9007199254740991, has 17 characters; more digits would only cost time.
+    value = int(text) if len(text) <= 17 else None
+    return value if value is not None and abs(value) < 1 << 53 else float(text)

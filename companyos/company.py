@@ -154,7 +154,7 @@ class Company:
     def _open_costs(self) -> CostStore:
         from companyos.finops import SqliteCostStore
 
-        return SqliteCostStore(self.state_dir / "costs")
+        return SqliteCostStore(self.state_dir / "costs", ledger=self.ledger)
 
     def _url(self, url: str) -> str:
         scheme, separator, rest = url.partition(":///")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz import audit
 from companyos.authz.enforcement import handlers_by_obligation, with_obligations
 from companyos.authz.interface import RequestError
-from companyos.authz.request import build_request, request_from_dict
-from companyos.decision import Decision, Verdict
+from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
+from companyos.decision import Decision, Obligation, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -110,23 +110,24 @@ class Authorizer:
         decision = evaluate(self._engine, request, facts=self._facts())
         if not decision.allow:
             return decision
-        return self._vetoed(request, decision) or self._unhandled(decision) or decision
+        refused = self._vetoed(request, decision)
+        return self._handled(decision) if refused is None else refused
 
     def _vetoed(self, request: AccessRequest, decision: Decision) -> Decision | None:
         for validator in self._validators:
             try:
-                sentence = validator(request=request, opinion_reason=decision.reason)
-            except Exception:
+                sentence = validator(request=copy_request(request), opinion_reason=decision.reason)
+            except Exception:  # noqa: BLE001 - whatever a validator raises is a refusal
                 _log.exception("a validator failed; the request is refused")
                 return Decision.denied("validator.failed", "a validator could not judge", facts=decision.facts)
             if sentence is not None:
                 return Decision.denied("validator.refused", str(sentence), facts=decision.facts)
         return None
 
-    def _unhandled(self, decision: Decision) -> Decision | None:
+    def _handled(self, decision: Decision) -> Decision:
         missing = sorted({item.id for item in decision.obligations} - self._handlers.keys())
         if not missing:
-            return None
+            return decision
         return Decision.denied(
             "obligation.unhandled",
             f"nobody can carry out: {', '.join(missing)}",
@@ -137,7 +138,7 @@ class Authorizer:
     def _record(self, decision: Decision, append: Callable[[], Receipt]) -> Decision:
         try:
             return decision.recorded(append().id)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a ledger raises, the decision is not on record
             _log.exception("the ledger did not take a decision; the request is refused")
             return Decision.undetermined(
                 "audit.unavailable",
@@ -150,8 +151,8 @@ class Authorizer:
             return
         for listener in self._listeners:
             try:
-                listener(request=request, decision=decision)
-            except Exception:
+                listener(request=copy_request(request), decision=_copy(decision))
+            except Exception:  # noqa: BLE001 - a listener may fail in any way and must disturb nobody
                 self.listener_failures += 1
                 _log.exception("a decision listener failed")
 
@@ -166,6 +167,11 @@ def evaluate(engine: DecisionEngine, request: AccessRequest, *, facts: Mapping[s
         opinion = engine.decide(request)
         verdict = Verdict.ALLOW if opinion.allow is True else Verdict.DENY
         return Decision(verdict, opinion.reason, opinion.message, tuple(opinion.obligations), facts=facts)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever an engine raises, it has not decided
         _log.exception("the policy engine failed; the request is refused")
         return Decision.undetermined("policy.unavailable", "the policies could not be evaluated", facts=facts)
+
+
+def _copy(decision: Decision) -> Decision:
+    obligations = tuple(Obligation(item.id, item.type, copy_json(item.properties)) for item in decision.obligations)
+    return replace(decision, obligations=obligations, facts=copy_json(decision.facts))

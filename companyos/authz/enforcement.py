@@ -1,4 +1,4 @@
-"""`with_obligations`: the guarded call is made only if it is allowed, and its result leaves only when all is discharged."""
+"""`with_obligations`: a call is made only if it is allowed, and its result leaves only when all is discharged."""
 
 from __future__ import annotations
 

@@ -74,7 +74,9 @@ def _with_extended(directories: Iterable[Path]) -> list[tuple[str, Path]]:
     if PLAYBOOK not in listed and any("extends" in _metadata(directory) for directory in listed):
         listed.insert(0, PLAYBOOK)
     distinct = list(dict.fromkeys(listed))
-    return [("playbook" if directory == PLAYBOOK else str(place), directory) for place, directory in enumerate(distinct)]
+    return [
+        ("playbook" if directory == PLAYBOOK else str(place), directory) for place, directory in enumerate(distinct)
+    ]
 
 
 def _metadata(directory: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""From plain mappings to an `AccessRequest`: everything checked once, so that no policy meets a value of the wrong type.
+"""From plain mappings to an `AccessRequest`, checked once, so that no policy meets a value of the wrong type.
 
 A policy that asks `resource.contains_pii == true` is silently passed by the text "true". The attributes that the
 playbook's policies read are therefore typed here, and a request that gets one wrong is refused by name.
@@ -14,7 +14,7 @@ from typing import Any
 from companyos.authz.interface import RequestError
 from companyos.ports import AccessRequest
 
-__all__ = ("MAX_DEPTH", "MAX_SIZE", "build_request", "request_from_dict")
+__all__ = ("MAX_DEPTH", "MAX_SIZE", "build_request", "copy_json", "copy_request", "request_from_dict")
 
 MAX_DEPTH = 16
 """How deeply a request's values may nest."""
@@ -101,6 +101,20 @@ def request_from_dict(value: Any) -> AccessRequest:
     return build_request(value["subject"], value["action"], value["resource"], value.get("environment"))
 
 
+def copy_request(request: AccessRequest) -> AccessRequest:
+    """A request of its own for somebody who must not alter the one that is judged and recorded."""
+    return AccessRequest(
+        copy_json(request.subject), request.action, copy_json(request.resource), copy_json(request.environment)
+    )
+
+
+def copy_json(value: Any) -> Any:
+    """A deep copy of a JSON value."""
+    if isinstance(value, Mapping):
+        return {key: copy_json(item) for key, item in value.items()}
+    return [copy_json(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 class _Budget:
     """What is left of the allowed size."""
 
@@ -166,7 +180,7 @@ def _check_name(where: str, value: object) -> None:
         raise RequestError(f"{where} is empty, padded or too long", expected=f"1 to {MAX_ID} characters")
     if not value.isascii() and value != unicodedata.normalize("NFC", _unicode(value, where)):
         raise RequestError(f"{where} is not in Unicode normal form C", expected="one spelling per id")
-    if not value.isprintable() or any(unicodedata.category(character) == "Cf" for character in value):
+    if not value.isprintable():
         raise RequestError(f"{where} holds invisible characters", expected="printable characters only")
 
 

@@ -13,6 +13,8 @@ from companyos.cli.output import echo_decision, json_option
 from companyos.errors import UserError
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from companyos.decision import Decision
 
 __all__ = ("authz",)
@@ -28,7 +30,9 @@ def authz() -> None:
 @click.option("--action", metavar="NAME", help="What is to be done.")
 @click.option("--resource", metavar="JSON", help="To what: id, type, region, contains_pii, ...")
 @click.option("--environment", metavar="JSON", help="Where and how: ip, auth_strength, approval_ticket, ...")
-@click.option("--request", "file", type=click.File(encoding="utf-8"), help="A whole request from a file, or - for stdin.")
+@click.option(
+    "--request", "file", type=click.File(encoding="utf-8"), help="A whole request from a file, or - for stdin."
+)
 @click.option("--dry-run", is_flag=True, help="Ask the policies only; record nothing.")
 @json_option
 def evaluate(
@@ -37,7 +41,7 @@ def evaluate(
     action: str | None,
     resource: str | None,
     environment: str | None,
-    file: click.utils.LazyFile | None,
+    file: IO[str] | None,
     dry_run: bool,
     as_json: bool,
 ) -> int:
@@ -74,7 +78,7 @@ def _from_options(parts: dict[str, str | None]) -> dict[str, Any]:
     return {name: value if name == "action" else _json(value, f"--{name}") for name, value in given.items()}
 
 
-def _from_file(file: Any, parts: dict[str, str | None]) -> Any:
+def _from_file(file: IO[str], parts: dict[str, str | None]) -> Any:
     both = [f"--{name}" for name, value in parts.items() if value is not None]
     if both:
         raise click.UsageError(f"--request already holds what {', '.join(both)} would say")
@@ -89,4 +93,6 @@ def _json(text: str, option: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{option} is not JSON", got=error, hint='for example \'{"id": "u-1", "type": "user"}\'') from error
+        raise UserError(
+            f"{option} is not JSON", got=error, hint='for example \'{"id": "u-1", "type": "user"}\''
+        ) from error

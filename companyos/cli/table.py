@@ -7,9 +7,17 @@ from companyos.ports import Command
 __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
+    Command("authz", "Ask the policies who may do what.", "companyos.cli.authz:authz"),
+    Command("check", "Run the controls over a source tree.", "companyos.cli.check:check"),
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),
+    Command("demo", "Run the main job from end to end, each step checked.", "companyos.cli.demo:demo"),
+    Command("finops", "Ingest bills, report and forecast costs, judge budgets.", "companyos.cli.finops:finops"),
+    Command("flags", "Check and list feature flags.", "companyos.cli.flags:flags"),
+    Command("keys", "Make, show and rotate signing keys.", "companyos.cli.keys:keys"),
+    Command("ledger", "Append to the ledger, read it, prove and verify it.", "companyos.cli.ledger:ledger"),
     Command("new", "Make a new repository from a golden template.", "companyos.cli.new:new"),
     Command("pack", "Build, verify and show evidence packs.", "companyos.cli.pack:pack"),
+    Command("packages", "Check that dependencies are real, pinned and unmistaken.", "companyos.cli.packages:packages"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
-    Command("flags", "Check and list feature flags: owners and expiry dates.", "companyos.cli.flags:flags"),
+    Command("prove", "Run every control over its planted violations.", "companyos.cli.prove:prove"),
 )

@@ -124,9 +124,9 @@ def _ownership(metadata: dict[str, Any], expires: date | None) -> Iterator[tuple
         yield "owner", "has no owner", "add metadata.owner: a team or a person"
     if expires is None:
         got = metadata.get("expires")
-        yield "expires", f"has no expiry date (got {got!r})", "add metadata.expires: YYYY-MM-DD"
+        yield "expires", f"has no expiry date (got {_show(got)})", "add metadata.expires: YYYY-MM-DD"
     if metadata.get("kind") not in KINDS:
-        yield "kind", f"is of no known kind (got {metadata.get('kind')!r})", f"metadata.kind: {', '.join(KINDS)}"
+        yield "kind", f"is of no known kind (got {_show(metadata.get('kind'))})", f"metadata.kind: {', '.join(KINDS)}"
     if not _LINK.fullmatch(_text(metadata.get("issue"))):
         yield "issue", "has no link to its clean-up issue", "add metadata.issue: https://..."
     if not _text(metadata.get("description")):
@@ -140,14 +140,14 @@ def _shape(value: Any) -> Iterator[str]:
     unknown = sorted(str(key) for key in value if key not in _KEYS)
     if unknown:
         yield f"unknown keys: {', '.join(unknown)} (known: {', '.join(sorted(_KEYS))})"
-    if value.get("state") not in {"ENABLED", "DISABLED"}:
-        yield f"state is {value.get('state')!r}, expected ENABLED or DISABLED"
+    if value.get("state") not in ("ENABLED", "DISABLED"):
+        yield f"state is {_show(value.get('state'))}, expected ENABLED or DISABLED"
     yield from _variants(value)
     targeting = value.get("targeting")
     if targeting is not None:
         if not isinstance(targeting, dict):
             yield f"targeting is not a JsonLogic rule but {type(targeting).__name__}"
-        yield from _unknown_operators(targeting)
+        yield from _unknown_operators(targeting, set())
     metadata = value.get("metadata")
     if not isinstance(metadata, dict):
         yield "metadata is missing"
@@ -164,19 +164,26 @@ def _variants(value: dict[str, Any]) -> Iterator[str]:
         yield "names of variants must be text: quote them"
     if len({_family(item) for item in variants.values()}) > 1:
         yield "its variants are of different types"
-    if value.get("defaultVariant") not in variants:
-        yield f"defaultVariant {value.get('defaultVariant')!r} is not one of its variants"
+    if value.get("defaultVariant") not in list(variants):
+        yield f"defaultVariant {_show(value.get('defaultVariant'))} is not one of its variants"
 
 
-def _unknown_operators(rule: Any) -> Iterator[str]:
-    if isinstance(rule, list):
-        for item in rule:
-            yield from _unknown_operators(item)
-    elif isinstance(rule, dict) and len(rule) == 1:
-        operator, arguments = next(iter(rule.items()))
+def _unknown_operators(rule: Any, seen: set[int]) -> Iterator[str]:
+    # Aliases share what they stand for: each part is looked at once, or a nest of them would take for ever.
+    if not isinstance(rule, list | dict) or id(rule) in seen:
+        return
+    seen.add(id(rule))
+    if isinstance(rule, dict) and len(rule) == 1:
+        operator = next(iter(rule))
         if operator not in _OPERATORS:
             yield f"targeting uses an unknown operator {operator!r}"
-        yield from _unknown_operators(arguments)
+    for part in rule if isinstance(rule, list) else rule.values():
+        yield from _unknown_operators(part, seen)
+
+
+def _show(value: Any) -> str:
+    # What is not plain is not written out: aliases can make a short text stand for an enormous one.
+    return repr(value) if value is None or isinstance(value, _PLAIN) else f"a {type(value).__name__}"
 
 
 def _family(value: Any) -> str:

@@ -77,14 +77,12 @@ def parse(text: str, name: str) -> FlagFile:
 
 
 def _construct(text: str, name: str) -> tuple[yaml.Node | None, Any]:
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         return root, None if root is None else loader.construct_document(root)
     except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         raise FlagFileError(f"{name} is not YAML", got=error, hint="mend the place named above") from error
-    finally:
-        loader.dispose()
 
 
 def _define(flags: dict[Any, Any], pairs: list[_Pair], name: str) -> tuple[Flag, ...]:

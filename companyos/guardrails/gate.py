@@ -31,9 +31,7 @@ class Gate:
         if not self.requires:
             raise ConfigError(f"gate {self.name} requires no control", expected="at least one control id")
 
-    def evaluate(
-        self, tree: Path | str, controls: Mapping[str, Control], *, exclude: Iterable[str] = ()
-    ) -> Decision:
+    def evaluate(self, tree: Path | str, controls: Mapping[str, Control], *, exclude: Iterable[str] = ()) -> Decision:
         """Run the required controls over `tree`; one that is missing makes the gate undetermined.
 
         Raises:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from companyos.decision import Decision, Finding, Severity
 from companyos.guardrails.tree import Tree, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from companyos.controls import Specimen
 
@@ -105,7 +104,9 @@ def judge(
     } | dict(facts or {})
     if found:
         more = f", and {len(gaps)} could not be checked" if gaps else ""
-        return Decision.denied(f"{control}.found", f"{control}: {len(found)} findings{more}", findings=found, facts=known)
+        return Decision.denied(
+            f"{control}.found", f"{control}: {len(found)} findings{more}", findings=found, facts=known
+        )
     if gaps:
         rest = f" (and {len(gaps) - 1} more)" if len(gaps) > 1 else ""
         return Decision.undetermined(f"{control}.unchecked", f"{control} could not check {gaps[0]}{rest}", facts=known)

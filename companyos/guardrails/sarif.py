@@ -133,4 +133,3 @@ def _result(finding: Finding, index: dict[str, int], ordinal: int) -> dict[str, 
             location["region"] = {"startLine": finding.line}
         result["locations"] = [{"physicalLocation": location}]
     return result
-

@@ -26,8 +26,10 @@ SIZE_LIMIT_BYTES = 10 * 1024 * 1024
 """Text files above this size are not read; they make a check undetermined."""
 _HEAD_BYTES = 8192
 _NOT_SOURCE = frozenset(
-    (".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox", ".cache", ".mypy_cache")
-    + (".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache")
+    (
+        *(".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox", ".cache"),
+        *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache"),
+    )
 )
 _TEST_DIRECTORIES = frozenset(("test", "tests", "__tests__", "__mocks__", "e2e", "fixtures", "specimens"))
 _TEST_FILE = re.compile(r"^(conftest\.py|test_.*\.py|.*_test\.py|.*\.(test|spec|stories)\.[cm]?[jt]sx?)$")
@@ -57,8 +59,9 @@ class Note:
 class Tree:
     """A directory as the controls see it: relative paths with forward slashes, and their text."""
 
-    def __init__(self, root: Path, *, exclude: Iterable[str] = ()) -> None:
+    def __init__(self, root: Path, *, exclude: Iterable[str] = (), only: Iterable[str] | None = None) -> None:
         self.root = root
+        self._only = None if only is None else frozenset(only)
         self.exclude = tuple(exclude)
         self._excluded = [glob_pattern(pattern) for pattern in self.exclude]
         self._skipped: list[Note] = []
@@ -66,8 +69,8 @@ class Tree:
         self.excluded_files = 0
 
     @classmethod
-    def open(cls, root: Path | str, *, exclude: Iterable[str] = ()) -> Tree:
-        """The tree at `root`, without what the globs in `exclude` name.
+    def open(cls, root: Path | str, *, exclude: Iterable[str] = (), only: Iterable[str] | None = None) -> Tree:
+        """The tree at `root`, without what the globs in `exclude` name, or `only` these files of it.
 
         Raises:
             TreeError: `root` is not a directory that can be read.
@@ -75,7 +78,7 @@ class Tree:
         path = Path(root).resolve()
         if not path.is_dir():
             raise TreeError("nothing to check here", got=root, expected="a directory")
-        tree = cls(path, exclude=exclude)
+        tree = cls(path, exclude=exclude, only=only)
         _ = tree.texts
         return tree
 
@@ -98,7 +101,7 @@ class Tree:
     def texts(self) -> dict[str, str]:
         """The text of every file that has one, by path, sorted."""
         found: dict[str, str] = {}
-        for path in sorted(_listing(self.root, self._skipped)):
+        for path in sorted(_listing(self.root, self._skipped) if self._only is None else self._only):
             if self.excludes(path):
                 self.excluded_files += 1
                 continue

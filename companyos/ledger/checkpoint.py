@@ -55,7 +55,10 @@ class Checkpoint:
         # Extension lines are optional in the format; we never write any, so any line more is foreign.
         if len(lines) != 3 or lines[0] not in names or not _NUMBER.fullmatch(lines[1]):
             raise CheckpointInvalidError("not a checkpoint of this log", got=parsed.text, expected=", ".join(names))
-        return cls(lines[0], int(lines[1]), _hash(lines[2]))
+        try:
+            return cls(lines[0], int(lines[1]), _hash(lines[2]))
+        except ProofInvalidError as error:
+            raise CheckpointInvalidError(f"checkpoint: {error.what}", got=error.got) from error
 
 
 @dataclass(frozen=True, slots=True)

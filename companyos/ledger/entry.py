@@ -12,23 +12,35 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from companyos.canonical import NotCanonicalError, canonical_bytes
+from companyos.canonical import NotCanonicalError, canonical_bytes, loads
 from companyos.ledger.errors import EntryInvalidError
 from companyos.ports import Entry, Personal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-__all__ = ("MAX_ENTRY_BYTES", "PERSONAL", "Draft", "commitment", "dataref", "decode", "map_personal", "sameness")
+__all__ = (
+    "MAX_DEPTH",
+    "MAX_ENTRY_BYTES",
+    "PERSONAL",
+    "Draft",
+    "commitment",
+    "dataref",
+    "decode",
+    "map_personal",
+    "sameness",
+)
 
 MAX_ENTRY_BYTES = 65_535
 """Largest entry in canonical bytes (C2SP tlog-tiles: entries carry a 16-bit length)."""
+MAX_DEPTH = 100
+"""How many objects and arrays a payload may nest: far below what any reader's parser takes, wherever it is called."""
 PERSONAL = "$personal"
 """The reserved key of an encrypted value."""
 _NAME = re.compile(r"[A-Za-z0-9._:/@+~-]{1,255}")
@@ -60,7 +72,9 @@ class Draft:
             ("stream", self.stream, _NAME),
             ("subject", self.subject, _NAME),
         ):
-            if value is not None and not pattern.fullmatch(str(value)):
+            if value is None and name in {"stream", "subject"}:
+                continue
+            if not isinstance(value, str) or not pattern.fullmatch(value):
                 raise EntryInvalidError(f"entry has an unusable {name}", got=repr(value), expected=pattern.pattern)
 
     def encode(self, data: Mapping[str, Any]) -> bytes:
@@ -100,24 +114,26 @@ def sameness(key: bytes, draft: Draft, subject: str | Personal | None, data: Map
     """The keyed digest by which a repeated append is recognised, over plaintext, without time and ciphertext.
 
     Raises:
-        NotCanonicalError: `data` holds something that is not JSON.
+        EntryInvalidError: `data` holds something that is not JSON.
     """
     about = {"person": subject.person} if isinstance(subject, Personal) else subject
     plain = map_personal(data, lambda personal, _: {PERSONAL: {"person": personal.person, "value": personal.value}})
-    message = canonical_bytes([draft.source, draft.type, draft.stream, about, plain])
+    try:
+        message = canonical_bytes([draft.source, draft.type, draft.stream, about, plain])
+    except NotCanonicalError as error:
+        raise EntryInvalidError("payload is not JSON", got=error.got, expected=error.expected) from error
     return hmac.digest(key, message, hashlib.sha256)
 
 
-def map_personal(data: Any, seal: Callable[[Personal, str], Any], path: str = "") -> Any:
+def map_personal(data: Mapping[str, Any], seal: Callable[[Personal, str], Any], path: str = "") -> dict[str, Any]:
     """`data` with every `Personal` replaced by `seal(personal, JSON pointer)`.
 
     Raises:
-        EntryInvalidError: `data` uses the reserved key `$personal`, or is nested too deeply.
+        EntryInvalidError: `data` is not an object, uses the reserved key `$personal`, or is nested too deeply.
     """
-    try:
-        return _map(data, seal, path)
-    except RecursionError as error:
-        raise EntryInvalidError("payload is nested too deeply", got="thousands of levels") from error
+    if not isinstance(data, Mapping):
+        raise EntryInvalidError("payload is not an object", got=type(data).__name__, expected="text keys, JSON values")
+    return _map(data, seal, path, 1)
 
 
 def decode(index: int, raw: bytes, payload: bytes | None = None) -> Entry:
@@ -127,8 +143,8 @@ def decode(index: int, raw: bytes, payload: bytes | None = None) -> Entry:
         NotCanonicalError: the bytes are not such an entry.
     """
     try:
-        value = json.loads(raw)
-        data = json.loads(payload) if payload is not None else value.get("data")
+        value = loads(raw)
+        data = loads(payload) if payload is not None else value.get("data")
         return Entry(
             index=index,
             id=value["id"],
@@ -144,20 +160,29 @@ def decode(index: int, raw: bytes, payload: bytes | None = None) -> Entry:
 
 
 def dataref(raw: bytes) -> bytes | None:
-    """The commitment of an entry whose payload is detached, None if its payload is inside."""
-    reference = json.loads(raw).get("dataref")
-    return bytes.fromhex(reference.rpartition("/")[2]) if isinstance(reference, str) else None
+    """The commitment of an entry whose payload is detached, None if its payload is inside.
+
+    Raises:
+        NotCanonicalError: the bytes are not such an entry.
+    """
+    try:
+        reference = loads(raw).get("dataref")
+        return bytes.fromhex(reference.rpartition("/")[2]) if isinstance(reference, str) else None
+    except (ValueError, AttributeError) as error:
+        raise NotCanonicalError("not a ledger entry", got=error) from error
 
 
-def _map(value: Any, seal: Callable[[Personal, str], Any], path: str) -> Any:
+def _map(value: Any, seal: Callable[[Personal, str], Any], path: str, depth: int) -> Any:
     if isinstance(value, Personal):
         return seal(value, path)
-    if isinstance(value, dict):
+    if depth > MAX_DEPTH and isinstance(value, (dict, list, tuple, Mapping)):
+        raise EntryInvalidError("payload is nested too deeply", expected=f"at most {MAX_DEPTH} levels")
+    if isinstance(value, (dict, Mapping)):
         if PERSONAL in value:
             raise EntryInvalidError(f"the key {PERSONAL} is reserved", got=path or "/", hint="use Personal(value, …)")
-        return {key: _map(inner, seal, f"{path}/{_escape(key)}") for key, inner in value.items()}
+        return {key: _map(inner, seal, f"{path}/{_escape(key)}", depth + 1) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_map(inner, seal, f"{path}/{number}") for number, inner in enumerate(value)]
+        return [_map(inner, seal, f"{path}/{number}", depth + 1) for number, inner in enumerate(value)]
     return value
 
 

@@ -9,24 +9,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from companyos.canonical import canonical_bytes
+from companyos.canonical import NotCanonicalError, canonical_bytes
 from companyos.errors import ConfigError
 from companyos.ledger import entry as entries
 from companyos.ledger.checkpoint import Checkpoint, Proof
 from companyos.ledger.entry import MAX_ENTRY_BYTES, Draft
 from companyos.ledger.errors import (
+    EntryAlteredError,
     EntryMissingError,
     EntryRefusedError,
     IdReusedError,
     PayloadTooLargeError,
     StoreUnreadableError,
+    TailDroppedError,
+    TreeAlteredError,
 )
 from companyos.ledger.merkle import Frontier, inclusion_path, leaf_hash, range_root, subtree_cover
 from companyos.ledger.people import People
 from companyos.ledger.stores import Row, SqliteStore
 from companyos.ledger.verification import Verification, verify
 from companyos.ports import Entry, Personal, Receipt
-from companyos.signing import NoteVerifier, PrivateKey, PublicKey
+from companyos.signing import KeyUnusableError, NoteVerifier, PrivateKey, PublicKey, retired
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     Validator = Callable[[str, Mapping[str, Any]], str | None]
     Listener = Callable[[Entry], None]
 
-__all__ = ("Ledger",)
+__all__ = ("Ledger", "key_directory")
 
 DETACHED_LIMIT = 16 * 1024 * 1024
 
@@ -88,7 +91,8 @@ class Ledger:
     ) -> Ledger:
         """Open the log at `url` (`sqlite:///relative.db` or `sqlite:////absolute.db`), making it if it is not there.
 
-        Without `key` (a key URI) and `keystore` (a path), both are made in `<name>.keys/` beside the log.
+        Without `key` (a key URI) and `keystore` (a path), both are made in `<name>.keys/` beside the log. Checkpoints
+        by keys that `rotate` retired still count.
         `validators` may refuse an entry by returning a sentence; `listeners` are told of each entry once it is
         durable, and must not raise.
 
@@ -97,16 +101,17 @@ class Ledger:
             KeyUnusableError: the signing key cannot be used.
         """
         path = _path(url)
-        keys = path.with_suffix(".keys")
+        keys = key_directory(url)
+        uri = key or f"file:{keys / 'ledger.pem'}"
         store = SqliteStore(path)
         try:
-            signer = PrivateKey.load_or_create(key or f"file:{keys / 'ledger.pem'}")
+            signer = PrivateKey.load_or_create(uri)
+            verifiers = tuple(NoteVerifier(origin, public) for public in (signer.public, *retired(uri)))
             people = People(keystore or keys / "people.db")
         except BaseException:
             store.close()
             raise
-        verifier = NoteVerifier(origin, signer.public)
-        identity = _Identity(origin, (verifier,), signer, people, detached_limit)
+        identity = _Identity(origin, verifiers, signer, people, detached_limit)
         return cls(store, identity, validators=validators, listeners=listeners)
 
     @classmethod
@@ -115,7 +120,10 @@ class Ledger:
 
         Raises:
             StoreUnreadableError: there is no log, or it cannot be read.
+            KeyUnusableError: `keys` is empty, or one of them cannot sign checkpoints.
         """
+        if not keys:
+            raise KeyUnusableError("no public key to verify the log with", hint="pass the log's public key")
         verifiers = tuple(NoteVerifier(origin, key) for key in keys)
         return cls(SqliteStore(_path(url), create=False, readonly=True), _Identity(origin, verifiers))
 
@@ -167,12 +175,14 @@ class Ledger:
             EntryRefusedError: a validator refused it.
             IdReusedError: the id is taken by an entry with other content.
             StoreUnreadableError: it could not be made durable; nothing was written.
+            LedgerDamagedError: the log is not as it was last signed; nothing was written.
         """
         signer, people = self._identity.signer, self._identity.people
         if signer is None or people is None:
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
         about = people.pseudonym(subject.person) if isinstance(subject, Personal) else subject
-        draft = Draft(id or str(uuid.uuid4()), source or self.origin, type, datetime.now(UTC), stream, about)
+        given = str(uuid.uuid4()) if id is None else id
+        draft = Draft(given, self.origin if source is None else source, type, datetime.now(UTC), stream, about)
         same = entries.sameness(people.secret("sameness"), draft, subject, data)
         self._validate(type, data)
         with self._store.batch() as batch:
@@ -184,7 +194,11 @@ class Ledger:
         return Receipt(draft.id, row.index, row.leaf, row.index + 1)
 
     def read(self, start: int = 0, end: int | None = None) -> Iterator[Entry]:
-        """Entries in order from `start` up to `end` (exclusive), personal values still encrypted."""
+        """Entries in order from `start` up to `end` (exclusive), personal values still encrypted.
+
+        Raises:
+            EntryAlteredError: an entry cannot be read at all; use `verify` to check those that can.
+        """
         for row in self._store.rows(start, end):
             yield self._decode(row)
 
@@ -271,6 +285,7 @@ class Ledger:
     ) -> Row:
         size = batch.size()
         frontier = Frontier(size, [batch.node(level, index) for level, index in subtree_cover(0, size)])
+        self._check_head(batch.head(), size, frontier.root())
         raw = self._encode(batch, draft, data, people, detach=detach)
         row = Row(size, draft.id, draft.source, raw, leaf_hash(raw), same)
         batch.add(row, frontier.push(row.leaf))
@@ -278,6 +293,20 @@ class Ledger:
         assert signer is not None  # noqa: S101 - checked by the caller; for the type checker
         batch.set_head(Checkpoint(self.origin, size + 1, frontier.root()).sign(signer))
         return row
+
+    def _check_head(self, note: bytes | None, size: int, root: bytes) -> None:
+        """Never sign over a past that is not the one signed before: that would make a forgery genuine."""
+        if note is None and size:
+            raise TailDroppedError("the log has entries but no checkpoint")
+        if note is None:
+            return
+        head = Checkpoint.verify(note, self._identity.verifiers)
+        if size < head.size:
+            raise TailDroppedError("entries are missing at the end", index=size, expected=f"{head.size} entries")
+        if size > head.size:
+            raise TreeAlteredError("entries lie beyond the signed checkpoint", index=head.size, got=size)
+        if root != head.root:
+            raise TreeAlteredError("the entries do not give the signed root", got=root.hex())
 
     def _encode(self, batch: Batch, draft: Draft, data: Mapping[str, Any], people: People, *, detach: bool) -> bytes:
         def seal(personal: Personal, pointer: str) -> dict[str, Any]:
@@ -308,9 +337,12 @@ class Ledger:
                 listener(entry)
 
     def _decode(self, row: Row) -> Entry:
-        commit = entries.dataref(row.raw)
-        kept = None if commit is None else self._store.payload(commit)
-        return entries.decode(row.index, row.raw, None if kept is None else kept[1])
+        try:
+            commit = entries.dataref(row.raw)
+            kept = None if commit is None else self._store.payload(commit)
+            return entries.decode(row.index, row.raw, None if kept is None else kept[1])
+        except NotCanonicalError as error:
+            raise EntryAlteredError("an entry cannot be read", index=row.index, got=error.got) from error
 
 
 def _repeated(known: Row, same: bytes, size: int) -> Receipt:
@@ -336,6 +368,11 @@ def _reveal(value: Any, people: People, context: tuple[str, str, str], path: str
 
 def _pointer(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
+
+
+def key_directory(url: str) -> Path:
+    """Where `Ledger.open` makes the keys of the log at `url`, when it is not told otherwise."""
+    return _path(url).with_suffix(".keys")
 
 
 def _path(url: str) -> Path:

@@ -156,7 +156,8 @@ def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, pat
         ProofInvalidError: it does not.
     """
     if old in {0, new}:
-        if path or (old == new and old_root != new_root):
+        expected = EMPTY_ROOT if old == 0 else new_root
+        if path or old_root != expected or (old == new and old_root != new_root):
             raise ProofInvalidError("the trees are not consistent", got=old_root.hex(), expected=new_root.hex())
         return
     nodes = list(path) if old & (old - 1) else [old_root, *path]

@@ -10,22 +10,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from companyos.canonical import canonical_bytes
+from companyos.canonical import canonical_bytes, loads
 from companyos.ledger.entry import PERSONAL
 from companyos.ledger.errors import ErasedError, StoreUnreadableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from companyos.ports import Personal
@@ -67,11 +67,13 @@ class People:
 
     def secret(self, name: str) -> bytes:
         """A 32-byte secret of the log, made on first use."""
-        with self._lock:
-            fresh = self._wrap(os.urandom(32), name)
-            self._db.execute("INSERT OR IGNORE INTO secret VALUES (?, ?)", (name, fresh))
-            (wrapped,) = self._db.execute("SELECT wrapped FROM secret WHERE name = ?", (name,)).fetchone()
-            return self._unwrap(wrapped, name)
+        with self._lock, _translated():
+            if name not in self._keys:
+                fresh = self._wrap(os.urandom(32), name)
+                self._db.execute("INSERT OR IGNORE INTO secret VALUES (?, ?)", (name, fresh))
+                (wrapped,) = self._db.execute("SELECT wrapped FROM secret WHERE name = ?", (name,)).fetchone()
+                self._keys[name] = self._unwrap(wrapped, name)
+            return self._keys[name]
 
     def pseudonym(self, person: str) -> str:
         """The random name that stands for a person in the log, made on first use."""
@@ -97,11 +99,11 @@ class People:
             )
         except InvalidTag as error:
             raise ErasedError("a personal value cannot be decrypted here", got=sealed["sub"]) from error
-        return json.loads(plain)
+        return loads(plain)
 
     def _person(self, person: str) -> tuple[str, bytes]:
-        lookup = hmac.digest(self._master, b"person\x00" + person.encode(), hashlib.sha256)
-        with self._lock:
+        lookup = hmac.digest(self._master, b"person\x00" + person.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        with self._lock, _translated():
             row = self._db.execute("SELECT pseudonym FROM person WHERE lookup = ?", (lookup,)).fetchone()
             if row is None:
                 name = f"p-{secrets.token_hex(16)}"
@@ -111,7 +113,7 @@ class People:
         return row[0], self._key(row[0])
 
     def _key(self, pseudonym: str) -> bytes:
-        with self._lock:
+        with self._lock, _translated():
             if pseudonym not in self._keys:
                 row = self._db.execute("SELECT wrapped FROM person WHERE pseudonym = ?", (pseudonym,)).fetchone()
                 if row is None:
@@ -128,6 +130,14 @@ class People:
             return AESGCM(self._master).decrypt(wrapped[:12], wrapped[12:], name.encode())
         except InvalidTag as error:
             raise ErasedError("the master key does not open this key store", got=name) from error
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnreadableError("cannot use the key store", got=error) from error
 
 
 def _master_key(path: Path) -> bytes:

@@ -47,8 +47,10 @@ _IN_TEXT = re.compile(
     r"(?P<pem>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z))"
     r"|(?P<scheme>\b(?:bearer|basic)\s{1,4})[A-Za-z0-9._~+/=-]{8,}"
     r"|(?P<user>[a-z][a-z0-9+.-]{0,20}://)[^\s/@:]{0,256}:[^\s/@]{1,256}@"
-    r"|(?P<named>\b(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|authorization)"
-    r"[\"']?\s{0,4}[=:]\s{0,4})[^\s,;&\"']{1,512}"
+    r"|(?P<cookie>\b(?:set-)?cookie[\"']?\s{0,4}:\s{0,4})[^\r\n]{1,2048}"
+    r"|(?P<named>(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|authorization)"
+    r"[\\\"']{0,4}\s{0,4}[=:]\s{0,4}[\\\"']{0,4}(?:(?:bearer|basic)\s{1,4})?)"
+    r"(?:(?<=\")[^\"]{1,512}|(?<=')[^']{1,512}|[^\s,;&\"'\\]{1,512})"
     r"|(?P<known>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"
     r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bAIza[A-Za-z0-9_-]{35})"
@@ -57,7 +59,7 @@ _IN_TEXT = re.compile(
 )
 # Every alternative above needs one of these; most texts have none, and this test is several times cheaper.
 _WORTH_A_LOOK = re.compile(
-    r"[@]|-----BEGIN|bearer|basic|pass|secret|token|api|access|authorization|eyJ|AKIA|ASIA|gh[pousr]_|github_pat_"
+    r"[@]|-----BEGIN|bearer|basic|cookie|pass|secret|token|api|access|private|authorization|eyJ|AKIA|ASIA|gh[pousr]_|github_pat_"
     r"|xox|sk-|AIza",
     re.IGNORECASE,
 )
@@ -144,7 +146,7 @@ def _mask(match: re.Match[str]) -> str:
     kind = match.lastgroup
     if kind == "mail":
         return ADDRESS
-    if kind in {"scheme", "named"}:
+    if kind in {"cookie", "named", "scheme"}:
         return f"{match[kind]}{SECRET}"
     return f"{match['user']}{SECRET}@" if kind == "user" else SECRET
 

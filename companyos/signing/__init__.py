@@ -6,7 +6,7 @@ from companyos.signing.dsse import Envelope
 from companyos.signing.errors import KeyUnusableError, SignatureInvalidError, UntrustedError
 from companyos.signing.interface import Signer, Verifier
 from companyos.signing.intoto import ResourceDescriptor, Statement
-from companyos.signing.keys import PrivateKey, PublicKey, rotate
+from companyos.signing.keys import PrivateKey, PublicKey, retired, rotate
 from companyos.signing.note import Note, NoteVerifier, sign_note
 from companyos.signing.trust import Identity, TrustedKey, TrustPolicy
 
@@ -26,6 +26,7 @@ __all__ = (
     "TrustedKey",
     "UntrustedError",
     "Verifier",
+    "retired",
     "rotate",
     "sign_note",
 )

@@ -62,9 +62,9 @@ class Envelope:
         try:
             value = json.loads(data)
             envelope = cls(
-                value["payloadType"],
+                _text(value["payloadType"]),
                 b64decode_strict(value["payload"]),
-                tuple((item["keyid"], b64decode_strict(item["sig"])) for item in value["signatures"]),
+                tuple((_text(item["keyid"]), b64decode_strict(item["sig"])) for item in value["signatures"]),
             )
             canonical = envelope.to_bytes()
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -105,3 +105,9 @@ class Envelope:
                 expected=f"{threshold} of: {', '.join(key_id[:16] for key_id in sorted(known)) or 'no trusted key'}",
             )
         return self.payload
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} where text belongs")
+    return value

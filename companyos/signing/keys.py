@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import glob
 import hashlib
 import os
 import stat
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -24,7 +25,7 @@ from companyos.signing.errors import KeyUnusableError, SignatureInvalidError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("Algorithm", "PrivateKey", "PublicKey", "rotate")
+__all__ = ("Algorithm", "PrivateKey", "PublicKey", "retired", "rotate")
 
 Algorithm = Literal["ed25519", "ecdsa-p256"]
 
@@ -47,7 +48,7 @@ class PublicKey:
         """
         try:
             key = serialization.load_pem_public_key(pem)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyUnusableError("not a public key", got=error, expected="PEM, SubjectPublicKeyInfo") from error
         if isinstance(key, ed25519.Ed25519PublicKey):
             return cls(key)
@@ -135,7 +136,7 @@ class PrivateKey:
         """
         try:
             key = serialization.load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise KeyUnusableError("not a private key", got=type(error).__name__, expected="PEM, PKCS #8") from error
         if isinstance(key, ed25519.Ed25519PrivateKey):
             return cls(key)
@@ -191,6 +192,9 @@ class PrivateKey:
         draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise _unwritable(error) from error
+        try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(pem)
                 file.flush()
@@ -200,7 +204,7 @@ class PrivateKey:
         except FileExistsError:
             raise
         except OSError as error:
-            raise KeyUnusableError("cannot write the key", got=error, hint="choose a writable directory") from error
+            raise _unwritable(error) from error
         finally:
             draft.unlink(missing_ok=True)
 
@@ -229,6 +233,23 @@ def rotate(uri: str) -> tuple[PublicKey, PrivateKey]:
     except OSError as error:
         raise KeyUnusableError("cannot replace the key", got=error) from error
     return old.public, new
+
+
+def _unwritable(error: OSError) -> KeyUnusableError:
+    return KeyUnusableError("cannot write the key", got=error, hint="choose a writable directory")
+
+
+def retired(uri: str) -> tuple[PublicKey, ...]:
+    """The public halves that `rotate` kept beside the `file:` key at `uri`; none for a key that lies elsewhere.
+
+    Raises:
+        KeyUnusableError: one of them is not a public key.
+    """
+    path = _file(uri)
+    if path is None:
+        return ()
+    kept = sorted(path.parent.glob(f"{glob.escape(path.stem)}.{'[0-9a-f]' * 16}.pub"))
+    return tuple(PublicKey.load(f"file:{file}") for file in kept)
 
 
 def _file(uri: str) -> Path | None:

@@ -38,7 +38,7 @@ class NoteVerifier:
     """An Ed25519 key."""
 
     def __post_init__(self) -> None:
-        if not self.name or any(character.isspace() or character == "+" for character in self.name):
+        if not _is_name(self.name):
             raise KeyUnusableError("not a name for a note key", got=repr(self.name), expected="no spaces, no plus sign")
 
     @property
@@ -143,9 +143,13 @@ def sign_note(text: str, name: str, signer: Signer) -> bytes:
     return note
 
 
+def _is_name(name: str) -> bool:
+    return bool(name) and not any(character.isspace() or character == "+" for character in name)
+
+
 def _signature(line: str) -> tuple[str, bytes, bytes]:
     name, separator, encoded = line.removeprefix(_DASH).partition(" ")
-    if not line.startswith(_DASH) or not separator or not name or "+" in name:
+    if not line.startswith(_DASH) or not separator or not _is_name(name):
         raise SignatureInvalidError("malformed signature line in a note", got=repr(line))
     raw = b64decode_strict(encoded)
     if len(raw) < 5:

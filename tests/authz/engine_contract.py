@@ -44,19 +44,19 @@ class EngineContract:
         opinion = self.make().decide(READ)
 
         assert isinstance(opinion, Opinion)
-        assert (True, "policy.baseline", ()) == (opinion.allow, opinion.reason, opinion.obligations)
+        assert (opinion.allow, opinion.reason, opinion.obligations) == (True, "policy.baseline", ())
 
     def test_denies_what_no_policy_allows(self):
         """No opinion at all is a deny with its own reason."""
         opinion = self.make().decide(UNKNOWN)
 
-        assert (False, "policy.default_deny") == (opinion.allow, opinion.reason)
+        assert (opinion.allow, opinion.reason) == (False, "policy.default_deny")
 
     def test_carries_obligations(self):
         """Obligations come with id, type and properties."""
         (obligation,) = self.make().decide(MASKED).obligations
 
-        assert {"id": "mask_fields", "type": "custom", "properties": {"fields": ["*"]}} == obligation.to_dict()
+        assert obligation.to_dict() == {"id": "mask_fields", "type": "custom", "properties": {"fields": ["*"]}}
 
     def test_same_request_same_opinion(self):
         """Nothing of an earlier request is left when the next one comes."""

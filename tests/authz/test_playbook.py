@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 
 import pytest
@@ -36,7 +35,7 @@ def test_the_playbook_proves_itself():
     """Everything planted is caught by the right policy, and nothing clean is refused."""
     proof = prove(playbook_control())
 
-    assert [] == proof.to_dict()["failures"]
+    assert proof.to_dict()["failures"] == []
     assert proof.holds
     assert proof.planted >= 30
     assert proof.clean >= 15
@@ -74,13 +73,15 @@ def test_a_weakened_rule_is_noticed(tmp_path, name, old, new):
 
 def test_a_lost_condition_is_noticed(tmp_path):
     """Deleting any one condition line of the playbook makes the proof fail."""
+    # A refused write may as well carry the obligation to mask: there is nothing to mask.
+    harmless = {'dlp_redaction.rego: input.action == "read"'}
     survivors = []
     for path in sorted(PLAYBOOK.glob("*.rego")):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         for number, line in enumerate(lines):
             inside = line.startswith("\t")
             alone = inside and not lines[number - 1].startswith("\t") and lines[number + 1].startswith("}")
-            if not inside or (alone and re.match(r"\tnot active", line)):
+            if not inside or f"{path.name}: {line.strip()}" in harmless:
                 continue
             kept = "\ttrue\n" if alone else ""
             changed = "".join((*lines[:number], kept, *lines[number + 1 :]))
@@ -88,4 +89,4 @@ def test_a_lost_condition_is_noticed(tmp_path):
             if proof.holds:
                 survivors.append(f"{path.name}:{number + 1} {line.strip()}")
 
-    assert [] == survivors
+    assert "\n".join(survivors) == ""

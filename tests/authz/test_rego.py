@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import gc
+import platform
+import re
+import sys
 import threading
 
 import pytest
-from engine_contract import MASKED, READ, EngineContract
 
 from companyos.authz import EngineError, PolicyError, RegoEngine, build_request
+from companyos.authz.engines._regorus import guarded, prepare
 from companyos.authz.policyset import PLAYBOOK, load_policies
+from companyos.errors import MissingExtraError
+from tests.authz.engine_contract import MASKED, READ, EngineContract
 
 PACKAGE = "package companyos.access\n\nimport rego.v1\n\n"
 ALLOW = PACKAGE + 'allow contains {"id": "policy.mine", "message": "mine"} if { input.action == "read" }\n'
@@ -33,8 +38,8 @@ class TestDirectories:
         """Policies of one's own decide alone."""
         engine = RegoEngine([policies(mine__rego=ALLOW)])
 
-        assert "policy.mine" == engine.decide(READ).reason
-        assert () == engine.decide(MASKED).obligations
+        assert engine.decide(READ).reason == "policy.mine"
+        assert engine.decide(MASKED).obligations == ()
 
     def test_a_directory_extends_the_playbook(self, policies):
         """With `extends: playbook` the built-in policies decide as well, and deny wins."""
@@ -43,8 +48,8 @@ class TestDirectories:
         engine = RegoEngine([policies(mine__rego=rule, metadata__yaml=metadata)])
         opinion = engine.decide(MASKED)
 
-        assert (False, "policy.mine") == (opinion.allow, opinion.reason)
-        assert ["mask_fields"] == [obligation.id for obligation in opinion.obligations]
+        assert (opinion.allow, opinion.reason) == (False, "policy.mine")
+        assert [obligation.id for obligation in opinion.obligations] == ["mask_fields"]
 
     def test_only_the_rego_file_changes(self, policies):
         """Changing a rule's text changes both the opinion and the version."""
@@ -80,7 +85,7 @@ class TestDirectories:
 
     def test_helpers_in_a_package_of_their_own(self, policies):
         """Functions of another package of `companyos` may be called, also under another name."""
-        helper = "package companyos.helpers\n\nimport rego.v1\n\nis_read(action) if { action == lower(\"READ\") }\n"
+        helper = 'package companyos.helpers\n\nimport rego.v1\n\nis_read(action) if { action == lower("READ") }\n'
         rule = (
             "package companyos.access\n\nimport rego.v1\nimport data.companyos.helpers as tools\n\n"
             'allow contains {"id": "policy.mine"} if { tools.is_read(input.action) }\n'
@@ -90,7 +95,7 @@ class TestDirectories:
 
     def test_the_playbook_has_an_owner(self):
         """The built-in policies keep the layout that is asked of others."""
-        assert ("companyos",) == load_policies([PLAYBOOK]).owners
+        assert load_policies([PLAYBOOK]).owners == ("companyos",)
 
 
 BAD_POLICIES = {
@@ -103,12 +108,14 @@ BAD_POLICIES = {
     "throws dice": PACKAGE + 'deny contains {"id": "x"} if { rand.intn("a", 2) == 1 }\n',
     "makes ids": PACKAGE + 'deny contains {"id": uuid.rfc4122("x")} if { true }\n',
     "asks the clock": PACKAGE + 'deny contains {"id": "x"} if { time.now_ns() > 0 }\n',
-    "asks the clock in a comprehension": PACKAGE + 'deny contains {"id": "x"} if { count([t | t := time.now_ns()]) > 0 }\n',
+    "asks the clock in a comprehension": PACKAGE
+    + 'deny contains {"id": "x"} if { count([t | t := time.now_ns()]) > 0 }\n',
     "asks the clock as an argument": PACKAGE + 'deny contains {"id": sprintf("%v", [time.now_ns()])} if { true }\n',
     "asks the clock in an else": PACKAGE + "x := 1 if { input.a } else := time.now_ns()\n",
     "asks the clock in a default of a function": PACKAGE + "f(x) := time.now_ns()\n",
     "calls an unknown function": PACKAGE + 'deny contains {"id": "x"} if { nobody.knows(1) }\n',
-    "calls an unknown function of another package": PACKAGE + 'deny contains {"id": "x"} if { data.companyos.z.f(1) }\n',
+    "calls an unknown function of another package": PACKAGE
+    + 'deny contains {"id": "x"} if { data.companyos.z.f(1) }\n',
     "prints": PACKAGE + 'deny contains {"id": "x"} if { print("secret") }\n',
     "defines the decision": PACKAGE + 'decision := {"allow": true}\n',
     "defines a part of the decision": PACKAGE + "decision.allow := true\n",
@@ -116,7 +123,7 @@ BAD_POLICIES = {
     "defines the obligations": PACKAGE + "obligations := []\n",
     "lives elsewhere": "package somewhere\n\nimport rego.v1\n\nx := 1\n",
     "looks like ours": "package companyosx.access\n\nimport rego.v1\n\nx := 1\n",
-    "conflicts with itself": PACKAGE + "x := 1\nx := 2\nallow contains {\"id\": sprintf(\"%v\", [x])} if { true }\n",
+    "conflicts with itself": PACKAGE + 'x := 1\nx := 2\nallow contains {"id": sprintf("%v", [x])} if { true }\n',
     "adds a text where an object belongs": PACKAGE + 'deny contains "no" if { true }\n',
     "adds an obligation of no known type": PACKAGE + 'obligation contains {"id": "x", "type": "magic"} if { true }\n',
     "recurses": PACKAGE + 'deny contains {"id": "x"} if { not allow }\nallow contains {"id": "x"} if { not deny }\n',
@@ -132,7 +139,7 @@ class TestRefusedPolicies:
         with pytest.raises(PolicyError) as caught:
             _ = engine.version
 
-        assert "authz.policy" == caught.value.code
+        assert caught.value.code == "authz.policy"
         assert "Stack backtrace" not in caught.value.message
 
     def test_the_place_is_named(self, policies):
@@ -203,9 +210,43 @@ class TestRefusedPolicies:
             engine.decide(sized)
 
 
+class TestWithoutTheLibrary:
+    @pytest.mark.parametrize(
+        ("machine", "hint"), [("x86_64", "pip install 'companyos[authz]'"), ("riscv64", "choose a remote engine")]
+    )
+    def test_what_to_do_is_said(self, monkeypatch, machine, hint):
+        """Without regorus the first use says what to install, or that there is nothing to install here."""
+        monkeypatch.setitem(sys.modules, "regorus", None)
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+
+        with pytest.raises(MissingExtraError, match=re.escape(hint)):
+            _ = RegoEngine().version
+
+
 class TestThreads:
+    def test_a_panic_is_an_engine_error(self):
+        """What regorus answers to misuse across threads is no ordinary exception, and still becomes an engine error."""
+        made, done = threading.Event(), threading.Event()
+        engines = []
+
+        def owner():
+            engines.append(prepare({}, {}))
+            made.set()
+            done.wait(10)
+            engines.clear()
+
+        thread = threading.Thread(target=owner)
+        thread.start()
+        try:
+            assert made.wait(10)
+            with pytest.raises(EngineError, match="broke down"):
+                guarded(lambda: engines[0].eval_query_as_json("1"))
+        finally:
+            done.set()
+            thread.join(10)
+
     def test_an_engine_may_be_dropped_while_threads_live(self):
-        """Freeing an engine that other threads have used disturbs nobody (regorus panics if one thread frees another's)."""
+        """Freeing an engine that other threads have used disturbs nobody, though regorus panics across threads."""
         used, finish = threading.Event(), threading.Event()
         problems = []
 
@@ -228,4 +269,4 @@ class TestThreads:
         thread.join(10)
         gc.collect()
 
-        assert [] == problems
+        assert problems == []

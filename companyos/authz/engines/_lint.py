@@ -21,23 +21,33 @@ PACKAGE = "companyos.access"
 RESERVED = frozenset({"decision", "obligations"})
 """Rules of that package which only the fixed combination may define."""
 
-ALLOWED = frozenset(
-    """
-    abs array.concat array.reverse array.slice base64.decode base64.encode base64.is_valid base64url.decode
-    base64url.encode base64url.encode_no_pad bits.and bits.lsh bits.negate bits.or bits.rsh bits.xor ceil concat contains
-    count endswith floor format_int glob.match glob.quote_meta graph.reachable graph.reachable_paths hex.decode
-    hex.encode indexof indexof_n intersection is_array is_boolean is_null is_number is_object is_set is_string
-    json.filter json.is_valid json.marshal json.match_schema json.patch json.remove json.unmarshal json.verify_schema
-    lower max min net.cidr_contains net.cidr_is_valid numbers.range numbers.range_step object.filter object.get
-    object.keys object.remove object.subset object.union object.union_n product regex.find_all_string_submatch_n
-    regex.find_n regex.is_valid regex.match regex.replace regex.split regex.template_match replace round semver.compare
-    semver.is_valid sort split sprintf startswith strings.any_prefix_match strings.any_suffix_match strings.count
-    strings.replace_n strings.reverse substring sum time.add_date time.clock time.date time.diff time.format
-    time.parse_duration_ns time.parse_ns time.parse_rfc3339_ns time.weekday to_number trim trim_left trim_prefix
-    trim_right trim_space trim_suffix type_name union units.parse units.parse_bytes upper urlquery.decode
-    urlquery.decode_object urlquery.encode urlquery.encode_object uuid.parse walk
-    """.split()
+_PLAIN = (
+    "abs ceil concat contains count endswith floor format_int indexof indexof_n intersection is_array "
+    "is_boolean is_null is_number is_object is_set is_string lower max min product replace round sort "
+    "split sprintf startswith substring sum to_number trim trim_left trim_prefix trim_right trim_space "
+    "trim_suffix type_name union upper walk "
 )
+_GROUPED = {
+    "array": "concat reverse slice",
+    "base64": "decode encode is_valid",
+    "base64url": "decode encode encode_no_pad",
+    "bits": "and lsh negate or rsh xor",
+    "glob": "match quote_meta",
+    "graph": "reachable reachable_paths",
+    "hex": "decode encode",
+    "json": "filter is_valid marshal match_schema patch remove unmarshal verify_schema",
+    "net": "cidr_contains cidr_is_valid",
+    "numbers": "range range_step",
+    "object": "filter get keys remove subset union union_n",
+    "regex": "find_all_string_submatch_n find_n is_valid match replace split template_match",
+    "semver": "compare is_valid",
+    "strings": "any_prefix_match any_suffix_match count replace_n reverse",
+    "time": "add_date clock date diff format parse_duration_ns parse_ns parse_rfc3339_ns weekday",
+    "units": "parse parse_bytes",
+    "urlquery": "decode decode_object encode encode_object",
+    "uuid": "parse",
+}
+ALLOWED = frozenset(_PLAIN.split()) | {f"{group}.{name}" for group, names in _GROUPED.items() for name in names.split()}
 """Built-in functions that are pure and that regorus 0.13.0 knows; anything else is refused at load."""
 
 _REASONS = {

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import platform
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
 from companyos.authz.interface import EngineError
+from companyos.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +35,7 @@ def prepare(sources: Mapping[str, str], data: Mapping[str, Any]) -> Any:
         MissingExtraError: regorus is not installed.
         RuntimeError: regorus does not take a policy.
     """
-    engine = require("regorus", extra="authz").Engine()
+    engine = _regorus().Engine()
     engine.set_gather_prints(True)
     for name, text in sources.items():
         engine.add_policy(name, text)
@@ -87,6 +90,21 @@ def guarded(call: Callable[[], str]) -> str:
 def first_lines(error: BaseException) -> str:
     """What regorus says, without the stack of its own inside."""
     return str(error).split("Stack backtrace:", 1)[0].strip()
+
+
+def _regorus() -> Any:
+    try:
+        return require("regorus", extra="authz")
+    except MissingExtraError as error:
+        if sys.platform == "linux" and platform.machine() == "x86_64":
+            raise
+        raise MissingExtraError(
+            "the embedded Rego engine has no wheel for this machine",
+            got=f"{sys.platform} {platform.machine()}",
+            expected="linux x86_64",
+            hint="choose a remote engine in authz.engine (a plugin's, speaking to an OPA or AuthZEN server), "
+            "or build regorus from source: docs/adr/0007-embedded-rego-engine.md",
+        ) from error
 
 
 def _evaluate(engine: Any, input_json: str, rule: str) -> str:

@@ -26,6 +26,7 @@ FIXED = "decision.rego"
 """Name of the fixed rule by which opinions are combined; every policy set is evaluated with it."""
 RULE = f"data.{_lint.PACKAGE}.decision"
 DEFAULT_DENY = "policy.default_deny"
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 OBLIGATION_TYPES = frozenset({"step-up", "notification", "session_termination", "custom"})
 """The types of the AuthZEN Obligations Profile (draft 1)."""
 
@@ -88,8 +89,7 @@ class RegoEngine:
         return policies, evaluator, version
 
     def _ask(self, evaluator: Evaluator, request: AccessRequest) -> Opinion:
-        document = json.dumps({**request.to_dict(), "derived": derive(request)}, ensure_ascii=False)
-        return _opinion(evaluator.evaluate(document))
+        return _opinion(evaluator.evaluate(_encode({**request.to_dict(), "derived": derive(request)})))
 
 
 def _check_sources(sources: Mapping[str, str], data: Mapping[str, Any]) -> None:

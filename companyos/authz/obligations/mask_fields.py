@@ -76,35 +76,27 @@ class _Mask:
     def walk(self, value: Any, path: tuple[str, ...]) -> Any:
         """The masked copy of what lies at `path`."""
         if value is None or isinstance(value, _SCALARS):
-            return value
+            return _masked(value) if self._all else value
         if isinstance(value, BaseModel):
             return self._model(value, path)
         if isinstance(value, Mapping):
             return {key: self._field(item, (*path, str(key).casefold()), ()) for key, item in value.items()}
         if isinstance(value, list):
-            return [self._item(item, path) for item in value]
+            return [self.walk(item, path) for item in value]
         if isinstance(value, tuple):
-            return tuple(self._item(item, path) for item in value)
+            return tuple(self.walk(item, path) for item in value)
         raise ObligationError(
             "the result holds something that cannot be looked into",
             got=type(value).__name__,
             expected="mappings, lists, pydantic models and plain values",
         )
 
-    def _item(self, value: Any, path: tuple[str, ...]) -> Any:
-        # A lone value in a list at the top has no name of its own; "everything" covers it all the same.
-        hidden = self._all and not path and isinstance(value, _SCALARS)
-        return _masked(value) if hidden else self.walk(value, path)
-
     def _field(self, value: Any, path: tuple[str, ...], other_names: tuple[str, ...]) -> Any:
         names = (path[-1], *other_names)
         if any(self._named((*path[:-1], name)) for name in names):
             return _masked(value)
-        if self._all and not isinstance(value, Mapping | BaseModel | list | tuple):
-            return value if path[-1] in _KEPT else _masked(value)
-        if self._all and isinstance(value, list | tuple):
-            kind = type(value)
-            return kind(_masked(item) if isinstance(item, _SCALARS) else self.walk(item, path) for item in value)
+        if self._all and path[-1] in _KEPT and isinstance(value, _SCALARS):
+            return value
         return self.walk(value, path)
 
     def _named(self, path: tuple[str, ...]) -> bool:
@@ -116,14 +108,12 @@ class _Mask:
             if self._all or self._named((*path, name.casefold())):
                 raise ObligationError(f"{kind.__name__}.{name} is computed and cannot be masked", hint="return a dict")
         if isinstance(model, RootModel):
-            return model.model_copy(update={"root": self._item(model.root, path)})
+            return model.model_copy(update={"root": self.walk(model.root, path)})
         update = {
             name: self._field(getattr(model, name), (*path, name.casefold()), _aliases(field))
             for name, field in kind.model_fields.items()
         }
-        extra = {
-            key: self._field(item, (*path, key.casefold()), ()) for key, item in (model.model_extra or {}).items()
-        }
+        extra = {key: self._field(item, (*path, key.casefold()), ()) for key, item in (model.model_extra or {}).items()}
         return model.model_copy(update={**update, **extra})
 
 

@@ -28,7 +28,7 @@ RULES = {
     "policy.eu_residency": "Personal data neither lies in nor goes to a place outside the EU, or one nobody can name.",
     "policy.export_approval": "An export needs an approval ticket.",
     "policy.dlp_redaction": "Below the required clearance nothing but a masked read is allowed.",
-    "obligation.require_approval": "A refused export says that an approval is what it lacks.",
+    "lacks.require_approval": "A refused export says that an approval is what it lacks.",
     "obligation.log_event": "An export is logged.",
     "obligation.require_mfa": "Deletion, transfer and highly sensitive resources ask for more than one factor.",
     "obligation.mask_fields": "Below the required clearance a read is masked.",
@@ -57,18 +57,28 @@ def playbook_control(engine: DecisionEngine | None = None) -> Control:
 
 
 def _check(engine: DecisionEngine, request: Mapping[str, Any]) -> Decision:
-    """Denied with a finding for each reason and obligation; allowed if there are none."""
+    """Denied with what the policies object to; allowed if that is nothing."""
     decision = evaluate(engine, request_from_dict(request))
     if decision.verdict is Verdict.UNDETERMINED:
         return decision
-    findings = [] if decision.allow else [_finding(decision.reason, decision.message)]
-    for obligation in decision.obligations:
-        findings.append(_finding(f"obligation.{obligation.id}", f"{obligation.id} must be carried out"))
-        if obligation.properties.get("fields") not in (None, ["*"]):
-            findings.append(_finding(f"obligation.{obligation.id}.fields", "only the named fields are masked"))
+    findings = _obliged(decision) if decision.allow else _refused(decision)
     if not findings:
         return Decision.allowed(ID, "no policy objects")
     return Decision.denied(ID, "; ".join(finding.message for finding in findings), findings=findings)
+
+
+def _refused(decision: Decision) -> list[Finding]:
+    lacking = [_finding(f"lacks.{item.id}", f"{item.id} was not there") for item in decision.obligations]
+    return [_finding(decision.reason, decision.message), *lacking]
+
+
+def _obliged(decision: Decision) -> list[Finding]:
+    """One finding for the whole set of obligations, so that one too many is noticed like one too few."""
+    if not decision.obligations:
+        return []
+    named = any(item.properties.get("fields", ["*"]) != ["*"] for item in decision.obligations)
+    rule = "+".join(item.id for item in decision.obligations) + (".fields" if named else "")
+    return [_finding(f"obligation.{rule}", f"{rule} must be carried out")]
 
 
 def _finding(rule: str, message: str) -> Finding:
@@ -112,6 +122,7 @@ def _baseline() -> tuple[Specimen, ...]:
     return (
         _case("an action nobody knows", "launch", violates=deny),
         _case("a write to what somebody else owns", "write", resource={"owner": "u-2"}, violates=deny),
+        _case("an owner doing what nobody knows", "launch", resource={"owner": "u-1"}, violates=deny),
         _case("a role that does not grant the action", "transfer", attributes={"roles": ["editor"]}, violates=deny),
         _case("a suspended subject", "read", subject={"status": "suspended"}, violates=inactive),
         _case("a resource of another organisation", "read", subject=other, resource=acme, violates=tenant),
@@ -137,7 +148,7 @@ def _baseline() -> tuple[Specimen, ...]:
 
 def _residency() -> tuple[Specimen, ...]:
     rule = "policy.eu_residency"
-    held = {
+    held: dict[str, dict[str, Any]] = {
         "in the US": {"region": "us-east-1", "contains_pii": True},
         "in London, named eu-west-2": {"region": "eu-west-2", "contains_pii": True},
         "in Zurich, named europe-west6": {"region": "europe-west6", "contains_pii": True},
@@ -146,8 +157,16 @@ def _residency() -> tuple[Specimen, ...]:
         "nobody says where": {"contains_pii": True},
         "in the US, by classification": {"region": "us-east-1", "classification": "PII"},
     }
-    eu = {"region": "eu-west-1", "contains_pii": True}
+    eu: dict[str, Any] = {"region": "eu-west-1", "contains_pii": True}
     away = {"region": "eu", "contains_pii": True, "destination_region": "us-west-2"}
+    logged = "obligation.log_event"
+    fine: dict[str, dict[str, Any]] = {
+        "personal data sent within the EU": {"resource": {**eu, "destination_region": "westeurope"}},
+        "personal data exported by a subject in the EU": {"attributes": {"region": "eu"}, "resource": eu},
+        "personal data exported by a subject of no stated region": {"resource": eu},
+        "other data sent to the US": {"resource": {"destination_region": "us-west-2"}},
+        "other data exported by a subject in the US": {"attributes": {"region": "us"}},
+    }
     return (
         *(_case(f"personal data held {where}", "read", resource=it, violates=rule) for where, it in held.items()),
         _case("personal data sent to the US", "export", resource=away, environment=_TICKET, violates=rule),
@@ -159,6 +178,7 @@ def _residency() -> tuple[Specimen, ...]:
             environment=_TICKET,
             violates=rule,
         ),
+        *(_case(name, "export", environment=_TICKET, violates=logged, **parts) for name, parts in fine.items()),
         _case("personal data in the EU", "read", resource=eu),
         _case("personal data in Frankfurt", "read", resource={"region": "europe-west3", "contains_pii": True}),
         _case("personal data in Norway", "read", resource={"region": "norwayeast", "contains_pii": True}),
@@ -176,7 +196,7 @@ def _exports() -> tuple[Specimen, ...]:
             environment={"approval_ticket": "  "},
             violates="policy.export_approval",
         ),
-        _case("an export that lacks its approval", "export", violates="obligation.require_approval"),
+        _case("an export that lacks its approval", "export", violates="lacks.require_approval"),
         _case("an approved export", "export", environment=_TICKET, violates="obligation.log_event"),
     )
 
@@ -225,8 +245,17 @@ def _redaction() -> tuple[Specimen, ...]:
             resource={**high_needed, "masked_fields": ["iban"]},
             violates=named,
         ),
+        _case(
+            "a resource that names no fields",
+            "read",
+            attributes=low,
+            resource={**high_needed, "masked_fields": []},
+            violates=rule,
+        ),
         _case("a write below the clearance", "write", attributes=low, resource=high_needed, violates=denied),
-        _case("high against medium", "read", attributes={"clearance": "high"}, resource={"required_clearance": "medium"}),
+        _case(
+            "high against medium", "read", attributes={"clearance": "high"}, resource={"required_clearance": "medium"}
+        ),
         _case("high against high", "write", attributes={"clearance": "high"}, resource=high_needed),
         _case("a rank against a word", "read", attributes={"clearance": 3}, resource=high_needed),
     )

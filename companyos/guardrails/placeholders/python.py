@@ -31,7 +31,9 @@ __all__ = ("PYTHON_DETECTORS", "PythonFile")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _INTERFACE_BASES = frozenset(("Protocol", "ABC"))
-_INTERFACE_DECORATORS = re.compile(r"(^|\.)(abstractmethod|overload|hookspec\w*|group|callback|fixture|singledispatch)$")
+_INTERFACE_DECORATORS = re.compile(
+    r"(^|\.)(abstractmethod|overload|hookspec\w*|group|callback|fixture|singledispatch)$"
+)
 _SAYS_NOTHING = re.compile(r"\b(nothing|no-?op|not used|ignored?s?|on purpose)\b", re.IGNORECASE)
 
 
@@ -64,10 +66,10 @@ class PythonFile:
     @cached_property
     def functions(self) -> list[_Place]:
         """All functions that are more than a declaration, with the class they are in."""
-        owners = {
-            id(member): node for node in self.nodes if isinstance(node, ast.ClassDef) for member in node.body
-        }
-        places = [_Place(n, owners.get(id(n))) for n in self.nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+        owners = {id(member): node for node in self.nodes if isinstance(node, ast.ClassDef) for member in node.body}
+        places = [
+            _Place(n, owners.get(id(n))) for n in self.nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
         return [place for place in places if not _is_declaration(place)]
 
     @cached_property
@@ -113,9 +115,7 @@ def _is_declaration(place: _Place) -> bool:
             return True
         if isinstance(decorator, ast.Call) and any(keyword.arg == "cls" for keyword in decorator.keywords):
             return True
-    return place.owner is not None and any(
-        _name(base).rpartition(".")[2] == "Protocol" for base in place.owner.bases
-    )
+    return place.owner is not None and any(_name(base).rpartition(".")[2] == "Protocol" for base in place.owner.bases)
 
 
 def _is_abstract(owner: ast.ClassDef | None) -> bool:
@@ -228,7 +228,9 @@ def _named_values(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
         yield node.target.id, node.value
     elif isinstance(node, ast.Dict):
-        yield from ((str(k.value), v) for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant))
+        yield from (
+            (str(k.value), v) for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)
+        )
     elif isinstance(node, ast.Call):
         yield from ((k.arg, k.value) for k in node.keywords if k.arg is not None)
 
@@ -272,9 +274,8 @@ def _open_marker(file: PythonFile) -> Iterator[Hit]:
 
 def _placeholder_text(file: PythonFile) -> Iterator[Hit]:
     for node in file.nodes:
-        text = isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in file.docstrings
-        if text and isinstance(node, ast.Constant) and PLACEHOLDER_TEXT.search(node.value):
-            yield file.hit(node)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in file.docstrings:
+            yield from [file.hit(node)] if PLACEHOLDER_TEXT.search(node.value) else []
 
 
 def _unparsable(file: PythonFile) -> Iterator[Hit]:

@@ -27,8 +27,17 @@ RULES: dict[str, Rule] = {
             "move it to the tests; use the real part here",
         ),
         Rule("G01.not-implemented", "a part that is not implemented", "implement it, or make the class abstract"),
-        Rule("G01.open-marker", "a comment marks unfinished work", "finish it, or keep it in the tracker", Severity.MEDIUM),
-        Rule("G01.placeholder-text", "placeholder text is shipped", "write the real text or read the real value"),
+        Rule(
+            "G01.open-marker",
+            "a comment marks unfinished work",
+            "finish it, or keep it in the tracker",
+            Severity.MEDIUM,
+        ),
+        Rule(
+            "G01.placeholder-text",
+            "text that was meant to be replaced is shipped",
+            "write the real text or read the real value",
+        ),
         Rule("G01.unparsable", "Python that does not parse", "mend the syntax error"),
     )
 }

@@ -30,13 +30,18 @@ _MOCK = re.compile(
     r"\b(?:jest|vi)\s*\.\s*(?:mock|fn|spyOn)\s*\(|\b(?:from|require\(|import\()\s*[\"'](?:sinon|nock|msw(?:/\w+)?|jest-mock|"
     r"ts-mockito|@faker-js/faker|testdouble|fetch-mock)[\"']"
 )
-_THROW = re.compile(r"\bthrow\s+(?:new\s+)?\w*(?:Error|Exception)?\s*\(?\s*(?P<quote>[\"'`])(?P<text>.*?)(?P=quote)", re.DOTALL)
+_THROW = re.compile(
+    r"\bthrow\s+(?:new\s+)?\w*(?:Error|Exception)?\s*\(?\s*(?P<quote>[\"'`])(?P<text>.*?)(?P=quote)", re.DOTALL
+)
 _EMPTY = re.compile(
     r"\bfunction\s*\*?\s*(?P<name>[\w$]+)\s*(?:<[^>]*>)?\([^()]*\)\s*(?::[^{;=]+)?\{\s*\}|"
     r"\b(?:const|let|var)\s+(?P<arrow>[\w$]+)\s*(?::[^=]+)?=\s*(?:async\s*)?\([^()]*\)\s*(?::[^=]+)?=>\s*\{\s*\}"
 )
 _NO_OPERATION = re.compile(r"^_?no-?_?op", re.IGNORECASE)
-_PROMISE = r"(?:validate|verify|check|authori[sz]e|authenticate|isValid|isAllowed|compute|calculate|measure|detect|scan|predict|score|evaluate|encrypt|decrypt|sign)"
+_PROMISE = (
+    r"(?:validate|verify|check|authori[sz]e|authenticate|isValid|isAllowed|compute|calculate|measure|detect|scan|predict|"
+    r"score|evaluate|encrypt|decrypt|sign)"
+)
 _CONSTANT = re.compile(
     rf"\b(?:function\s+)?(?P<name>{_PROMISE}(?:[A-Z_]\w*)?)\s*(?::[^=;]+)?(?:=\s*(?:async\s*)?)?\(\s*[\w${{\[][^()]*\)\s*(?::[^{{;=]+)?"
     r"(?:=>\s*)?\{\s*return\s+(?:true|false|-?[\d.]+|\"[^\"]*\"|'[^']*')\s*;?\s*\}"

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("MARKER", "METRIC", "MOCK_LIBRARIES", "NOT_IMPLEMENTED", "PLACEHOLDER_TEXT", "PROMISES_FIGURE", "PROMISES_WORK")
+__all__ = (
+    "MARKER",
+    "METRIC",
+    "MOCK_LIBRARIES",
+    "NOT_IMPLEMENTED",
+    "PLACEHOLDER_TEXT",
+    "PROMISES_FIGURE",
+    "PROMISES_WORK",
+)
 
 MARKER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|TB" + r"D|XX" + r"X)\b")
 """Marks of unfinished work, as the seed lists them."""
@@ -37,13 +45,15 @@ MOCK_LIBRARIES = re.compile(
 )
 """Modules that exist to stand in for something else."""
 
-NOT_IMPLEMENTED = re.compile(r"\b(not\s+(yet\s+)?implemented|unimplemented|implement\s+me|coming\s+soon)\b", re.IGNORECASE)
+NOT_IMPLEMENTED = re.compile(
+    r"\b(not\s+(yet\s+)?implemented|unimplemented|implement\s+me|coming\s+soon)\b", re.IGNORECASE
+)
 """What people write where the work is missing."""
 
 PLACEHOLDER_TEXT = re.compile(
     r"lorem\s+ipsum|\byour[-_ ](api|secret|access|auth|client)[-_ ]?\w*[-_ ]?(key|token|secret|id)?([-_ ]here)?\b(?!')|"
-    r"\bchange[-_]?me\b|\breplace[-_ ]me\b|\binsert[-_ ]\w+[-_ ]here\b|\bplaceholder[-_ ](text|value|data|content)\b|"
-    r"\bdummy[-_ ](text|value|data|content|user)\b|\bfoo\s?bar\s?baz\b",
+    r"\bchange[-_]?me\b|\breplace[-_ ]me\b|\binsert[-_ ]\w+[-_ ]here\b|\bplaceholder\s(text|value|data|content)\b|"
+    r"\bdummy\s(text|value|data|content|user)\b|\bfoo\s?bar\s?baz\b",
     re.IGNORECASE,
 )
 """Text that was meant to be replaced."""

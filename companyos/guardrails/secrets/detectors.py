@@ -61,20 +61,27 @@ _SHAPES: dict[str, tuple[str, ...]] = {
         r"(-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|[\s\"'+,;|])*[A-Za-z0-9+/=:,\- ]{40})",
     ),
 }
-_SCHEMES = "postgres|postgresql|mysql|mariadb|mongodb|redis|rediss|amqp|amqps|mssql|sqlserver|oracle|clickhouse|nats|ldap|ldaps|smtp"
+_SCHEMES = (
+    "postgres|postgresql|mysql|mariadb|mongodb|"
+    "redis|rediss|amqp|amqps|mssql|sqlserver|oracle|clickhouse|nats|ldaps?|smtp"
+)
 _CONNECTION = re.compile(rf"\b(?:{_SCHEMES})(?:\+[a-z0-9]+)*://([^\s:/@\"'<>]*):([^\s/@\"'<>]+)@([^\s/\"'<>:?]+)")
 _CONNECTION_FIELDS = re.compile(
     r"(?i:\b(?:server|data source|host)\s*=[^\n\"']*;\s*(?:pwd|password)\s*=\s*)([^;\s\"']{4,})"
 )
 _URL = re.compile(r"\b(?:https?|ftps?|git\+https?|sftp|ssh)://([^\s:/@\"'<>]+):([^\s/@\"'<>]+)@([^\s/\"'<>:?]+)")
-_LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "db", "database", "postgres", "redis"))
+_LOCAL_HOSTS = frozenset(
+    ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "db", "database", "postgres", "redis")
+)
 
 _NAME = (
     r"(?P<name>[A-Za-z0-9_.\-]*?(?i:passw(?:or)?d|passwd|pwd|passphrase|secret|token|api[_-]?key|apikey|access[_-]?key|"
     r"auth[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|master[_-]?key|credentials?|bearer)[A-Za-z0-9_\-]*)"
 )
 _QUOTED = re.compile(
-    _NAME + r"[\"'\]]{0,3}\s*(?::\s*[A-Za-z][\w\[\]., |]*)?\s*(?:={1,3}|:|=>|!=|,)\s*(?:[rbuf]{0,2})[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
+    _NAME
+    + r"[\"'\]]{0,3}\s*(?::\s*[A-Za-z][\w\[\]., |]*)?\s*(?:={1,3}|:|=>|!=|,)\s*(?:[rbuf]{0,2})"
+    + r"[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
 )
 _DEFAULTED = re.compile(
     r"(?:environ\.get|getenv|process\.env\.|import\.meta\.env\.|env\()\s*\(?[\"']?"
@@ -112,7 +119,7 @@ def _connection_strings(path: str, text: str) -> Iterator[Hit]:
     for match in _CONNECTION.finditer(text):
         user, password, host = match.groups()
         # A database of one's own machine whose password is the user's name guards nothing.
-        harmless = host.lower() in _LOCAL_HOSTS and (password == user or len(password) < 12)  # noqa: PLR2004
+        harmless = host.lower() in _LOCAL_HOSTS and (password == user or len(password) < 12)
         if not (harmless or is_placeholder(password) or _is_template(password) or _is_template(host)):
             yield Hit(path, line_of(text, match.start()))
     for match in _CONNECTION_FIELDS.finditer(text):
@@ -143,24 +150,23 @@ def _is_secret(name: str, value: str, path: str) -> bool:
         return False
     if " " in value and not re.match(r"(?i)(bearer|basic|token) \S{16,}$", value):
         return False
-    random = len(value) >= 20 and entropy(value) >= 3.8  # noqa: PLR2004 - bits a character; English words stay below
+    random = len(value) >= 20 and entropy(value) >= 3.8
     if not is_production(path):
         return random and not is_reference(value)
     mixed = bool(re.search(r"[A-Za-z]", value) and re.search(r"\d", value))
     if _PASSWORD.search(name):
         symbols = bool(re.search(r"[!@#$%^&*?]", value))
         return (mixed or symbols or random) and not (is_reference(value) and not symbols)
-    return not is_reference(value) and ((mixed and len(value) >= 12 and entropy(value) >= 3.0) or random)  # noqa: PLR2004
+    return not is_reference(value) and ((mixed and len(value) >= 12 and entropy(value) >= 3.0) or random)
 
 
 def _is_template(value: str) -> bool:
-    return bool(re.match(r"[${%<*]|.*(\$\{|\{\{|\{\w*\}|%\(|%s)", value)) or "(" in value and ")" in value
+    return bool(re.match(r"[${%<*]|.*(\$\{|\{\{|\{\w*\}|%\(|%s)", value)) or ("(" in value and ")" in value)
 
 
 DETECTORS: dict[str, Detector] = {
     **{
-        rule: partial(_shaped, tuple(re.compile(pattern) for pattern in patterns))
-        for rule, patterns in _SHAPES.items()
+        rule: partial(_shaped, tuple(re.compile(pattern) for pattern in patterns)) for rule, patterns in _SHAPES.items()
     },
     "G02.assigned-secret": _assigned,
     "G02.connection-string": _connection_strings,

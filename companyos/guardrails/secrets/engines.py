@@ -28,9 +28,13 @@ __all__ = ("EngineError", "Gitleaks", "OwnDetectors", "SecretEngine")
 
 _TIMEOUT_SECONDS = 300
 _LEAKS_FOUND = 1
-_CONFIG = '[extend]\nuseDefault = true\n[[allowlists]]\ndescription = "lock files hold digests"\n' + (
-    "paths = ['''(^|/)(requirements[^/]*\\.(txt|lock)|requirements/[^/]+\\.txt|pylock.*\\.toml|uv\\.lock)$''']\n"
-)
+_CONFIG = r"""
+[extend]
+useDefault = true
+[[allowlists]]
+description = "lock files hold digests"
+paths = ['''(^|/)(requirements[^/]*\.(txt|lock)|requirements/[^/]+\.txt|pylock.*\.toml|uv\.lock)$''']
+"""
 _RULE_OF = {
     "aws": "G02.aws-key",
     "github": "G02.git-host-token",
@@ -172,14 +176,27 @@ def _hit(item: dict[str, Any]) -> tuple[str, Hit]:
 
 
 def _is_harmless(text: str, item: dict[str, Any]) -> bool:
-    lines = text.splitlines()
-    first = int(item["StartLine"]) - 1
-    if item.get("EndLine") != item["StartLine"] or not 0 <= first < len(lines):
+    lines = text.split("\n")
+    row = int(item["StartLine"]) - 1
+    if item.get("EndLine") != item["StartLine"] or not 0 <= row < len(lines):
         return False
-    value = lines[first][max(int(item["StartColumn"]) - 1, 0) : int(item["EndColumn"])].strip("\"' ,;")
-    name = re.match(r"[\s\-]*(?:\w+\s+)?[\"'\[]*([\w.\-]+)[\"'\]]*\s*[:=]", lines[first])
-    generic = item["RuleID"] == "generic-api-key" and name is not None and is_harmless_name(name.group(1))
-    return generic or (bool(value) and (is_filler(value) or is_reference(value)))
+    value = _marked(lines[row], int(item["StartColumn"]) - 1, int(item["EndColumn"]))
+    if is_filler(value):
+        return True
+    # This rule marks name and value together: it goes by the name, and takes any text for a secret.
+    named = re.search(r"([\w.\-]+)[\"'\]]*\s*[:=]+\s*[\"'`]?([^\"'`]*)", value)
+    if item["RuleID"] != "generic-api-key" or named is None:
+        return False
+    name, literal = named.groups()
+    dotted = re.match(r"\s*[A-Za-z_]\w*(\.[A-Za-z_]\w*)+(?![^\s|,;)\]])", literal)
+    return is_harmless_name(name) or is_reference(literal) or dotted is not None
+
+
+def _marked(line: str, start: int, end: int) -> str:
+    # gitleaks counts columns of later lines from 2: go back to where the word begins.
+    while 0 < start <= len(line) and re.match(r"[\w.\-]", line[start - 1]):
+        start -= 1
+    return line[start:end].strip("\"' ,;")
 
 
 def _last_line(output: bytes) -> str:

@@ -20,6 +20,7 @@ _REFERENCE = re.compile(
     r"secret:|op://|arn:|ssm:|kms:|awskms|gcpkms|azurekms|projects/|(var|local|data|module|each|self|random_\w+)\.[a-z]|"
     r"(os\.|process\.env|import\.meta|settings\.|config\.|secrets?\.|getenv|environ)|[a-z]+://[^:@/]*/?$)",
 )
+_PUBLIC_KEY = re.compile(r"^\S+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{40,}$|^ssh-(rsa|ed25519) |^ecdsa-sha2-")
 _DIGEST = re.compile(r"^(sha(1|224|256|384|512)|md5|blake2[bs]?|integrity|etag)[-:=]", re.IGNORECASE)
 _WORDS = re.compile(r"^[A-Za-z]+([-_./: ]+[A-Za-z]+)*[-_.:/]?$|^[a-z][a-z0-9]*(\.[a-z_][a-z0-9_]*)+(\(.*\))?$")
 _NOT_THE_SECRET = re.compile(
@@ -54,10 +55,10 @@ def is_harmless_name(name: str) -> bool:
 
 
 def is_reference(value: str) -> bool:
-    """Whether a value names where the secret is kept (a variable, a template, a store), or is a digest or words."""
+    """Whether a value names where the secret is kept (a variable, a store), or is a digest, a public key or words."""
     text = value.strip()
     words = _WORDS.match(text) and max(map(len, re.findall(r"[A-Za-z]+", text))) <= _LONGEST_WORD
-    return bool(words or _REFERENCE.match(text) or _DIGEST.match(text))
+    return bool(words or _REFERENCE.match(text) or _DIGEST.match(text) or _PUBLIC_KEY.match(text))
 
 
 def is_lock_file(path: str) -> bool:

@@ -27,14 +27,39 @@ def _planted() -> Iterable[tuple[str, str, str, str]]:
     yield "G01.empty-body", "an arrow, TypeScript", "src/a.tsx", "const onSave = async (x: X) => {\n  // later\n};\n"
     yield "G01.not-implemented", "raised", "src/a.py", "def send(order):\n    raise NotImplementedError\n"
     yield "G01.not-implemented", "in one branch", "src/a.py", _BRANCH
-    yield "G01.not-implemented", "TypeScript", "src/a.ts", 'function f(a: A) { throw new Error("Not implemented yet"); }\n'
+    yield (
+        "G01.not-implemented",
+        "TypeScript",
+        "src/a.ts",
+        'function f(a: A) { throw new Error("Not implemented yet"); }\n',
+    )
     yield "G01.constant-return", "verify says yes", "src/a.py", "def verify_signature(data, key):\n    return True\n"
     yield "G01.constant-return", "after a log line", "src/a.py", _LOGGED
-    yield "G01.constant-return", "a made-up object", "src/a.py", "def analyze_risk(x):\n    return {'risk': 'low', 'n': 3}\n"
-    yield "G01.constant-return", "TypeScript", "src/a.ts", "export const isValidToken = (t: string): boolean => { return true; };\n"
-    yield "G01.constant-return", "TypeScript function", "a.ts", "function validateUser(user: User) {\n  return true;\n}\n"
+    yield (
+        "G01.constant-return",
+        "a made-up object",
+        "src/a.py",
+        "def analyze_risk(x):\n    return {'risk': 'low', 'n': 3}\n",
+    )
+    yield (
+        "G01.constant-return",
+        "TypeScript",
+        "src/a.ts",
+        "export const isValidToken = (t: string): boolean => { return true; };\n",
+    )
+    yield (
+        "G01.constant-return",
+        "TypeScript function",
+        "a.ts",
+        "function validateUser(user: User) {\n  return true;\n}\n",
+    )
     yield "G01.mock-import", "from unittest", "src/a.py", "from unittest import mock\n"
-    yield "G01.mock-import", "inside a function", "src/a.py", "def f(x):\n    import unittest.mock as m\n    return m.call(x)\n"
+    yield (
+        "G01.mock-import",
+        "inside a function",
+        "src/a.py",
+        "def f(x):\n    import unittest.mock as m\n    return m.call(x)\n",
+    )
     yield "G01.mock-import", "by name", "src/a.py", "import importlib\nm = importlib.import_module('unittest.mock')\n"
     yield "G01.mock-import", "jest in src", "src/a.ts", 'jest.mock("./api");\n'
     yield "G01.mock-import", "sinon in src", "src/a.js", "import sinon from 'sinon';\n"
@@ -47,9 +72,19 @@ def _planted() -> Iterable[tuple[str, str, str, str]]:
     yield "G01.placeholder-text", "a key to fill in", "src/a.py", "connect('your-api" + "-key')\n"
     yield "G01.placeholder-text", "TypeScript", "src/a.ts", 'const k = "change' + 'me";\n'
     yield "G01.invented-metric", "a variable", "src/a.py", _INVENTED
-    yield "G01.invented-metric", "an answer", "src/a.py", "def get_metrics(run):\n    return {'p95_ms': 87, 'n': len(run)}\n"
+    yield (
+        "G01.invented-metric",
+        "an answer",
+        "src/a.py",
+        "def get_metrics(run):\n    return {'p95_ms': 87, 'n': len(run)}\n",
+    )
     yield "G01.invented-metric", "an argument", "src/a.py", "def evaluate(m):\n    return Score(m, accuracy=0.97)\n"
-    yield "G01.invented-metric", "TypeScript", "a.ts", "function measureModel(m: M) {\n  const accuracy = 0.95;\n  return m.with(accuracy);\n}\n"
+    yield (
+        "G01.invented-metric",
+        "TypeScript",
+        "a.ts",
+        "function measureModel(m: M) {\n  const accuracy = 0.95;\n  return m.with(accuracy);\n}\n",
+    )
     yield "G01.unparsable", "cut off", "src/a.py", "def send(order:\n"
 
 
@@ -59,20 +94,28 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
     yield "nothing, on purpose", {"src/null.py": _NOTHING, "src/error.py": "class Refused(Exception):\n    pass\n"}
     yield "constants that are right", {"src/constants.py": _CONSTANTS}
     yield "figures that are measured", {"src/measure.py": _MEASURED}
-    yield "mocks in tests", {
-        "src/__init__.py": "",
-        "tests/test_a.py": "from unittest.mock import Mock\n\n\ndef test_a():\n    pass  # TO" + "DO\n",
-        "src/api.test.ts": 'jest.mock("./api");\n',
-    }
-    yield "words that only look like markers", {
-        "src/words.py": 'NAME = "todo-list"  # the todo list\nTODOS = ["TO' + 'DO"]\n',
-        "src/words.ts": 'const s = "// TO' + 'DO in a string";\nconst noop = () => {};\n',
-        "README.md": "TO" + "DO lists are managed elsewhere\n",
-    }
+    yield (
+        "mocks in tests",
+        {
+            "src/__init__.py": "",
+            "tests/test_a.py": "from unittest.mock import Mock\n\n\ndef test_a():\n    pass  # TO" + "DO\n",
+            "src/api.test.ts": 'jest.mock("./api");\n',
+        },
+    )
+    yield (
+        "words that only look like markers",
+        {
+            "src/words.py": 'NAME = "todo-list"  # the todo list\nTODOS = ["TO' + 'DO"]\n',
+            "src/words.ts": 'const s = "// TO' + 'DO in a string";\nconst noop = () => {};\n',
+            "README.md": "TO" + "DO lists are managed elsewhere\n",
+        },
+    )
     yield "TypeScript that works", {"src/work.ts": _WORK_TS}
 
 
-_BRANCH = "def send(order, how):\n    if how == 'mail':\n        return post(order)\n    raise NotImplementedError(how)\n"
+_BRANCH = (
+    "def send(order, how):\n    if how == 'mail':\n        return post(order)\n    raise NotImplementedError(how)\n"
+)
 _LOGGED = "def authorize(user, action):\n    logger.info('asked')\n    _ = user\n    return {'allow': True}\n"
 _INVENTED = "def measure_model(model, data):\n    accuracy = 0.95\n    return accuracy, model.name\n"
 _DECLARATIONS = '''from abc import ABC, abstractmethod
@@ -127,7 +170,7 @@ def swallow():
     except KeyError:
         pass
 '''
-_CONSTANTS = '''def is_ready():
+_CONSTANTS = """def is_ready():
     return True
 
 
@@ -147,8 +190,8 @@ def check_size(data):
 
 def parse_nothing(text):
     return None
-'''
-_MEASURED = '''def measure(model, data):
+"""
+_MEASURED = """def measure(model, data):
     score = 0.0
     for row in data:
         score += model.judge(row)
@@ -159,8 +202,8 @@ _MEASURED = '''def measure(model, data):
 def train(model):
     learning_rate = 0.95
     return model.fit(learning_rate)
-'''
-_WORK_TS = '''export function validateUser(user: User): boolean {
+"""
+_WORK_TS = """export function validateUser(user: User): boolean {
   return user.name.length > 0 && !user.deleted;
 }
 class A { constructor(private readonly b: B) {} }
@@ -169,4 +212,4 @@ export function measureModel(model: Model): number {
   const accuracy = model.hits / model.total;
   return accuracy;
 }
-'''
+"""

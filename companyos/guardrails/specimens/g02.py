@@ -121,41 +121,75 @@ def _planted_for_gitleaks() -> Iterable[tuple[str, str, dict[str, str]]]:
 
 def _clean() -> Iterable[tuple[str, dict[str, str]]]:
     digest = hashlib.sha256(b"clean").hexdigest()
-    yield "secrets from the environment", {
-        "src/env.py": 'import os\n\nAPI_KEY = os.environ["API_KEY"]\nDB_PASSWORD = os.getenv("DB_PASSWORD", "")\n'
-        'token = settings.api_token\nsecret = f"{prefix}-{name}"\n'
-    }
-    yield "placeholders", {
-        ".env.example": "API_KEY=your-api-key-here\nDB_PASSWORD=change-me\nSECRET_TOKEN=<your token>\nTOKEN=xxxxxxxxxxxx\n"
-        "AWS_ACCESS_KEY_ID=AKIA" + "IOSFODNN7" + "EXAMPLE\n"
-    }
-    yield "digests and lock files", {
-        "requirements.txt": f"click==8.1.7 --hash=sha256:{digest}\n",
-        "package-lock.json": f'{{"packages": {{"node_modules/a": {{"integrity": "sha512-{digest}"}}}}}}\n',
-        "src/pin.py": f'TOKEN_SHA256 = "{digest}"\nIMAGE = "x@sha256:{digest}"\n',
-    }
-    yield "names that only sound like secrets", {
-        "src/names.py": 'TOKEN_URL = "https://login.corp/oauth2/v2.0/token"\nmax_tokens = "4096-default1"\n'
-        'password_field = "user_password_1"\nSECRET_NAME = "orders/prod/database-7"\nPUBLIC_KEY = "ssh-ed25519-abc123"\n'
-    }
-    yield "references to a store, YAML", {
-        "deploy.yaml": "env:\n  - name: DB_PASSWORD\n    valueFrom:\n      secretKeyRef:\n        name: orders-db\n"
-        "apiToken: ${API_TOKEN}\npassword: '{{ vault.password }}'\nkey: env:LEDGER_KEY\nsecret: !Ref DbSecret\n"
-    }
-    yield "references to a store, Terraform", {
-        "main.tf": "password = var.db_password\napi_key = data.vault_secret.x.value\ntoken = local.token_value1\n"
-    }
-    yield "TypeScript without secrets", {
-        "src/clean.ts": 'const token = process.env.TOKEN;\nconst passwordLabel = "Password (8 to 64 signs)";\n'
-        'const tokenType = "Bearer";\nsetPassword(event.target.value);\n'
-    }
-    yield "local development databases", {
-        "compose.yaml": "environment:\n  DATABASE_URL: postgresql://postgres:postgres@localhost:5432/dev\n"
-        "  BROKER: amqp://guest:guest@localhost/\n"
-    }
-    yield "a header that is only mentioned", {
-        "docs/keys.md": "Files that start with `-----BEGIN PRIVATE KEY-----` are refused.\nSee https://user:pass@host/ forms.\n",
-        "src/pem.py": 'HEAD = "-----BEGIN PRIVATE KEY-----"\n',
-    }
-    yield "a Dockerfile with build arguments", {"Dockerfile": "FROM x\nARG GITHUB_TOKEN\nENV TOKEN_FILE=/run/secrets/t\n"}
-    yield "test passwords", {"tests/test_login.py": 'PASSWORD = "correct-horse-1"\nlogin("ada", password="wrong-one-2")\n'}
+    yield (
+        "secrets from the environment",
+        {
+            "src/env.py": 'import os\n\nAPI_KEY = os.environ["API_KEY"]\nDB_PASSWORD = os.getenv("DB_PASSWORD", "")\n'
+            'token = settings.api_token\nsecret = f"{prefix}-{name}"\n'
+        },
+    )
+    yield (
+        "placeholders",
+        {
+            ".env.example": "API_KEY=your-api-key-here\nDB_PASSWORD=change-me\nSECRET_TOKEN=<your token>\n"
+            "TOKEN=xxxxxxxxxxxx\n"
+            "AWS_ACCESS_KEY_ID=AKIA" + "IOSFODNN7" + "EXAMPLE\n"
+        },
+    )
+    yield (
+        "digests and lock files",
+        {
+            "requirements.txt": f"click==8.1.7 --hash=sha256:{digest}\n",
+            "package-lock.json": f'{{"packages": {{"node_modules/a": {{"integrity": "sha512-{digest}"}}}}}}\n',
+            "src/pin.py": f'TOKEN_SHA256 = "{digest}"\nIMAGE = "x@sha256:{digest}"\n',
+        },
+    )
+    yield (
+        "names that only sound like secrets",
+        {
+            "src/names.py": "TOKEN_" + 'URL = "https://login.corp/oauth2/v2.0/token"\nmax_tokens = "4096-default1"\n'
+            'password_field = "user_password_1"\nSECRET_' + 'NAME = "orders/prod/database-7"\n'
+            'PUBLIC_KEY = "ssh-ed25519-abc123"\n'
+        },
+    )
+    yield (
+        "references to a store, YAML",
+        {
+            "deploy.yaml": "env:\n  - name: DB_PASSWORD\n    valueFrom:\n      secretKeyRef:\n        name: orders-db\n"
+            "apiToken: ${API_TOKEN}\npassword: '{{ vault.password }}'\nkey: env:LEDGER_KEY\nsecret: !Ref DbSecret\n"
+        },
+    )
+    yield (
+        "references to a store, Terraform",
+        {"main.tf": "password = var.db_password\napi_key = data.vault_secret.x.value\ntoken = local.token_value1\n"},
+    )
+    yield (
+        "TypeScript without secrets",
+        {
+            "src/clean.ts": 'const token = process.env.TOKEN;\nconst passwordLabel = "Password (8 to 64 signs)";\n'
+            'const tokenType = "Bearer";\nsetPassword(event.target.value);\n'
+        },
+    )
+    yield (
+        "local development databases",
+        {
+            "compose.yaml": "environment:\n  DATABASE_URL: postgresql://postgres:postgres@localhost:5432/dev\n"
+            "  BROKER: amqp://guest:guest@localhost/\n"
+        },
+    )
+    yield (
+        "a header that is only mentioned",
+        {
+            "docs/keys.md": "Files that start with `-----BEGIN " + "PRIVATE KEY-----` are refused.\n"
+            "See https://user:pass@host/ forms.\n",
+            "src/pem.py": 'HEAD = "-----BEGIN ' + 'PRIVATE KEY-----"\n',
+        },
+    )
+    yield (
+        "a Dockerfile with build arguments",
+        {"Dockerfile": "FROM x\nARG GITHUB_TOKEN\nENV TOKEN_FILE=/run/secrets/t\n"},
+    )
+    yield (
+        "test passwords",
+        {"tests/test_login.py": 'PASSWORD = "correct-horse-1"\nlogin("ada", password="wrong-one-2")\n'},
+    )

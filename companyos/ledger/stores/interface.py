@@ -53,6 +53,10 @@ class Batch(Protocol):
         """Keep a detached payload beside the log."""
         ...
 
+    def head(self) -> bytes | None:
+        """The newest signed checkpoint, None for a log nobody has written to."""
+        ...
+
     def set_head(self, note: bytes) -> None:
         """Replace the signed checkpoint of the log's present state."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from companyos.ledger.errors import EntryMissingError, StoreUnreadableError
 from companyos.ledger.stores.interface import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 __all__ = ("SqliteStore",)
@@ -34,6 +35,10 @@ PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;
 """
 _COLUMNS = "idx, id, source, raw, leaf, sameness"
+# SQLite keeps the type it was given: what somebody edited into text must come back as the bytes it is.
+_SELECTED = "idx, id, source, CAST(raw AS BLOB), CAST(leaf AS BLOB), CAST(sameness AS BLOB)"
+_PAGE = 256
+_WAIT = 30
 
 
 class SqliteStore:
@@ -56,7 +61,7 @@ class SqliteStore:
             self._db = sqlite3.connect(
                 f"{path.resolve().as_uri()}?mode={mode}",
                 uri=True,
-                timeout=30,
+                timeout=_WAIT,
                 isolation_level=None,
                 check_same_thread=False,
             )
@@ -97,16 +102,16 @@ class SqliteStore:
     def node(self, level: int, index: int) -> bytes:
         """The root of a complete subtree; level 0 is the leaves."""
         if level == 0:
-            found = self._one("SELECT leaf FROM entry WHERE idx = ?", index)
+            found = self._one("SELECT CAST(leaf AS BLOB) FROM entry WHERE idx = ?", index)
         else:
-            found = self._one("SELECT hash FROM node WHERE level = ? AND idx = ?", level, index)
+            found = self._one("SELECT CAST(hash AS BLOB) FROM node WHERE level = ? AND idx = ?", level, index)
         if found is None:
             raise EntryMissingError(f"node {level}/{index} is not in the store", index=index << level)
         return bytes(found[0])
 
     def find(self, source: str, id: str) -> Row | None:  # noqa: A002 - the CloudEvents attribute is called so
         """The entry with this id, if there is one."""
-        found = self._one(f"SELECT {_COLUMNS} FROM entry WHERE source = ? AND id = ?", source, id)  # noqa: S608 - constant
+        found = self._one(f"SELECT {_SELECTED} FROM entry WHERE source = ? AND id = ?", source, id)  # noqa: S608 - constant
         return None if found is None else Row(*found)
 
     def add(self, row: Row, nodes: list[tuple[int, int, bytes]]) -> None:
@@ -127,10 +132,18 @@ class SqliteStore:
 
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Entries in order, in constant memory."""
-        query = f"SELECT {_COLUMNS} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"  # noqa: S608 - constant
-        with self._translated():
-            for found in self._db.execute(query, (start, (1 << 62) if end is None else end)):
+        query = f"SELECT {_SELECTED} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT {_PAGE}"  # noqa: S608 - constant
+        last = (1 << 62) if end is None else end
+        # Page by page: a cursor left open would pin an old snapshot, on which this connection could not write, and
+        # would show another thread's entries before they are committed.
+        while True:
+            with self._lock, self._translated():
+                page = self._db.execute(query, (start, last)).fetchall()
+            for found in page:
                 yield Row(*found)
+            if len(page) < _PAGE:
+                return
+            start = page[-1][0] + 1
 
     def nodes(self) -> Iterator[tuple[int, int, bytes]]:
         """All inner nodes, ordered by level and index."""
@@ -139,12 +152,12 @@ class SqliteStore:
 
     def payload(self, commit: bytes) -> tuple[bytes, bytes] | None:
         """Salt and payload of a commitment; None once dropped."""
-        found = self._one("SELECT salt, payload FROM detached WHERE hash = ?", commit)
+        found = self._one("SELECT CAST(salt AS BLOB), CAST(payload AS BLOB) FROM detached WHERE hash = ?", commit)
         return None if found is None else (bytes(found[0]), bytes(found[1]))
 
     def head(self) -> bytes | None:
         """The newest signed checkpoint, None for a log nobody has written to."""
-        found = self._one("SELECT note FROM head")
+        found = self._one("SELECT CAST(note AS BLOB) FROM head")
         return None if found is None else bytes(found[0])
 
     def durability(self) -> tuple[str, int]:
@@ -152,9 +165,12 @@ class SqliteStore:
         return str(self._one("PRAGMA journal_mode")[0]), int(self._one("PRAGMA synchronous")[0])
 
     def _prepare(self, *, readonly: bool) -> None:
+        # One transaction: another process may be making the very same log just now.
+        self._db.execute("BEGIN")
+        (tables,) = self._one("SELECT count(*) FROM sqlite_master")
         (version,) = self._one("PRAGMA user_version")
         (application,) = self._one("PRAGMA application_id")
-        (tables,) = self._one("SELECT count(*) FROM sqlite_master")
+        self._db.execute("COMMIT")
         if tables and application != _APPLICATION_ID:
             raise StoreUnreadableError(f"{self._path} is a database, but not a ledger", got=hex(application))
         if version > SCHEMA_VERSION:
@@ -168,7 +184,7 @@ class SqliteStore:
             if not tables:
                 raise StoreUnreadableError(f"{self._path} is empty", hint="check the URL")
             return
-        self._db.execute("PRAGMA journal_mode=WAL")
+        _patiently(lambda: self._db.execute("PRAGMA journal_mode=WAL"))
         self._db.execute("PRAGMA synchronous=FULL")
         if version < SCHEMA_VERSION:
             self._db.executescript(_SCHEMA)
@@ -183,6 +199,20 @@ class SqliteStore:
             yield
         except sqlite3.Error as error:
             raise _unreadable(self._path, error) from error
+
+
+def _patiently(action: Callable[[], object]) -> None:
+    """Repeat what SQLite refuses at once, without its own waiting, while another process changes the journal mode."""
+    deadline = time.monotonic() + _WAIT
+    while True:
+        try:
+            action()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _unreadable(path: Path, error: Exception) -> StoreUnreadableError:

@@ -1,0 +1,1 @@
+"""Measurements against stated bars; each program prints a table and writes build/bench/NAME.json."""

@@ -1,0 +1,7 @@
+"""`python -m companyos`."""
+
+import sys
+
+from companyos.cli import main
+
+sys.exit(main())

@@ -1,0 +1,99 @@
+"""`companyos prove`: every control meets its own specimens, and the score is printed."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from companyos.cli.output import echo_json, echo_table, json_option
+from companyos.controls import Proof, SpecimenResult
+from companyos.errors import FINDINGS, ConfigError
+
+if TYPE_CHECKING:
+    from companyos.controls import Control
+
+__all__ = ("prove",)
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@json_option
+def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
+    """Run the controls (all, or those named) over their planted violations and clean cases.
+
+    Exit status: 0 everything planted was caught and nothing clean was refused, else 1.
+    """
+    from companyos import config
+    from companyos.guardrails.runner import select
+    from companyos.plugins import PluginError, Plugins, allowed_names
+
+    settings = config.load(config.find(Path.cwd()))
+    plugins = Plugins(allowed_names(settings.plugins.allow))
+    try:
+        controls = plugins.controls()
+    except PluginError:
+        raise
+    except ConfigError as error:
+        # A control that lost a rule or its specimens cannot even be made: that is a proof that does not hold.
+        click.echo(f"error[{error.code}]: {error.message}", err=True)
+        return FINDINGS
+    chosen = select(controls, ids)
+    started = time.perf_counter()
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prove") as pool:
+        proofs = list(pool.map(_prove, chosen.values()))
+    seconds = time.perf_counter() - started
+    holds = bool(proofs) and all(proof.holds for proof in proofs)
+    if as_json:
+        echo_json(_totals(proofs, seconds) | {"holds": holds, "controls": [proof.to_dict() for proof in proofs]})
+    else:
+        _show(proofs, seconds, holds=holds)
+    return 0 if holds else FINDINGS
+
+
+def _prove(control: Control) -> Proof:
+    from companyos import controls
+
+    started = time.perf_counter()
+    try:
+        proof = controls.prove(control)
+    except Exception as error:  # noqa: BLE001 - a control that crashes on a specimen proves nothing
+        crash = SpecimenResult("all", f"{control.id}.crashed", passed=False, got=f"{type(error).__name__}: {error}")
+        proof = Proof(control.id, (crash,), time.perf_counter() - started)
+    state = "holds" if proof.holds else "does not hold"
+    click.echo(f"{control.id} {state}: {proof.caught}/{proof.planted} in {proof.seconds:.1f} s", err=True)
+    return proof
+
+
+def _totals(proofs: list[Proof], seconds: float) -> dict[str, int | float]:
+    return {
+        "caught": sum(proof.caught for proof in proofs),
+        "planted": sum(proof.planted for proof in proofs),
+        "false_alarms": sum(proof.false_alarms for proof in proofs),
+        "clean": sum(proof.clean for proof in proofs),
+        "seconds": round(seconds, 3),
+    }
+
+
+def _show(proofs: list[Proof], seconds: float, *, holds: bool) -> None:
+    for proof in proofs:
+        for result in proof.results:
+            if not result.passed:
+                wanted = f"{result.violates} was not caught" if result.violates else "a clean case was refused"
+                click.echo(f"{proof.control}  {result.specimen}: {wanted}; got {result.got}")
+    rows = [
+        (p.control, f"{p.caught}/{p.planted}", f"{p.false_alarms}/{p.clean}", f"{p.seconds:.1f}", _word(holds=p.holds))
+        for p in proofs
+    ]
+    total = _totals(proofs, seconds)
+    score = (f"{total['caught']}/{total['planted']}", f"{total['false_alarms']}/{total['clean']}")
+    rows.append(("all", *score, f"{seconds:.1f}", _word(holds=holds)))
+    echo_table(("CONTROL", "CAUGHT", "FALSE ALARMS", "SECONDS", "PROOF"), rows)
+
+
+def _word(*, holds: bool) -> str:
+    return "holds" if holds else "DOES NOT HOLD"

@@ -1,0 +1,53 @@
+"""Money: FOCUS bills in, exact totals, a forecast with an upper bound, and a gate that refuses overspending.
+
+Start here: `SqliteCostStore(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`.
+"""
+
+from companyos.finops.engines.sqlite import SqliteCostStore
+from companyos.finops.errors import (
+    AmbiguousNumbersError,
+    CostFileError,
+    MissingColumnsError,
+    MixedCurrencyError,
+    OverlapError,
+    PlanError,
+    StoreError,
+)
+from companyos.finops.focus import FocusFile
+from companyos.finops.forecast import Forecast, Period, forecast_costs, forecast_period, period_at
+from companyos.finops.gate import gate, judge
+from companyos.finops.interface import CostLine, CostStore, Coverage, DayCost, IngestReport, Mend, Rejection
+from companyos.finops.money import exact_sum, single_currency
+from companyos.finops.notes import CostNote, cost_note
+from companyos.finops.plan import RemediationPlan
+
+__all__ = (
+    "AmbiguousNumbersError",
+    "CostFileError",
+    "CostLine",
+    "CostNote",
+    "CostStore",
+    "Coverage",
+    "DayCost",
+    "FocusFile",
+    "Forecast",
+    "IngestReport",
+    "Mend",
+    "MissingColumnsError",
+    "MixedCurrencyError",
+    "OverlapError",
+    "Period",
+    "PlanError",
+    "Rejection",
+    "RemediationPlan",
+    "SqliteCostStore",
+    "StoreError",
+    "cost_note",
+    "exact_sum",
+    "forecast_costs",
+    "forecast_period",
+    "gate",
+    "judge",
+    "period_at",
+    "single_currency",
+)

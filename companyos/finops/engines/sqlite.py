@@ -1,0 +1,423 @@
+"""The built-in cost store: one SQLite file, the raw files beside it, sums exact to the last digit.
+
+Layout of the directory: `costs.db`, `raw/<sha256>.csv` (what came in, byte for byte) and `rejects/<sha256>.csv` (the
+rows that were not ingested, each with its number and reason).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import tempfile
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from companyos.canonical import digest
+from companyos.errors import UserError
+from companyos.finops.columns import KNOWN
+from companyos.finops.errors import CostFileError, OverlapError, StoreError
+from companyos.finops.focus import FocusFile
+from companyos.finops.interface import CostLine, Coverage, DayCost, IngestReport, Measure, Mend, Overlap
+from companyos.finops.money import EXACT
+from companyos.finops.rows import Charge, is_short, stamp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from companyos.finops.money import NumberStyle
+    from companyos.ports import LedgerPort
+
+__all__ = ("SqliteCostStore",)
+
+SCHEMA = """
+CREATE TABLE files (digest TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT;
+CREATE TABLE charges (
+  file TEXT NOT NULL, row INTEGER NOT NULL,
+  issuer TEXT NOT NULL, account TEXT NOT NULL, billing_start TEXT NOT NULL,
+  charge_start TEXT NOT NULL, charge_end TEXT NOT NULL, day TEXT NOT NULL, short INTEGER NOT NULL,
+  currency TEXT NOT NULL, billed TEXT NOT NULL, effective TEXT NOT NULL,
+  service TEXT, category TEXT, provider TEXT, sub_account TEXT, region TEXT, tags TEXT, extra TEXT,
+  PRIMARY KEY (file, row)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX charges_by_day ON charges (day);
+CREATE INDEX charges_by_period ON charges (issuer, account, billing_start);
+PRAGMA user_version = 1;
+"""
+VERSION = 1
+BUSY_MILLISECONDS = 30_000
+COPY_BYTES = 1024 * 1024
+LEDGER_SOURCE = "companyos/finops"
+
+_KEYS = {
+    "service": "coalesce(service, '(none)')",
+    "category": "coalesce(category, '(none)')",
+    "provider": "coalesce(nullif(provider, ''), '(none)')",
+    "account": "coalesce(nullif(account, ''), '(none)')",
+    "sub_account": "coalesce(sub_account, '(none)')",
+    "region": "coalesce(region, '(none)')",
+    "day": "day",
+    "week": "date(day, '-6 days', 'weekday 1')",
+}
+_TAG_KEY = re.compile(r'tag:[^"\\\x00-\x1f]{1,256}')
+_SHARED_PERIODS = """
+SELECT DISTINCT old.file, old.issuer, old.account, old.billing_start FROM charges AS old
+JOIN (SELECT DISTINCT issuer, account, billing_start FROM charges WHERE file = :file) AS new
+  USING (issuer, account, billing_start)
+WHERE old.file <> :file
+"""
+_DROP_PERIODS = """
+DELETE FROM charges WHERE file <> :file AND (issuer, account, billing_start) IN
+  (SELECT DISTINCT issuer, account, billing_start FROM charges WHERE file = :file)
+"""
+
+
+class SqliteCostStore:
+    """A `CostStore` in a directory; every ingested file leaves an entry in `ledger`, if one is given.
+
+    Use it as a context manager or call `close()`. Safe for several processes: an ingest takes the write lock of the
+    database for its whole length.
+
+    Raises:
+        StoreError: the directory or the database cannot be used.
+    """
+
+    def __init__(self, directory: Path, *, ledger: LedgerPort | None = None, create: bool = True) -> None:
+        self.directory = directory
+        """Where it all lives."""
+        self._ledger = ledger
+        database = directory / "costs.db"
+        if not create and not database.is_file():
+            raise StoreError(
+                f"no cost data in {directory}", expected="a cost store", hint="companyos finops ingest FILE"
+            )
+        try:
+            for part in ("raw", "rejects"):
+                (directory / part).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot write to {directory}", got=error, expected="a writable directory") from error
+        with _translated(database):
+            self._db = sqlite3.connect(database, timeout=BUSY_MILLISECONDS / 1000, isolation_level=None)
+            try:
+                self._prepare(database)
+            except BaseException:
+                self._db.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def ingest(self, path: Path, *, overlap: Overlap = "refuse", number_style: NumberStyle = "auto") -> IngestReport:
+        """Bring in a FOCUS file: all of it or nothing, and nothing twice; see `CostStore.ingest`."""
+        with (
+            _translated(self.directory),
+            tempfile.TemporaryDirectory(prefix=".ingest-", dir=self.directory) as raw_dir,
+            tempfile.TemporaryDirectory(prefix=".ingest-", dir=self.directory) as side_dir,
+        ):
+            raw = Path(raw_dir) / path.name
+            digest_of_file = _copy(path, raw)
+            with self._transaction():
+                report = self._known(digest_of_file)
+                if report is None:
+                    report = self._bring_in(raw, digest_of_file, overlap, number_style, Path(side_dir) / "side.csv")
+        self._record(report)
+        return report
+
+    def total(
+        self,
+        start: date | None = None,
+        end: date | None = None,
+        *,
+        by: str | None = None,
+        measure: Measure = "billed",
+    ) -> tuple[CostLine, ...]:
+        """Exact sums by key and currency; see `CostStore.total`."""
+        lines = [
+            CostLine(key, currency, amount, rows) for key, currency, amount, rows in self._sums(start, end, by, measure)
+        ]
+        if by in {"day", "week"}:
+            return tuple(sorted(lines, key=lambda line: (line.key, line.currency)))
+        return tuple(sorted(lines, key=lambda line: (-line.amount, line.key, line.currency)))
+
+    def daily(
+        self, start: date | None = None, end: date | None = None, *, by: str | None = None, measure: Measure = "billed"
+    ) -> tuple[DayCost, ...]:
+        """Exact sums by UTC day, key and currency; see `CostStore.daily`."""
+        sums = self._sums(start, end, by, measure, per_day=True)
+        days = [
+            DayCost(date.fromisoformat(day), currency, amount, rows, key) for day, key, currency, amount, rows in sums
+        ]
+        return tuple(sorted(days, key=lambda cost: (cost.day, cost.key, cost.currency)))
+
+    def coverage(self, *, until: datetime | None = None) -> Coverage:
+        """What the store holds; charge periods ending after `until` do not count as reported."""
+        limit = stamp(until) if until else "9999"
+        with _translated(self.directory), closing(self._db.cursor()) as cursor:
+            files = tuple(row[0] for row in cursor.execute("SELECT DISTINCT file FROM charges ORDER BY file"))
+            currencies = tuple(row[0] for row in cursor.execute("SELECT DISTINCT currency FROM charges ORDER BY 1"))
+            rows, first = cursor.execute("SELECT count(*), min(day) FROM charges").fetchone()
+            (through,) = cursor.execute(
+                "SELECT max(charge_end) FROM charges WHERE short = 1 AND charge_end <= ?", (limit,)
+            ).fetchone()
+        reports = [report for report in self.files() if report.digest in files]
+        return Coverage(
+            digest=digest({"files": list(files)}) if files else None,
+            files=files,
+            rows=rows,
+            first_day=date.fromisoformat(first) if first else None,
+            data_through=datetime.fromisoformat(through).astimezone(UTC) if through else None,
+            currencies=currencies,
+            rows_rejected=sum(_costly_rejections(report) for report in reports),
+        )
+
+    def files(self) -> tuple[IngestReport, ...]:
+        """The reports of all files ever ingested, by digest."""
+        with _translated(self.directory), closing(self._db.cursor()) as cursor:
+            rows = cursor.execute("SELECT report FROM files ORDER BY digest").fetchall()
+        return tuple(_load_report(row[0]) for row in rows)
+
+    def _prepare(self, database: Path) -> None:
+        self._db.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
+        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        with self._transaction():
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version == 0:
+                for statement in filter(str.strip, SCHEMA.split(";")):
+                    self._db.execute(statement)
+            elif version != VERSION:
+                raise StoreError(f"{database} has another format", got=version, expected=VERSION)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _translated(self.directory):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _known(self, file: str) -> IngestReport | None:
+        row = self._db.execute("SELECT report FROM files WHERE digest = ?", (file,)).fetchone()
+        return replace(_load_report(row[0]), unchanged=True) if row else None
+
+    def _bring_in(
+        self, raw: Path, file: str, overlap: Overlap, number_style: NumberStyle, rejects: Path
+    ) -> IngestReport:
+        focus = FocusFile(raw, number_style=number_style)
+        reasons = self._insert_rows(focus, file, rejects)
+        replaced = self._settle_overlap(file, overlap)
+        if reasons and focus.rows_read == sum(reasons.values()):
+            raise CostFileError(
+                f"no row of {raw.name} can be ingested",
+                got=", ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items())),
+                expected="at least one good row",
+            )
+        name = f"{file.removeprefix('sha256:')}.csv"
+        ingested, first, last = self._db.execute(
+            "SELECT count(*), min(day), max(day) FROM charges WHERE file = ?", (file,)
+        ).fetchone()
+        sums = self._db.execute(
+            "SELECT currency, exact_sum(billed) FROM charges WHERE file = ? GROUP BY currency ORDER BY currency",
+            (file,),
+        )
+        report = IngestReport(
+            digest=file,
+            name=raw.name,
+            version=focus.version,
+            rows_read=focus.rows_read,
+            rows_ingested=ingested,
+            rows_rejected=sum(reasons.values()),
+            mends=focus.tally.mends(),
+            rejected_by_reason=dict(sorted(reasons.items())),
+            stray_columns=focus.stray_columns,
+            custom_columns=focus.custom_columns,
+            totals=dict(sums.fetchall()),
+            first_day=first,
+            last_day=last,
+            replaced=replaced,
+            raw_path=f"raw/{name}",
+            rejects_path=f"rejects/{name}" if reasons else None,
+        )
+        self._db.execute("INSERT INTO files VALUES (?, ?)", (file, json.dumps(report.to_dict())))
+        if reasons:
+            rejects.replace(self.directory / "rejects" / name)
+        raw.replace(self.directory / "raw" / name)
+        return report
+
+    def _insert_rows(self, focus: FocusFile, file: str, rejects: Path) -> dict[str, int]:
+        reasons: dict[str, int] = {}
+        insert = f"INSERT INTO charges VALUES ({', '.join('?' * 19)})"  # noqa: S608 - only question marks
+        with rejects.open("w", encoding="utf-8", newline="") as handle:
+            side = csv.writer(handle)
+            side.writerow(("row", "reason", "column", "detail", *focus.header))
+            for item in focus.rows():
+                if isinstance(item, Charge):
+                    self._db.execute(insert, _columns(file, item))
+                    continue
+                rejection, fields = item
+                reasons[rejection.reason] = reasons.get(rejection.reason, 0) + 1
+                side.writerow((rejection.row, rejection.reason, rejection.column, rejection.detail, *fields))
+        return reasons
+
+    def _settle_overlap(self, file: str, overlap: Overlap) -> tuple[str, ...]:
+        shared = self._db.execute(_SHARED_PERIODS, {"file": file}).fetchall()
+        if not shared or overlap == "add":
+            return ()
+        if overlap == "replace":
+            self._db.execute(_DROP_PERIODS, {"file": file})
+            return tuple(sorted({row[0] for row in shared}))
+        old, issuer, account, billing_start = min(shared)
+        raise OverlapError(
+            "the file brings billing periods that are already there",
+            got=f"{issuer}, account {account}, period from {billing_start[:10]}, already from {old[:19]}…",
+            expected="billing periods that no other file has brought, so that no cost is counted twice",
+            hint="--overlap replace for a corrected or longer extract, --overlap add for a further part of the same",
+        )
+
+    def _sums(
+        self, start: date | None, end: date | None, by: str | None, measure: Measure, *, per_day: bool = False
+    ) -> list[Any]:
+        key, parameters = _key(by)
+        if measure not in {"billed", "effective"}:
+            raise UserError("unknown measure", got=measure, expected="billed or effective")
+        parameters |= {"start": str(start or "0000"), "end": str(end or "9999")}
+        day = "day, " if per_day else ""
+        # Only names out of the tables above reach the text of the query; values are parameters.
+        query = (
+            f"SELECT {day}{key} AS key, currency, exact_sum({measure}), count(*) FROM charges "  # noqa: S608
+            f"WHERE day >= :start AND day < :end GROUP BY {day}key, currency"
+        )
+        with _translated(self.directory):
+            rows = self._db.execute(query, parameters).fetchall()
+        return [(*row[:-2], Decimal(row[-2]), row[-1]) for row in rows]
+
+    def _record(self, report: IngestReport) -> None:
+        if self._ledger is None:
+            return
+        # Also for a file that was there before: the entry is the same, so a crash before this line heals.
+        data = replace(report, unchanged=False).to_dict() | {"mends": _shortened(report.mends)}
+        self._ledger.append(
+            "companyos.finops.ingested",
+            data,
+            id=f"ingested-{report.digest}",
+            source=LEDGER_SOURCE,
+            stream="finops.ingest",
+            subject=report.digest,
+        )
+
+
+class _ExactSum:
+    """SQL aggregate over decimals held as text."""
+
+    def __init__(self) -> None:
+        self._total = Decimal(0)
+
+    def step(self, value: str) -> None:
+        """Add one."""
+        self._total = EXACT.add(self._total, Decimal(value))
+
+    def finalize(self) -> str:
+        """The sum as text."""
+        return format(self._total, "f")
+
+
+@contextmanager
+def _translated(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"the cost store {place} does not work",
+            got=f"{type(error).__name__}: {error}",
+            expected="a readable and writable directory with a SQLite database",
+            hint="restore it, or delete costs.db and ingest the files in raw/ again",
+        ) from error
+
+
+def _copy(path: Path, target: Path) -> str:
+    """Copy a file and return the digest of exactly what was copied."""
+    sha = hashlib.sha256()
+    try:
+        with path.open("rb") as source, target.open("wb") as copy:
+            while block := source.read(COPY_BYTES):
+                sha.update(block)
+                copy.write(block)
+            copy.flush()
+            os.fsync(copy.fileno())
+    except OSError as error:
+        raise CostFileError(f"cannot read {path}", got=error, expected="a readable file") from error
+    return f"sha256:{sha.hexdigest()}"
+
+
+def _columns(file: str, charge: Charge) -> tuple[object, ...]:
+    record = charge.record
+    # Columns that FOCUS knows can be read again from the raw file; what only this file has is kept at hand.
+    extra = {name: record[name] for name in record.keys() - KNOWN}
+    return (
+        file,
+        charge.row,
+        charge.issuer,
+        charge.account,
+        stamp(charge.billing_start),
+        stamp(charge.start),
+        stamp(charge.end),
+        charge.start.date().isoformat(),
+        int(is_short(charge)),
+        charge.currency,
+        format(charge.billed, "f"),
+        format(charge.effective, "f"),
+        record.get("ServiceName"),
+        record.get("ServiceCategory"),
+        charge.provider,
+        record.get("SubAccountName") or record.get("SubAccountId"),
+        record.get("RegionId") or record.get("RegionName"),
+        charge.tags,
+        json.dumps(extra, ensure_ascii=False, sort_keys=True) if extra else None,
+    )
+
+
+def _key(by: str | None) -> tuple[str, dict[str, str]]:
+    if by is None:
+        return "'all'", {}
+    if by in _KEYS:
+        return _KEYS[by], {}
+    if _TAG_KEY.fullmatch(by):
+        return "coalesce(json_extract(tags, :path), '(none)')", {"path": f'$."{by.removeprefix("tag:")}"'}
+    raise UserError("unknown way to group costs", got=by, expected=f"{', '.join(_KEYS)} or tag:KEY")
+
+
+def _costly_rejections(report: IngestReport) -> int:
+    return report.rows_rejected - report.rejected_by_reason.get("repeated_header", 0)
+
+
+def _shortened(mends: tuple[Mend, ...]) -> list[dict[str, Any]]:
+    return [mend.to_dict() for mend in mends[:200]]
+
+
+def _load_report(text: str) -> IngestReport:
+    values = json.loads(text)
+    mends = tuple(
+        Mend(mend["kind"], mend["column"], mend["count"], tuple(mend["first_rows"])) for mend in values.pop("mends")
+    )
+    for name in ("stray_columns", "custom_columns", "replaced"):
+        values[name] = tuple(values[name])
+    return IngestReport(mends=mends, **values)

@@ -1,0 +1,57 @@
+"""What can go wrong with cost data, each kind under a stable code."""
+
+from __future__ import annotations
+
+from companyos.errors import UnverifiableError, UserError
+
+__all__ = (
+    "AmbiguousNumbersError",
+    "CostFileError",
+    "MissingColumnsError",
+    "MixedCurrencyError",
+    "OverlapError",
+    "PlanError",
+    "StoreError",
+)
+
+
+class CostFileError(UserError, ValueError):
+    """A cost file cannot be read as FOCUS CSV at all; nothing of it was ingested."""
+
+    code = "finops.file"
+
+
+class MissingColumnsError(CostFileError):
+    """A cost file lacks columns that its FOCUS version makes mandatory; nothing of it was ingested."""
+
+    code = "finops.columns"
+
+
+class AmbiguousNumbersError(CostFileError):
+    """A file writes numbers in two ways that contradict each other; nothing of it was ingested."""
+
+    code = "finops.numbers"
+
+
+class OverlapError(UserError):
+    """A file brings a billing period that another file has already brought; nothing of it was ingested."""
+
+    code = "finops.overlap"
+
+
+class MixedCurrencyError(UserError, ValueError):
+    """Amounts in different currencies were to become one sum."""
+
+    code = "finops.currency"
+
+
+class PlanError(UserError, ValueError):
+    """A remediation plan does not parse or lacks what makes it a plan."""
+
+    code = "finops.plan"
+
+
+class StoreError(UnverifiableError):
+    """The cost store cannot be opened, read or written, so nothing may be concluded about costs."""
+
+    code = "finops.store"

@@ -1,0 +1,212 @@
+"""Read a FOCUS CSV file row by row, naming all that is wrong with it.
+
+What concerns single rows is mended or rejected row by row (`rows.py`); what makes the file as a whole untrustworthy
+(encoding, quoting, header) is an error, because guessing there could turn text inside one field into charges.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+from companyos.finops.columns import KNOWN, detect_version, mandatory, stray
+from companyos.finops.errors import AmbiguousNumbersError, CostFileError, MissingColumnsError
+from companyos.finops.interface import Rejection
+from companyos.finops.rows import Charge, RowCleaner, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from companyos.finops.money import NumberStyle
+
+__all__ = ("MAX_COLUMNS", "MAX_LINE", "FocusFile")
+
+MAX_COLUMNS = 1_000
+"""More columns than this is not a FOCUS file; version 1.4 has 65."""
+MAX_LINE = 4 * 1024 * 1024
+"""Longest line read, in characters, so that a file without line ends cannot fill the memory."""
+
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8-sig", "byte_order_mark"),
+    (b"\xff\xfe", "utf-16", "utf_16"),
+    (b"\xfe\xff", "utf-16", "utf_16"),
+)
+_OTHER_FORMATS = ((b"\x1f\x8b", "gzip"), (b"PAR1", "Parquet"), (b"PK\x03\x04", "zip or a spreadsheet"))
+_FOLDED = {name.casefold(): name for name in KNOWN}
+
+
+class FocusFile:
+    """An open FOCUS CSV file: its header is read and checked, its rows are read once, by `rows()`.
+
+    Raises:
+        CostFileError: it cannot be read as CSV.
+        MissingColumnsError: mandatory columns are missing.
+    """
+
+    def __init__(self, path: Path, *, number_style: NumberStyle = "auto") -> None:
+        self.tally = Tally()
+        """What was mended so far."""
+        self.rows_read = 0
+        """Data rows so far."""
+        self._path = path
+        self._style: NumberStyle = number_style
+        self._encoding, self._final_newline = self._sniff()
+        with self._reader() as reader:
+            self.header = self._read_header(reader)
+            """Column names, mended, in file order."""
+        self.version = detect_version(self.header)
+        """The FOCUS version found."""
+        self._check_mandatory()
+
+    @property
+    def stray_columns(self) -> tuple[str, ...]:
+        """Columns that FOCUS does not define and that lack the `x_` prefix."""
+        return stray(self.header)
+
+    @property
+    def custom_columns(self) -> tuple[str, ...]:
+        """`x_` columns."""
+        return tuple(name for name in self.header if name.startswith("x_"))
+
+    def rows(self) -> Iterator[Charge | tuple[Rejection, list[str]]]:
+        """Each data row as a charge, or as a rejection together with its fields.
+
+        Raises:
+            CostFileError: quoting or encoding is broken from here on.
+            AmbiguousNumbersError: at the end, when numbers contradict each other.
+        """
+        cleaner = RowCleaner(self.header, self.tally, self._style)
+        with self._reader() as reader:
+            raw_header = next(reader)
+            following = next(reader, None)
+            while following is not None:
+                fields, following = following, next(reader, None)
+                if not fields:
+                    self.tally.add("blank_line", "", self.rows_read + 1)
+                    continue
+                self.rows_read += 1
+                cleaned = self._clean(cleaner, fields, raw_header, last=following is None)
+                yield cleaned if isinstance(cleaned, Charge) else (cleaned, fields)
+        self._check_numbers()
+
+    def _clean(
+        self, cleaner: RowCleaner, fields: list[str], raw_header: list[str], *, last: bool
+    ) -> Charge | Rejection:
+        row = self.rows_read
+        if fields == raw_header:
+            return Rejection(row, "repeated_header", "", "the header again: files joined end to end")
+        if last and not self._final_newline and len(fields) < len(self.header):
+            return Rejection(row, "truncated", "", f"{len(fields)} of {len(self.header)} fields, then the file ends")
+        return cleaner.clean(row, fields)
+
+    def _sniff(self) -> tuple[str, bool]:
+        try:
+            with self._path.open("rb") as raw:
+                head = raw.read(4)
+                raw.seek(max(0, raw.seek(0, os.SEEK_END) - 2))
+                tail = raw.read()
+        except OSError as error:
+            raise CostFileError(f"cannot read {self._path.name}", got=error, expected="a readable file") from error
+        if not head:
+            raise CostFileError(f"{self._path.name} is empty", expected="a FOCUS CSV file with a header")
+        for magic, name in _OTHER_FORMATS:
+            if head.startswith(magic):
+                raise CostFileError(
+                    f"{self._path.name} is {name}", expected="plain CSV", hint="unpack or export as CSV"
+                )
+        encoding = "utf-8"
+        for magic, known, kind in _BOMS:
+            if head.startswith(magic):
+                encoding = known
+                self.tally.add(kind)
+        final_newline = b"\n" in tail or b"\r" in tail
+        if not final_newline:
+            self.tally.add("no_final_newline")
+        return encoding, final_newline
+
+    @contextmanager
+    def _reader(self) -> Iterator[Iterator[list[str]]]:
+        try:
+            with self._path.open(encoding=self._encoding, newline="") as handle:
+                delimiter = _delimiter(handle.readline(MAX_LINE))
+                handle.seek(0)
+                yield csv.reader(self._lines(handle), delimiter=delimiter, strict=True)
+        except UnicodeError as error:
+            raise CostFileError(
+                f"{self._path.name} is not {self._encoding} text",
+                got=f"{error} after data row {self.rows_read}",
+                expected="UTF-8, or UTF-16 with a byte order mark",
+                hint="export it again as UTF-8, or convert it with iconv",
+            ) from error
+        except csv.Error as error:
+            raise CostFileError(
+                f"{self._path.name} is not well-formed CSV",
+                got=f"{error}, after data row {self.rows_read}",
+                expected="RFC 4180 quoting: quotes inside a quoted field doubled, every quote closed",
+                hint="a file cut in the middle ends like this; fetch it again",
+            ) from error
+        except OSError as error:
+            raise CostFileError(f"cannot read {self._path.name}", got=error) from error
+
+    def _lines(self, handle: IO[str]) -> Iterator[str]:
+        while line := handle.readline(MAX_LINE):
+            if len(line) >= MAX_LINE:
+                raise CostFileError(
+                    f"{self._path.name} has a line that is too long",
+                    got=f"{MAX_LINE} characters and more after data row {self.rows_read}",
+                    expected=f"lines below {MAX_LINE} characters",
+                )
+            yield line
+
+    def _read_header(self, reader: Iterator[list[str]]) -> tuple[str, ...]:
+        raw = next(reader, [])
+        if len(raw) > MAX_COLUMNS:
+            raise CostFileError(
+                f"{self._path.name} has too many columns", got=len(raw), expected=f"at most {MAX_COLUMNS}"
+            )
+        if any("\0" in name for name in raw):
+            raise CostFileError(
+                f"{self._path.name} has NUL bytes in its header", expected="UTF-8, or UTF-16 with a byte order mark"
+            )
+        header = tuple(self._column(name) for name in raw)
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise CostFileError(
+                f"{self._path.name} names columns twice", got=", ".join(twice), expected="each column once"
+            )
+        return header
+
+    def _column(self, name: str) -> str:
+        known = _FOLDED.get(name.strip().casefold(), name.strip())
+        if known != name:
+            self.tally.add("column_name", known)
+        return known
+
+    def _check_mandatory(self) -> None:
+        missing = sorted(mandatory(self.version) - set(self.header))
+        if missing:
+            raise MissingColumnsError(
+                f"{self._path.name} lacks mandatory columns of FOCUS {self.version}",
+                got=f"{len(self.header)} columns; missing: {', '.join(missing)}",
+                expected=f"all {len(mandatory(self.version))} mandatory columns",
+                hint="export the FOCUS cost and usage data set, not a provider's own format",
+            )
+
+    def _check_numbers(self) -> None:
+        if self.tally.count("dot_three") and (
+            self.tally.count("decimal_comma") or self.tally.count("grouped_comma_mark")
+        ):
+            raise AmbiguousNumbersError(
+                f"{self._path.name} writes numbers in two ways",
+                got=f"a decimal comma and a number like 1.234 (first in row {self.tally.first_row('dot_three')})",
+                expected="one decimal mark",
+                hint="state it: --decimal ',' or --decimal '.'",
+            )
+
+
+def _delimiter(first_line: str) -> str:
+    names = {delimiter: len(set(first_line.replace('"', "").strip().split(delimiter)) & KNOWN) for delimiter in ",;\t|"}
+    return max(names, key=lambda delimiter: names[delimiter])

@@ -1,0 +1,212 @@
+"""What a cost store promises, and the values that pass through it.
+
+SQLite is the built-in store; one over DuckDB and Parquet, or a warehouse, implements the same protocol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from companyos.finops.money import plain
+
+if TYPE_CHECKING:
+    from datetime import date, datetime
+    from decimal import Decimal
+    from pathlib import Path
+
+    from companyos.finops.money import NumberStyle
+
+__all__ = ("CostLine", "CostStore", "Coverage", "DayCost", "IngestReport", "Measure", "Mend", "Overlap", "Rejection")
+
+Measure = Literal["billed", "effective"]
+"""Which cost: `billed` is what invoices will say (FOCUS BilledCost), `effective` amortises (FOCUS EffectiveCost)."""
+
+Overlap = Literal["refuse", "replace", "add"]
+"""What to do with a file whose billing periods another file has already brought."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """One kind of repair or deviation, with how often and where it was met first."""
+
+    kind: str
+    """Stable id, for example `text_null`."""
+    column: str
+    """The column concerned; empty when the whole file is."""
+    count: int
+    """How many values."""
+    first_rows: tuple[int, ...] = ()
+    """The first data rows concerned, counted from 1; empty when the whole file is."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The mend as a JSON object."""
+        return {"kind": self.kind, "column": self.column, "count": self.count, "first_rows": list(self.first_rows)}
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """One row that was not ingested."""
+
+    row: int
+    """Its number among the data rows, counted from 1."""
+    reason: str
+    """Stable id, for example `bad_number`."""
+    column: str
+    """The column concerned; empty when the whole row is."""
+    detail: str
+    """What was got, shortened."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of one file: every row read is either ingested or rejected, and every mend is counted."""
+
+    digest: str
+    """`sha256:<hex>` of the raw file."""
+    name: str
+    """The file's name when it was first ingested."""
+    version: str
+    """The FOCUS version found."""
+    rows_read: int
+    """Data rows in the file."""
+    rows_ingested: int
+    """Rows that are in the store."""
+    rows_rejected: int
+    """Rows that are in the side file."""
+    mends: tuple[Mend, ...] = ()
+    """What was mended or deviates, sorted by kind and column."""
+    rejected_by_reason: dict[str, int] = field(default_factory=dict)
+    """How many rows were rejected for each reason."""
+    stray_columns: tuple[str, ...] = ()
+    """Columns that FOCUS does not define and that lack the `x_` prefix; kept with the row."""
+    custom_columns: tuple[str, ...] = ()
+    """`x_` columns, kept with the row."""
+    totals: dict[str, str] = field(default_factory=dict)
+    """Exact sum of BilledCost of the ingested rows, by currency, as text."""
+    first_day: str | None = None
+    """First UTC day with a charge, as `YYYY-MM-DD`."""
+    last_day: str | None = None
+    """Last UTC day with a charge."""
+    replaced: tuple[str, ...] = ()
+    """Digests of the files whose billing periods this one replaced, in whole or in part."""
+    raw_path: str = ""
+    """The kept raw file, relative to the store."""
+    rejects_path: str | None = None
+    """The side file of rejected rows, relative to the store."""
+    unchanged: bool = False
+    """True when the very same file had been ingested before, so that nothing changed."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as a JSON object."""
+        return {
+            "digest": self.digest,
+            "name": self.name,
+            "version": self.version,
+            "rows_read": self.rows_read,
+            "rows_ingested": self.rows_ingested,
+            "rows_rejected": self.rows_rejected,
+            "mends": [mend.to_dict() for mend in self.mends],
+            "rejected_by_reason": dict(self.rejected_by_reason),
+            "stray_columns": list(self.stray_columns),
+            "custom_columns": list(self.custom_columns),
+            "totals": dict(self.totals),
+            "first_day": self.first_day,
+            "last_day": self.last_day,
+            "replaced": list(self.replaced),
+            "raw_path": self.raw_path,
+            "rejects_path": self.rejects_path,
+            "unchanged": self.unchanged,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """An exact sum of costs of one key in one currency."""
+
+    key: str
+    """What they were grouped by: a service, a tag's value, a day, `all`."""
+    currency: str
+    """ISO 4217 code; sums never cross currencies."""
+    amount: Decimal
+    """The sum, exact."""
+    rows: int
+    """How many charges it adds up."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line as a JSON object, the amount as text."""
+        return {"key": self.key, "currency": self.currency, "amount": plain(self.amount), "rows": self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class DayCost:
+    """The exact cost of one UTC day in one currency."""
+
+    day: date
+    """The day on which the charges start, UTC."""
+    currency: str
+    """ISO 4217 code."""
+    amount: Decimal
+    """The sum, exact."""
+    rows: int
+    """How many charges."""
+    key: str = "all"
+    """What it was grouped by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the store holds, so that nobody concludes from data that is not there."""
+
+    digest: str | None
+    """`sha256:<hex>` over the digests of the files that contribute rows; None when there are none."""
+    files: tuple[str, ...]
+    """Digests of those files, sorted."""
+    rows: int
+    """How many charges."""
+    first_day: date | None
+    """First UTC day with a charge."""
+    data_through: datetime | None
+    """End of the latest charge period of at most one day: up to there usage has been reported. Aware, UTC."""
+    currencies: tuple[str, ...]
+    """Currencies met, sorted."""
+    rows_rejected: int = 0
+    """Rows of those files that could not be ingested and may carry costs."""
+
+
+class CostStore(Protocol):
+    """Holds charges exactly and adds them up; days and periods are UTC, ranges are half-open `[start, end)`."""
+
+    def ingest(self, path: Path, *, overlap: Overlap = "refuse", number_style: NumberStyle = "auto") -> IngestReport:
+        """Bring in a FOCUS file: all of it or nothing, and nothing twice.
+
+        Raises:
+            CostFileError: the file cannot be read as FOCUS CSV.
+            OverlapError: one of its billing periods is already there from another file, and `overlap` is `refuse`.
+        """
+        ...
+
+    def total(
+        self,
+        start: date | None = None,
+        end: date | None = None,
+        *,
+        by: str | None = None,
+        measure: Measure = "billed",
+    ) -> tuple[CostLine, ...]:
+        """Exact sums by key and currency, the dearest first; by day and week, the earliest first.
+
+        `by` is None, `service`, `category`, `provider`, `account`, `sub_account`, `region`, `day`, `week` (its
+        Monday), or `tag:KEY`.
+        """
+        ...
+
+    def daily(
+        self, start: date | None = None, end: date | None = None, *, by: str | None = None, measure: Measure = "billed"
+    ) -> tuple[DayCost, ...]:
+        """Exact sums by UTC day, key and currency, in the order of days; a day without charges has no line."""
+        ...
+
+    def coverage(self, *, until: datetime | None = None) -> Coverage:
+        """What the store holds; charge periods that end after `until` do not count as reported."""
+        ...

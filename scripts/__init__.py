@@ -1,0 +1,1 @@
+"""Programs that set up, check and describe this repository; they are not part of the product."""

@@ -1,0 +1,380 @@
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
+
+from companyos.authz import (
+    AccessDeniedError,
+    AccessUndeterminedError,
+    LogEvent,
+    MaskFields,
+    ObligationError,
+    Phase,
+    RequireApproval,
+    RequireMfa,
+    mask,
+    with_obligations,
+    with_obligations_async,
+)
+from companyos.decision import Decision, Obligation
+from companyos.ledger import Ledger
+
+
+class Address(BaseModel):
+    city: str
+    zip: int
+
+
+class Customer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    email: str
+    iban: str | None = Field(default=None, serialization_alias="bankAccount")
+    address: Address
+    tags: list[str] = []
+
+
+class Scored(BaseModel):
+    id: str
+    email: str
+
+    @computed_field
+    @property
+    def domain(self) -> str:
+        return self.email.partition("@")[2]
+
+
+class Customers(RootModel[list[Customer]]):
+    pass
+
+
+def _customer():
+    return Customer(
+        id="c-1", email="a@b.example", iban="DE1", address=Address(city="Bonn", zip=53113), tags=["vip"], note="calls"
+    )
+
+
+_values = st.recursive(
+    st.just("secret") | st.integers() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+)
+
+
+class TestMask:
+    @pytest.mark.parametrize(
+        ("value", "fields", "expected"),
+        [
+            ({"email": "x", "id": 1}, ["email"], {"email": "***", "id": 1}),
+            ({"EMail": "x"}, ["email"], {"EMail": "***"}),
+            ({"a": {"email": "x", "n": 1}}, ["email", "n"], {"a": {"email": "***", "n": None}}),
+            ([{"email": "x"}, {"email": None}], ["email"], [{"email": "***"}, {"email": None}]),
+            ({"a": ({"email": "x"},)}, ["email"], {"a": ({"email": "***"},)}),
+            ({"a": {"city": "x"}, "b": {"city": "y"}}, ["a.city"], {"a": {"city": "***"}, "b": {"city": "y"}}),
+            ({"a": [{"city": "x"}]}, ["a.city"], {"a": [{"city": "***"}]}),
+            ({"email": {"home": "x", "work": "y"}}, ["email"], {"email": None}),
+            ({"email": ["x", "y"]}, ["email"], {"email": None}),
+            ({"id": "1", "type": "t", "n": 1, "s": "x"}, ["*"], {"id": "1", "type": "t", "n": None, "s": "***"}),
+            (
+                {"a": {"id": "1", "b": ["x", 2, {"c": "y"}]}},
+                ["*"],
+                {"a": {"id": "1", "b": ["***", None, {"c": "***"}]}},
+            ),
+            ({"a": [["x"], [1]]}, ["*"], {"a": [["***"], [None]]}),
+            (["x", {"y": "z"}], ["*"], ["***", {"y": "***"}]),
+            ({"d": Decimal(1), "t": dt.date(2026, 1, 1)}, ["d"], {"d": None, "t": dt.date(2026, 1, 1)}),
+            (None, ["*"], None),
+            ({"mail": "x"}, ["email"], {"mail": "x"}),
+        ],
+    )
+    def test_plain_values(self, value, fields, expected):
+        """Named fields are masked at any depth; everything else is as it was."""
+        assert expected == mask(value, fields)
+
+    @given(_values)
+    def test_everything_is_everything(self, value):
+        """Whatever the shape, no text but ids and types is left after masking everything."""
+        assert "secret" not in json.dumps(mask({"value": value}, ["*"]))
+
+    def test_models(self):
+        """A model comes back as its own class, nested models, lists and extra fields included."""
+        masked = mask({"items": [_customer()]}, ["email", "address.zip", "note"])["items"][0]
+
+        assert isinstance(masked, Customer)
+        assert (
+            masked.email,
+            masked.address.city,
+            masked.address.zip,
+            masked.note,
+            masked.id,
+        ) == ("***", "Bonn", None, "***", "c-1")
+
+    def test_a_model_by_its_alias(self):
+        """The name a field has on the wire is as good as its own."""
+        assert mask(_customer(), ["bankaccount"]).iban == "***"
+
+    def test_all_of_a_model(self):
+        """Everything but id and type is masked in models too."""
+        masked = mask(Customers([_customer()]), ["*"]).root[0]
+
+        assert (
+            masked.id,
+            masked.email,
+            masked.address.city,
+            masked.tags,
+            masked.note,
+        ) == ("c-1", "***", "***", ["***"], "***")
+
+    def test_the_original_is_left_alone(self):
+        """Masking works on a copy."""
+        customer, plain = _customer(), {"a": [{"email": "x"}]}
+        mask(customer, ["*"])
+        mask(plain, ["*"])
+
+        assert _customer() == customer
+        assert plain == {"a": [{"email": "x"}]}
+
+    @pytest.mark.parametrize(
+        "value",
+        ["text", 7, b"bytes", {"a": b"bytes"}, {"a": {1, 2}}, {"a": object()}, iter([{"email": "x"}]), object()],
+        ids=["text", "number", "bytes", "inner bytes", "set", "inner object", "generator", "object"],
+    )
+    def test_what_cannot_be_looked_into(self, value):
+        """A value that might hide a field is refused, so that nothing leaves unmasked."""
+        with pytest.raises(ObligationError):
+            mask(value, ["email"])
+
+    @pytest.mark.parametrize("fields", [["domain"], ["*"]])
+    def test_computed_fields(self, fields):
+        """A computed field cannot be masked, and is refused instead of shown."""
+        with pytest.raises(ObligationError, match=r"Scored\.domain is computed"):
+            mask(Scored(id="1", email="a@b.example"), fields)
+
+    def test_endless_nesting(self):
+        """A value that holds itself is refused."""
+        value = {}
+        value["self"] = value
+
+        with pytest.raises(ObligationError, match="too deeply"):
+            mask(value, ["email"])
+
+    @pytest.mark.parametrize("fields", [None, [], "email", [1]])
+    def test_no_fields(self, fields):
+        """An obligation that names no fields is refused instead of masking nothing."""
+        with pytest.raises(ObligationError, match="names no fields"):
+            MaskFields().discharge(Obligation("mask_fields", properties={"fields": fields}), {"a": 1}, {})
+
+
+class TestStepUpAndApproval:
+    @pytest.mark.parametrize("strength", ["mfa", "MFA", "aal2", "phr"])
+    def test_more_than_one_factor(self, strength):
+        """A multi-factor strength in the context discharges step-up."""
+        assert RequireMfa().discharge(Obligation("require_mfa"), None, {"auth_strength": strength}) is None
+
+    @pytest.mark.parametrize("strength", [None, "", "password", "mfa?", True, 2])
+    def test_one_factor(self, strength):
+        """Anything else is refused."""
+        with pytest.raises(ObligationError, match="more than one factor"):
+            RequireMfa().discharge(Obligation("require_mfa"), None, {"auth_strength": strength})
+
+    @pytest.mark.parametrize(("answer", "passes"), [(True, True), (False, False), (1, False), ("yes", False)])
+    def test_a_challenge(self, answer, passes):
+        """A challenge passes only by True."""
+        handler = RequireMfa(lambda _: answer)
+        if passes:
+            assert handler.discharge(Obligation("require_mfa"), "value", {}) == "value"
+        else:
+            with pytest.raises(ObligationError):
+                handler.discharge(Obligation("require_mfa"), "value", {})
+
+    @pytest.mark.parametrize(
+        ("handler", "ticket", "match"),
+        [
+            (RequireApproval(), "CHG-1", "cannot be verified here"),
+            (RequireApproval(lambda *_: True), None, "ticket is required"),
+            (RequireApproval(lambda *_: True), "  ", "ticket is required"),
+            (RequireApproval(lambda *_: False), "CHG-1", "does not hold"),
+            (RequireApproval(lambda *_: "yes"), "CHG-1", "does not hold"),
+        ],
+    )
+    def test_an_approval_that_is_not_verified(self, handler, ticket, match):
+        """An approval that is missing, false or cannot be verified is none."""
+        with pytest.raises(ObligationError, match=match):
+            handler.discharge(Obligation("require_approval"), None, {"approval_ticket": ticket})
+
+    def test_a_verified_approval(self):
+        """A verifier that confirms the ticket lets the call pass."""
+        handler = RequireApproval(lambda ticket, _: ticket == "CHG-1")
+
+        assert handler.discharge(Obligation("require_approval"), 7, {"approval_ticket": "CHG-1"}) == 7
+
+    def test_log_event_needs_a_ledger(self):
+        """Logging without a ledger is refused."""
+        with pytest.raises(ObligationError, match="no ledger"):
+            LogEvent().discharge(Obligation("log_event"), None, {})
+
+
+class _Guarded:
+    """A call that counts how often it was made."""
+
+    def __init__(self, result=None):
+        self.calls = 0
+        self.result = result
+
+    def __call__(self):
+        self.calls += 1
+        return self.result
+
+
+def _allowed(*obligations):
+    return Decision.allowed("policy.x", obligations=obligations).recorded("audit-1")
+
+
+MASK_EMAIL = Obligation("mask_fields", properties={"fields": ["email"]})
+LOG = Obligation("log_event", "notification", {"event": "export"})
+MFA = Obligation("require_mfa", "step-up")
+
+
+class TestWithObligations:
+    def test_nothing_to_do(self, ledger, handlers):
+        """An allowed call without obligations just runs."""
+        assert with_obligations(lambda: 7, _allowed(), handlers=handlers, ledger=ledger) == 7
+        assert len(ledger) == 0
+
+    @pytest.mark.parametrize(
+        ("decision", "error"),
+        [
+            (Decision.denied("policy.no", obligations=[LOG]), AccessDeniedError),
+            (Decision.undetermined("policy.unavailable"), AccessUndeterminedError),
+        ],
+        ids=["denied", "undetermined"],
+    )
+    def test_not_allowed(self, ledger, handlers, decision, error):
+        """A call that is not allowed is not made; the error carries the decision."""
+        guarded = _Guarded()
+
+        with pytest.raises(error) as caught:
+            with_obligations(guarded, decision, handlers=handlers, ledger=ledger)
+
+        assert guarded.calls == 0
+        assert decision is caught.value.decision
+
+    def test_masked_and_on_record(self, ledger, handlers):
+        """The result leaves masked, and the discharge is an entry tied to the decision."""
+        result = with_obligations(lambda: {"email": "x"}, _allowed(MASK_EMAIL), handlers=handlers, ledger=ledger)
+        (entry,) = ledger.read()
+
+        assert result == {"email": "***"}
+        assert (
+            entry.type,
+            entry.data["decision_id"],
+            entry.data["outcome"],
+        ) == ("companyos.authz.obligation", "audit-1", "discharged")
+        assert MASK_EMAIL.to_dict() == entry.data["obligation"]
+
+    def test_logged_before_it_is_done(self, ledger, handlers):
+        """The event is on the ledger before the guarded call begins."""
+        seen = with_obligations(
+            lambda: [entry.type for entry in ledger.read()],
+            _allowed(LOG),
+            handlers=handlers,
+            ledger=ledger,
+            context={"attributes": {"rows": 3}},
+        )
+
+        assert seen == ["companyos.authz.event", "companyos.authz.obligation"]
+        assert next(iter(ledger.read())).data["attributes"] == {"rows": 3}
+
+    def test_step_up_comes_before_the_call(self, ledger, handlers):
+        """A deletion without a second factor does not happen, and the refusal is on record."""
+        guarded = _Guarded()
+
+        with pytest.raises(ObligationError, match="more than one factor"):
+            with_obligations(guarded, _allowed(MFA), handlers=handlers, ledger=ledger)
+
+        assert guarded.calls == 0
+        assert [entry.data["outcome"] for entry in ledger.read()] == ["refused"]
+
+    def test_no_handler(self, ledger):
+        """An obligation without a handler refuses the call before anything is done."""
+        guarded = _Guarded()
+
+        with pytest.raises(ObligationError, match="nobody can carry out the obligation mask_fields"):
+            with_obligations(guarded, _allowed(LOG, MASK_EMAIL), handlers=[LogEvent()], ledger=ledger)
+
+        assert guarded.calls == 0
+        assert [(e.data["outcome"], e.data["detail"]) for e in ledger.read()] == [("refused", "no handler")]
+
+    def test_a_handler_that_breaks(self, ledger):
+        """A defect in a handler keeps the result back, and its text, which may hold data, off the ledger."""
+
+        class Broken:
+            obligation = "mask_fields"
+
+            def discharge(self, obligation, value, context):
+                raise ValueError(f"cannot mask {value}")
+
+        with pytest.raises(ObligationError, match="could not be carried out"):
+            with_obligations(lambda: "secret", _allowed(MASK_EMAIL), handlers=[Broken()], ledger=ledger)
+
+        assert b"secret" not in ledger.raw(0)
+
+    def test_a_handler_chooses_its_phase(self, ledger):
+        """A handler of one's own may come before or after the call; without a phase it comes after."""
+        order = []
+
+        def handler(name, **extra):
+            def discharge(self, obligation, value, context):
+                order.append(name)
+                return value
+
+            return type("Handler", (), {"obligation": name, "discharge": discharge, **extra})()
+
+        decision = _allowed(Obligation("late"), Obligation("early"))
+        with_obligations(
+            lambda: order.append("call"),
+            decision,
+            handlers=[handler("early", phase=Phase.BEFORE), handler("late")],
+            ledger=ledger,
+        )
+
+        assert order == ["early", "call", "late"]
+
+    def test_no_receipt_no_result(self, handlers, tmp_path):
+        """A discharge that cannot be recorded keeps the result back."""
+        ledger = Ledger.open(f"sqlite:///{tmp_path / 'closed.db'}")
+        ledger.close()
+
+        with pytest.raises(ObligationError, match="could not be recorded"):
+            with_obligations(lambda: {"email": "x"}, _allowed(MASK_EMAIL), handlers=handlers, ledger=ledger)
+
+    def test_an_asynchronous_call(self, ledger, handlers):
+        """Asynchronous calls have a function of their own; the other one refuses them."""
+
+        async def load():
+            return {"email": "x"}
+
+        decision = _allowed(MASK_EMAIL)
+        with pytest.raises(ObligationError, match="with_obligations_async"):
+            with_obligations(load, decision, handlers=handlers, ledger=ledger)
+
+        assert asyncio.run(with_obligations_async(load, decision, handlers=handlers, ledger=ledger)) == {"email": "***"}
+
+    def test_from_request_to_masked_result(self, authorizer, ledger):
+        """The whole way: decide, call, mask, with decision and discharge on the ledger."""
+        decision = authorizer.authorize(
+            {"id": "u-1", "type": "user", "attributes": {"clearance": "medium"}},
+            "read",
+            {"id": "c-1", "type": "customer-file", "required_clearance": "high", "masked_fields": ["email"]},
+        )
+        result = authorizer.with_obligations(_customer, decision)
+
+        assert (result.email, result.address.city) == ("***", "Bonn")
+        assert [decision.audit_id] == [e.data["decision_id"] for e in ledger.read() if "decision_id" in e.data]

@@ -1,0 +1,98 @@
+"""The composition root."""
+
+import pytest
+
+from companyos import Company, hookimpl
+from companyos.errors import ConfigError
+from companyos.ledger import EntryRefusedError
+from companyos.ports import Message
+
+
+def make(tmp_path, text=""):
+    (tmp_path / "companyos.yaml").write_text(f"company: {{name: orders}}\n{text}")
+    return Company.open(tmp_path)
+
+
+def test_nothing_is_opened_before_it_is_asked_for(tmp_path):
+    """Opening a company writes nothing."""
+    with make(tmp_path):
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["companyos.yaml"]
+
+
+def test_relative_paths_start_at_the_file(tmp_path, monkeypatch):
+    """Wherever the process is, state lands beside companyos.yaml; keys apart from the log."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with make(tmp_path) as company:
+        company.ledger.append("test.event", {})
+    assert not list(elsewhere.iterdir())
+    state = tmp_path / ".companyos"
+    assert (state / "ledger.db").exists()
+    assert {"ledger.pem", "people.db"} <= {path.name for path in (state / "keys").iterdir()}
+
+
+def test_it_is_found_from_below(tmp_path):
+    """Any directory inside the repository will do."""
+    make(tmp_path).close()
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    with Company.open(inner) as company:
+        assert (company.settings.company.name, company.root) == ("orders", tmp_path)
+
+
+def test_rooms_are_opened_once(tmp_path):
+    """The same ledger serves everybody; after close, a new one."""
+    company = make(tmp_path)
+    first = company.ledger
+    assert company.ledger is first
+    company.close()
+    assert company.ledger is not first
+    company.close()
+
+
+def test_origin_names_the_company(tmp_path):
+    """Checkpoints of different companies can be told apart."""
+    with make(tmp_path) as company:
+        assert company.ledger.origin == "orders.companyos/log"
+
+
+def test_plugins_hear_of_entries_and_may_refuse_them(tmp_path):
+    """Listeners are told after the commit; a validator's sentence stops the append and leaves nothing."""
+    heard = []
+
+    class Strict:
+        @hookimpl
+        def companyos_on_entry(self, entry):
+            heard.append(entry.type)
+
+        @hookimpl
+        def companyos_validate_entry(self, data):
+            return "no secrets" if "secret" in data else None
+
+    with make(tmp_path) as company:
+        company.plugins.register(Strict(), "strict")
+        company.ledger.append("test.good", {})
+        with pytest.raises(EntryRefusedError, match="no secrets"):
+            company.ledger.append("test.bad", {"secret": 1})
+        assert (heard, len(company.ledger)) == (["test.good"], 1)
+
+
+def test_messages_go_to_the_configured_channels(tmp_path):
+    """notify.channels chooses by name, and options reach the channel."""
+    text = "notify: {channels: [jsonl], options: {jsonl: {path: told.jsonl}}}\n"
+    with make(tmp_path, text) as company:
+        (delivery,) = company.notifier.publish(Message("a.b", "hello", "c"))
+        assert (delivery.delivered, "hello" in (tmp_path / "told.jsonl").read_text()) == (True, True)
+
+
+def test_an_unknown_engine_is_a_configuration_error(tmp_path):
+    """The known engines are named."""
+    with make(tmp_path, "authz: {engine: oracle}\n") as company, pytest.raises(ConfigError, match="rego"):
+        _ = company.authorizer
+
+
+def test_every_control_is_collected(tmp_path):
+    """Built-in rooms register their controls as plugins would."""
+    with make(tmp_path) as company:
+        assert {"EVIDENCE-PACK", "G01", "G02", "G03"} <= set(company.controls)

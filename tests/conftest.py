@@ -1,0 +1,76 @@
+"""What every test may use: real servers by fixture, and an honest account of what was not run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.services import PostgreSQL, available, stop_all
+from tests.services.registry import NOT_RUN, OUTSIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _pytest.terminal import TerminalReporter
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICE_OF_FIXTURE = {"postgresql": "postgresql", "postgresql_url": "postgresql"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that uses a server's fixture carries its marker, so that `-m service` finds it."""
+    for item in items:
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in SERVICE_OF_FIXTURE:
+                item.add_marker(pytest.mark.service(SERVICE_OF_FIXTURE[fixture]))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a test: is what it needs there?"""
+    for marker in item.iter_markers("service"):
+        available(marker.args[0])
+    if item.get_closest_marker("outside") and not (ROOT.parent / "shared").is_dir():
+        pytest.skip(f"{OUTSIDE}there is no ../shared beside this clone")
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say what was not run, and why."""
+    skipped = [(report.nodeid, reason(report)) for report in terminalreporter.stats.get("skipped", [])]
+    failed = [(r.nodeid, reason(r)) for kind in ("failed", "error") for r in terminalreporter.stats.get(kind, [])]
+    gaps = [(name, text) for name, text in (*skipped, *failed) if text.startswith(NOT_RUN)]
+    outside = [(name, text) for name, text in skipped if text.startswith(OUTSIDE)]
+    for title, rows in (("not run, and why", gaps), ("outside this clone", outside)):
+        if rows:
+            terminalreporter.section(f"{title}: {len(rows)}")
+            for name, text in rows:
+                terminalreporter.write_line(f"{name}: {text.partition(': ')[2]}")
+
+
+def reason(report: pytest.TestReport) -> str:
+    """Why a test was skipped or failed, as one text."""
+    longrepr = report.longrepr
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr or "")
+    return text.removeprefix("Skipped: ").removeprefix("Failed: ")
+
+
+def pytest_unconfigure() -> None:
+    """No server outlives the tests."""
+    stop_all()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A real PostgreSQL with its durable defaults, shared by the tests of this process."""
+    server = PostgreSQL(available("postgresql"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
+    """URL of an empty database of the test's own."""
+    url = postgresql.create_database()
+    yield url
+    postgresql.drop_database(url)

@@ -1,0 +1,184 @@
+"""Events: one JSON object a line, complete, correlated, not to be forged."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from datetime import datetime, timedelta
+
+import pytest
+
+from companyos import observability
+from companyos.observability import get_logger, start_trace
+
+log = get_logger("made.before.setup")
+
+
+def test_an_event_says_who_and_where(service):
+    """Every event carries the fields that the taxonomy requires."""
+    with start_trace("work") as trace, observability.bind(request_id="r-1", subject_id="u-1"):
+        log.info("orders.created", action="create", resource="order/7", outcome="success", latency_ms=1.5)
+    event = service.event
+    when = datetime.fromisoformat(event.pop("timestamp"))
+    assert when.utcoffset() == timedelta(0)
+    assert event == {
+        "level": "INFO",
+        "severity_number": 9,
+        "event": "orders.created",
+        "service": "orders",
+        "env": "test",
+        "version": "1.2.3",
+        "revision": "abc123",
+        "trace_id": trace.trace_id,
+        "span_id": trace.span_id,
+        "correlation_id": trace.trace_id,
+        "request_id": "r-1",
+        "subject_id": "u-1",
+        "logger": "made.before.setup",
+        "action": "create",
+        "resource": "order/7",
+        "outcome": "success",
+        "latency_ms": 1.5,
+    }
+
+
+def test_what_is_unknown_is_absent(service):
+    """Outside a trace there are no ids, rather than zeros or nulls."""
+    log.info("started", subject_id=None)
+    assert not {"trace_id", "span_id", "correlation_id", "request_id", "subject_id"} & set(service.event)
+
+
+@pytest.mark.parametrize(
+    ("method", "level", "number"),
+    [
+        ("debug", "DEBUG", 5), ("info", "INFO", 9), ("warning", "WARN", 13), ("warn", "WARN", 13),
+        ("error", "ERROR", 17), ("fatal", "FATAL", 21), ("critical", "FATAL", 21),
+    ],
+)  # fmt: skip
+def test_levels(service, method, level, number):
+    """Each method writes its level, with OpenTelemetry's number for it."""
+    getattr(log, method)("x")
+    assert (service.event["level"], service.event["severity_number"]) == (level, number)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "written"),
+    [("debug", 5), ("INFO", 4), ("warn", 3), ("warning", 3), ("error", 2), ("fatal", 1), ("critical", 1)],
+)
+def test_lowest_level(make_service, lowest, written):
+    """Nothing below the level in force is written."""
+    service = make_service(log_level=lowest)
+    for say in (log.debug, log.info, log.warning, log.error, log.fatal):
+        say("x")
+    assert len(service.events) == written
+
+
+def test_debug_is_for_development(make_service):
+    """In production DEBUG becomes INFO, and an event says so."""
+    service = make_service(environment="prod", log_level="debug")
+    log.debug("detail")
+    assert [event["event"] for event in service.events] == ["logging.debug_refused"]
+
+
+def test_identity_cannot_be_forged(service):
+    """A field with the name of an identity field is kept aside."""
+    log.info("x", service="evil", trace_id="0", level="FATAL", event="other", method_name="m", timestamp="never")
+    event = service.event
+    assert (event["service"], event["level"], event["event"]) == ("orders", "INFO", "x")
+    assert event["extra.service"] == "evil"
+    assert event["extra.event"] == "other"
+    assert event["extra.method_name"] == "m"
+    assert "trace_id" not in event
+
+
+def test_bound_fields(service):
+    """`bind` makes a logger that carries more; the first one is unchanged."""
+    child = log.bind(order="7").bind(password="hunter2")
+    child.info("x")
+    child.unbind("order").info("y")
+    log.info("z")
+    first, second, third = service.events
+    assert (first["order"], first["password"]) == ("7", "[secret]")
+    assert "order" not in second
+    assert "password" not in third
+
+
+def test_exceptions_are_told_without_their_secrets(service):
+    """`exception` adds type, text and stack of the exception, masked."""
+    try:
+        int("pass" + "word=hunter2hunter2")
+    except ValueError:
+        log.exception("broken", order="7")
+    event = service.event
+    assert event["exception.type"] == "ValueError"
+    assert event["order"] == "7"
+    assert "test_logs.py" in event["exception.stacktrace"]
+    assert "password=[secret]" in event["exception.message"]
+
+
+@pytest.mark.parametrize("exc_info", [True, (None, None, None), None, False])
+def test_no_exception_to_tell(service, exc_info):
+    """Asking for an exception when there is none is no error."""
+    log.error("x", exc_info=exc_info)
+    assert "exception.type" not in service.event
+
+
+def test_an_event_is_one_line(service):
+    """Line breaks of any kind cannot make a second event."""
+    log.info("x\ny", text="a\r\nb\u2028c\x00", lone="\ud800")
+    assert len(service.stream.getvalue().splitlines()) == 1
+    assert service.event["text"] == "a\r\nb\u2028c\x00"
+
+
+def test_numbers_that_json_lacks(service):
+    """Infinite numbers leave as text."""
+    log.info("x", value=float("inf"), nested={"n": float("nan")})
+    assert (service.event["value"], service.event["nested"]) == ("inf", {"n": "nan"})
+
+
+def test_stdout_is_the_default(capsys):
+    """Without a stream, and even without setup, events go to the stdout of that moment."""
+    log.info("unconfigured")
+    with observability.setup(service="orders"):
+        log.info("configured")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["service"] for line in lines] == ["unknown_service", "orders"]
+
+
+def test_a_broken_stream_breaks_nobody(make_service, monkeypatch):
+    """A line that cannot be written is counted, and the caller goes on."""
+    service = make_service()
+    service.stream.close()
+    log.info("lost")
+    assert service.observability.dropped_lines == 1
+    bare = make_service(stream=None)
+    monkeypatch.setattr(sys, "stdout", None)
+    log.info("lost")
+    assert bare.observability.dropped_lines == 1
+
+
+def test_lines_of_threads_do_not_mix(service):
+    """Events of many threads are whole lines, all there."""
+    threads = [threading.Thread(target=lambda n=n: [log.info("x", n=n, i=i) for i in range(50)]) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {(event["n"], event["i"]) for event in service.events} == {(n, i) for n in range(8) for i in range(50)}
+
+
+def test_scopes_nest_and_annotations_reach_outwards(service):
+    """`bind` ends with its block; `annotate` is seen by the blocks around, from other threads too."""
+    observability.annotate(lost="nobody")
+    with observability.bind(request_id="r-1"):
+        with observability.bind(step="inner", request_id=None):
+            observability.annotate(subject_id="u-1")
+            log.info("inner")
+        log.info("outer")
+        assert observability.current_request_id() == "r-1"
+    log.info("after")
+    inner, outer, after = service.events
+    assert ("request_id" in inner, inner["step"], inner["subject_id"]) == (False, "inner", "u-1")
+    assert ("step" in outer, outer["request_id"], outer["subject_id"]) == (False, "r-1", "u-1")
+    assert not {"request_id", "subject_id", "lost"} & set(after)

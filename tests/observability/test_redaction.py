@@ -1,0 +1,153 @@
+"""What leaves is masked, bounded and never an error."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from companyos.observability import Redactor
+from companyos.observability.redaction import ADDRESS, MAX_ITEMS, MAX_TEXT, SECRET
+
+# Put together here, so that a scan of this file finds nothing.
+PLANTED = {
+    "jwt": "eyJ" + "hbGciOiJIUzI1NiJ9" + ".eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+    "aws key": "AK" + "IA" + "IOSFODNN7EXAMPLE",
+    "github token": "gh" + "p_" + "a" * 36,
+    "github fine-grained token": "github" + "_pat_" + "b" * 30,
+    "slack token": "xo" + "xb-" + "1234567890-abc",
+    "model provider key": "s" + "k-" + "proj-" + "c" * 30,
+    "google key": "AI" + "za" + "d" * 35,
+    "bearer header": "Bearer " + "q1w2e3r4t5y6",
+    "basic header": "basic " + "dXNlcjpodW50ZXIy",
+    "password in a url": "postgresql://app:" + "hunter2hunter2" + "@db/orders",
+    "password in a text": "login failed, pass" + "word=hunter2hunter2 for u-1",
+    "password in json text": '{"pass' + 'word": "hunter2hunter2"}',
+    "password with spaces in json": '{"pass' + 'word": "correct hunter2 horse", "user": "u-1"}',
+    "password in escaped json": '"{\\"pass' + 'word\\": \\"hunter2hunter2\\"}"',
+    "password of a database": "db_pass" + "word=hunter2hunter2",
+    "environment variable": "AWS_SECRET_ACCESS_" + "KEY=hunter2hunter2",
+    "authorization header": "Authorization: Bearer " + "q1w2e3r4t5y6",
+    "authorization in a dict": "{'authorization': 'Bearer " + "q1w2e3r4t5y6'}",
+    "cookie header": "Set-Cookie: sid=hunter2; theme=hunter2",
+    "private key": "-----BEGIN " + "PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----",
+    "cut private key": "-----BEGIN EC " + "PRIVATE KEY-----\nMIIEvQhunter2",
+    "e-mail address": "sent to ann.lee+x@mail.example.org today",
+}
+SENSITIVE_PARTS = (
+    "hunter2",
+    "eyJ",
+    "IOSFODNN7",
+    "aaaa",
+    "bbbb",
+    "1234567890",
+    "cccc",
+    "dddd",
+    "q1w2",
+    "dXNl",
+    "ann",
+    "MIIE",
+)
+
+SECRET_KEYS = (
+    "password", "db_password", "dbPassword", "DB_PASSWORD", "token", "access_token", "accessToken", "Authorization",
+    "api_key", "apiKey", "x-api-key", "APIKey", "cookie", "set-cookie", "private_key", "privateKey", "client_secret",
+    "clientSecret", "session_id", "aws_access_key_id", "credentials", "otp", "jwt",
+)  # fmt: skip
+PLAIN_KEYS = (
+    "user", "tokens", "max_tokens", "token_count", "input_tokens", "gen_ai.usage.output_tokens", "key", "monkey",
+    "secretary", "passenger", "author", "latency_ms", "token_type", "api", "compass",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_secrets_in_texts_are_masked(name):
+    """A text that holds a secret or an address leaves without it."""
+    masked = Redactor().text(PLANTED[name])
+    assert not [part for part in SENSITIVE_PARTS if part in masked]
+    assert SECRET in masked or ADDRESS in masked
+
+
+@pytest.mark.parametrize("key", SECRET_KEYS)
+def test_values_under_secret_names_are_masked(key):
+    """A field with the name of a secret is masked whatever it holds."""
+    for value in ("hunter2", 123456, ["hunter2"], {"a": "hunter2"}):
+        assert Redactor().field(key, value) == SECRET
+    assert Redactor().value({"headers": {key: "hunter2"}}) == {"headers": {key: SECRET}}
+
+
+@pytest.mark.parametrize("key", PLAIN_KEYS)
+def test_plain_names_are_left_alone(key):
+    """Names that merely resemble those of secrets do not lose their values."""
+    assert Redactor().field(key, 7) == 7
+    assert Redactor().field(key, "seven") == "seven"
+
+
+def test_presence_of_a_secret_may_be_told():
+    """Whether a secret is set is no secret."""
+    assert Redactor().field("password", None) is None
+    assert Redactor().field("password", False) is False
+    assert Redactor().field("password", "") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["a plain sentence", "task-42 done", "2 tokens used", "a @ b", "api up", "https://example.org/x?y=1"]
+)
+def test_plain_texts_are_left_alone(text):
+    """A text without secrets leaves as it is."""
+    assert Redactor().text(text) == text
+
+
+def test_own_words_are_withheld():
+    """Tenant and host names given to the redactor leave nowhere, in any case of letters."""
+    redactor = Redactor(["Acme", "db-7.internal"])
+    assert redactor.text("ACME on db-7.internal") == "[redacted] on [redacted]"
+
+
+def test_keys_of_mappings_are_masked_too():
+    """An address used as a key is masked."""
+    assert Redactor().value({"ann@example.org": 3}) == {ADDRESS: 3}
+
+
+def test_size_is_bounded():
+    """Long texts, long lists, wide and deep mappings are cut, and say so."""
+    redactor = Redactor()
+    assert redactor.text("x" * (MAX_TEXT + 5)).endswith(f"... ({MAX_TEXT + 5} characters)")
+    assert redactor.value(list(range(MAX_ITEMS + 2)))[-1] == "... 2 more"
+    assert redactor.value({str(n): n for n in range(MAX_ITEMS + 2)})["..."] == "2 more"
+    loop: list = []
+    loop.append(loop)
+    assert "[too deep]" in json.dumps(redactor.value(loop))
+
+
+def test_a_value_that_cannot_be_shown_is_no_error():
+    """An object whose text fails is named instead."""
+
+    class Broken:
+        def __str__(self):
+            raise RuntimeError("no")
+
+    assert Redactor().value(Broken()) == "[Broken: RuntimeError when shown]"
+    assert Redactor().value(b"abc") == "[3 bytes]"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.sets(st.integers()),
+    max_leaves=20,
+)
+
+
+@given(JSON)
+def test_any_value_becomes_strict_json(value):
+    """Whatever is logged, the result is JSON that every parser takes."""
+    json.loads(json.dumps(Redactor().value(value), allow_nan=False))
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_a_secret_is_masked_wherever_it_stands(before, after):
+    """Text around a secret does not hide it, as long as it does not join it."""
+    masked = Redactor().text(f"{before} {PLANTED['jwt']} {after}")
+    assert PLANTED["jwt"] not in masked
