@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ("Created", "kinds", "new")
 
 
+_TRUTHS = frozenset({"false", "no", "true", "yes"})
+
+
 @dataclass(frozen=True, slots=True)
 class Created:
     """A repository that was born, or would be."""
@@ -162,6 +165,15 @@ def _check_names(kind: str, answers: Mapping[str, Any], questions: Mapping[str, 
             near = difflib.get_close_matches(name, questions, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"questions: {', '.join(questions)}"
             raise AnswersError("the template has no such question", got=name, hint=hint)
+        _check_type(name, str(answers[name]), questions[name].get("type", "str"))
+
+
+def _check_type(name: str, value: str, kind: str) -> None:
+    """Refuse what Copier would convert to something else, or refuse without saying which question it was."""
+    if kind == "int" and not re.fullmatch(r"-?\d{1,18}", value):
+        raise AnswersError(f"{name} is not a whole number", got=value, expected="digits")
+    if kind == "bool" and value.lower() not in _TRUTHS:
+        raise AnswersError(f"{name} is neither yes nor no", got=value, expected=", ".join(sorted(_TRUTHS)))
 
 
 def _pin(answers: Mapping[str, Any], wheel: Path | None) -> Pin:

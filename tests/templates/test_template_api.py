@@ -68,7 +68,7 @@ def test_it_is_formatted_linted_and_typed(service):
 def test_its_tests_pass(service):
     """Unit and contract tests are green, and the JUnit report says so."""
     _make(service, "test", "REPORT=1")
-    suite = ET.parse(service / "build" / "reports" / "tests.xml").getroot().find("testsuite")  # noqa: S314 - our own
+    suite = ET.parse(service / "build" / "reports" / "tests.xml").getroot().find("testsuite")
     assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "0")
     assert int(suite.get("tests")) >= 50
 
@@ -76,7 +76,7 @@ def test_its_tests_pass(service):
 def test_its_smoke_suite_passes_on_a_real_server(service):
     """The suite starts the server by itself and finds it well."""
     _make(service, "smoke", "REPORT=1")
-    suite = ET.parse(service / "build" / "reports" / "smoke.xml").getroot().find("testsuite")  # noqa: S314 - our own
+    suite = ET.parse(service / "build" / "reports" / "smoke.xml").getroot().find("testsuite")
     assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "0")
 
 
