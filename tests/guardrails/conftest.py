@@ -2,25 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
-
-from companyos import plugins
-
-
-@pytest.fixture(autouse=True)
-def _installed_rooms(monkeypatch):
-    """Only rooms that this checkout holds are asked for controls."""
-
-    def is_there(module):
-        try:
-            return importlib.util.find_spec(module) is not None
-        except ModuleNotFoundError:
-            return False
-
-    present = tuple(builtin for builtin in plugins.BUILTINS if is_there(builtin[1]))
-    monkeypatch.setattr(plugins, "BUILTINS", present)
 
 
 @pytest.fixture

@@ -53,6 +53,10 @@ def _planted() -> Iterable[tuple[str, str, str, str]]:
         "a.ts",
         "function validateUser(user: User) {\n  return true;\n}\n",
     )
+    yield from _planted_words()
+
+
+def _planted_words() -> Iterable[tuple[str, str, str, str]]:
     yield "G01.mock-import", "from unittest", "src/a.py", "from unittest import mock\n"
     yield (
         "G01.mock-import",

@@ -152,6 +152,10 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
             'PUBLIC_KEY = "ssh-ed25519-abc123"\n'
         },
     )
+    yield from _clean_elsewhere()
+
+
+def _clean_elsewhere() -> Iterable[tuple[str, dict[str, str]]]:
     yield (
         "references to a store, YAML",
         {
