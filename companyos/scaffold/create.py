@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from companyos.config import parse_yaml
 from companyos.scaffold.errors import AnswersError, DestinationError, ScaffoldError
 from companyos.scaffold.git import git, require_git
-from companyos.scaffold.pin import VENDOR, Pin, find_pin, pin_wheel
+from companyos.scaffold.pin import Pin, find_pin, pin_wheel, vendor
 from companyos.scaffold.render import render
 from companyos.scaffold.store import Template, TemplateStore, cache_directory, carried_template
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ("Created", "kinds", "new")
+
+
+_TRUTHS = frozenset({"false", "no", "true", "yes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,8 @@ def new(
     with _beside(target, dry_run=dry_run) as draft:
         progress(f"rendering {kind} from template {template.tag}")
         with store.published(template) as published:
-            render(published, template.tag, draft, answers, suggested={"project_name": target.name}, ask=ask)
-        _vendor(draft, pin)
+            render(published, template.tag, draft, answers, suggested={"project_name": _slug(target.name)}, ask=ask)
+        vendor(draft, pin)
         files = tuple(sorted(path.relative_to(draft).as_posix() for path in draft.rglob("*") if path.is_file()))
         commit = None
         if use_git and not dry_run:
@@ -120,6 +124,11 @@ def _free(dest: Path) -> Path:
             raise
         raise DestinationError("the destination cannot be used", got=error, hint="choose another directory") from error
     return target
+
+
+def _slug(name: str) -> str:
+    """A directory's name as the template spells names; what cannot be spelt so is left to its validator."""
+    return re.sub(r"[\s_.]+", "-", name).strip("-").lower()
 
 
 @contextmanager
@@ -156,6 +165,15 @@ def _check_names(kind: str, answers: Mapping[str, Any], questions: Mapping[str, 
             near = difflib.get_close_matches(name, questions, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"questions: {', '.join(questions)}"
             raise AnswersError("the template has no such question", got=name, hint=hint)
+        _check_type(name, str(answers[name]), questions[name].get("type", "str"))
+
+
+def _check_type(name: str, value: str, kind: str) -> None:
+    """Refuse what Copier would convert to something else, or refuse without saying which question it was."""
+    if kind == "int" and not re.fullmatch(r"-?\d{1,18}", value):
+        raise AnswersError(f"{name} is not a whole number", got=value, expected="digits")
+    if kind == "bool" and value.lower() not in _TRUTHS:
+        raise AnswersError(f"{name} is neither yes nor no", got=value, expected=", ".join(sorted(_TRUTHS)))
 
 
 def _pin(answers: Mapping[str, Any], wheel: Path | None) -> Pin:
@@ -166,12 +184,6 @@ def _pin(answers: Mapping[str, Any], wheel: Path | None) -> Pin:
             raise AnswersError("companyos_sha256 is given without companyos_source", hint="give both, or neither")
         return Pin(str(answers["companyos_source"]), str(answers["companyos_sha256"]))
     return find_pin()
-
-
-def _vendor(draft: Path, pin: Pin) -> None:
-    if pin.wheel is not None:
-        (draft / VENDOR).mkdir(exist_ok=True)
-        shutil.copyfile(pin.wheel, draft / VENDOR / pin.wheel.name)
 
 
 def _first_commit(draft: Path, message: str) -> str:

@@ -23,7 +23,7 @@ from companyos.scaffold.bundle import file_digest, template_files
 from companyos.scaffold.errors import PinError
 from companyos.scaffold.store import cache_directory, source_checkout
 
-__all__ = ("VENDOR", "Pin", "find_pin", "pin_wheel")
+__all__ = ("VENDOR", "Pin", "find_pin", "pin_wheel", "vendor")
 
 VENDOR = "vendor"
 """Directory of the new repository that a local wheel is copied to."""
@@ -75,6 +75,18 @@ def find_pin() -> Pin:
         expected="a wheel by URL or file, with its digest (PEP 610)",
         hint="name the wheel with --companyos-wheel FILE",
     )
+
+
+def vendor(repository: Path, pin: Pin) -> None:
+    """Put the pinned wheel into the repository's `vendor/`, in place of any other; nothing to do for a URL."""
+    folder = repository / VENDOR
+    kept = pin.wheel.name if pin.wheel else None
+    for old in folder.glob("companyos-*.whl"):
+        if old.name != kept:
+            old.unlink()
+    if pin.wheel is not None:
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(pin.wheel, folder / pin.wheel.name)
 
 
 def _installed_from() -> Pin | None:

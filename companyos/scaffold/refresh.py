@@ -11,6 +11,7 @@ from companyos.config import parse_yaml
 from companyos.errors import UnverifiableError
 from companyos.scaffold.errors import ScaffoldError, UpdateRefusedError
 from companyos.scaffold.git import git, require_git
+from companyos.scaffold.pin import Pin, find_pin, pin_wheel, vendor
 from companyos.scaffold.render import rerender
 from companyos.scaffold.store import PUBLIC_URL, Template, TemplateStore, cache_directory, carried_template
 
@@ -39,16 +40,24 @@ class Updated:
     """Files that differ from the last commit, relative, sorted; empty if it was up to date."""
 
 
-def update(dest: Path, *, to: Template | None = None, store: TemplateStore | None = None) -> Updated:
+def update(
+    dest: Path,
+    *,
+    companyos_wheel: Path | None = None,
+    to: Template | None = None,
+    store: TemplateStore | None = None,
+) -> Updated:
     """Update the repository at `dest` to the template of this installation, leaving the changes uncommitted.
 
-    The work is done in a clone. Only when Copier's result has no conflict and a second run changes nothing is it
-    applied to `dest`. Offline as long as the cache holds the template that `dest` was born from.
+    The companyos that it pins becomes `companyos_wheel`, or the one that runs now. The work is done in a clone. Only
+    when Copier's result has no conflict and a second run changes nothing is it applied to `dest`. Offline as long as
+    the cache holds the template that `dest` was born from.
 
     Raises:
         ScaffoldError: `dest` was not rendered from a template, or is not a Git work tree.
         UpdateRefusedError: uncommitted changes, or the new template conflicts with local edits; nothing was changed.
         UnverifiableError: the old template is not in the cache, so nothing can be compared.
+        PinError: no companyos wheel to pin was found.
     """
     require_git()
     path = dest.resolve()
@@ -60,16 +69,24 @@ def update(dest: Path, *, to: Template | None = None, store: TemplateStore | Non
         return Updated(path, before, after, ())
     if git(path, ["status", "--porcelain"]):
         raise UpdateRefusedError("there are uncommitted changes", got=path, hint="commit or stash them first")
+    pin = pin_wheel(companyos_wheel) if companyos_wheel else find_pin()
     with tempfile.TemporaryDirectory(prefix="companyos-update-") as scratch, store.published(before, after) as public:
         clone = Path(scratch, path.name)
         git(path, ["clone", "--quiet", "--no-hardlinks", path, clone])
-        _settle(public, after, clone)
-        files = tuple(sorted(git(clone, ["diff", "--name-only", "--no-renames", "origin/HEAD", "HEAD"]).splitlines()))
-        patch = Path(scratch, "update.patch")
-        git(clone, ["diff", "--binary", "--no-renames", f"--output={patch}", "origin/HEAD", "HEAD"])
-        if files:
-            git(path, ["apply", "--index", patch])
+        base = git(clone, ["rev-parse", "HEAD"])
+        _settle(public, after, clone, pin)
+        files = _hand_over(clone, base, path)
     return Updated(path, before, after, files)
+
+
+def _hand_over(clone: Path, base: str, path: Path) -> tuple[str, ...]:
+    """Apply to the work tree `path` what `clone` has beyond the commit `base`, and name the files."""
+    files = tuple(sorted(git(clone, ["diff", "--name-only", "--no-renames", base, "HEAD"]).splitlines()))
+    if files:
+        patch = clone.with_name("update.patch")
+        git(clone, ["diff", "--binary", "--no-renames", f"--output={patch}", base, "HEAD"])
+        git(path, ["apply", "--index", patch])
+    return files
 
 
 def _answers(path: Path) -> Mapping[str, Any]:
@@ -98,11 +115,13 @@ def _born_from(store: TemplateStore, answers: Mapping[str, Any]) -> Template:
     return found
 
 
-def _settle(public: Path, after: Template, clone: Path) -> None:
+def _settle(public: Path, after: Template, clone: Path, pin: Pin) -> None:
     """Update until nothing changes any more, each round a commit of the clone."""
+    data = {"companyos_source": pin.source, "companyos_sha256": pin.sha256}
     for _ in range(_ROUNDS):
-        rerender(public, after.tag, clone, {})
+        rerender(public, after.tag, clone, data)
         _refuse_conflicts(clone)
+        vendor(clone, pin)
         if not git(clone, ["status", "--porcelain"]):
             return
         git(clone, ["add", "--all"])
