@@ -1,6 +1,5 @@
 """Canonical JSON."""
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
