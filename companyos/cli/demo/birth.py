@@ -8,6 +8,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
@@ -45,8 +46,9 @@ def install(stage: Stage) -> str:
 
 def run_tests(stage: Stage) -> str:
     """Run unit, contract and smoke tests; the smoke tests start the real server on a free port."""
-    stage.run("make-test", "make", "test", "REPORT=1")
-    stage.run("make-smoke", "make", "smoke", "REPORT=1")
+    suites = {"make-test": "test", "make-smoke": "smoke"}
+    with ThreadPoolExecutor(len(suites)) as pool:
+        list(pool.map(lambda name: stage.run(name, "make", suites[name], "REPORT=1"), suites))
     counts = {name: _passed(stage.reports / f"{name}.xml") for name in ("tests", "smoke")}
     return f"{counts['tests']} unit and contract tests, {counts['smoke']} smoke tests on the running service"
 
@@ -66,8 +68,8 @@ def follow_one_request(stage: Stage) -> str:
     spans = [record for record in records if record.get("context", {}).get("trace_id") == f"0x{trace_id}"]
     require_that(logged, "the trace id is in no log line", got=output[-600:])
     require_that(spans, "the trace id is in no span")
-    lines = stage.companyos_json("ledger-tail", "ledger", "tail", "-n", "50")
-    entries = [entry for entry in lines if trace_id in json.dumps(entry)]
+    lines = stage.companyos("ledger-tail", "ledger", "tail", "-n", "50", "--json").splitlines()
+    entries = [json.loads(line) for line in lines if trace_id in line]
     require_that(entries, "the trace id is in no ledger entry")
     stage.look_at["the service's log and spans"] = stage.root / "logs" / "service.log"
     return f"trace {trace_id}: log line, span {spans[0]['name']!r}, ledger entry {entries[0]['index']}"

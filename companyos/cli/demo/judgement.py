@@ -42,7 +42,7 @@ def deny_export(stage: Stage) -> str:
         expect=1,
     )
     require_that(decision["decision"] == "deny" and decision["audit_id"], "the export was not denied", got=decision)
-    logged = stage.companyos("ledger-find", "ledger", "tail", "-n", "5")
+    logged = stage.companyos("ledger-find", "ledger", "tail", "-n", "5", "--json")
     require_that(decision["audit_id"] in logged, "the audit id is not on the ledger", got=logged)
     obligations = ", ".join(obligation["id"] for obligation in decision["obligations"]) or "none"
     return f"deny: {decision['reason']}; obligations: {obligations}; audit id {decision['audit_id']}"

@@ -49,9 +49,11 @@ def verify_pack(stage: Stage) -> str:
     stranger = _stranger(stage)
     stage.companyos("pack-verify", "pack", "verify", "orders.cpack", "--trust", "trust.yaml", cwd=stranger)
     url = f"sqlite:///{stranger / 'ledger.db'}"
-    said = stage.companyos("ledger-verify", "ledger", "verify", "--url", url, "--key", "ledger.vkey", cwd=stranger)
+    checked = ("--url", url, "--key", "ledger.vkey", "--against", "anchor")
+    ledger = stage.companyos_json("ledger-verify", "ledger", "verify", *checked, cwd=stranger)
+    require_that(ledger["anchored"], "the ledger was not held against the anchor", got=ledger)
     stage.look_at["what a stranger needs"] = stranger
-    return f"pack verified; {said.strip().splitlines()[0]}"
+    return f"pack verified; ledger of {ledger['size']} entries verified against an anchor"
 
 
 def tamper(stage: Stage) -> str:
@@ -88,8 +90,8 @@ def _stranger(stage: Stage) -> Path:
     stranger.mkdir(exist_ok=True)
     shutil.copy(stage.service / "build" / "orders.cpack", stranger)
     stage.companyos("pack-trust", "pack", "trust", "--out", str(stranger / "trust.yaml"))
-    checkpoint = stage.companyos_json("ledger-key", "ledger", "key")
-    (stranger / "ledger.vkey").write_text(checkpoint["vkey"] + "\n", encoding="ascii")
+    stage.companyos("ledger-key", "ledger", "checkpoint", "--vkey", "--out", str(stranger / "ledger.vkey"))
+    stage.companyos("ledger-anchor", "ledger", "checkpoint", "--out", str(stranger / "anchor"))
     source = stage.service / ".companyos" / "ledger.db"
     with closing(sqlite3.connect(source)) as live, closing(sqlite3.connect(stranger / "ledger.db")) as copy:
         live.backup(copy)
