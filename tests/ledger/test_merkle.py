@@ -91,6 +91,11 @@ def _grow(leaves):
     return frontier, lambda level, index: nodes[level, index]
 
 
+def _other_root(tree, size):
+    # pymerkle 7 renamed it, and warns of the old name.
+    return tree.get_root(size) if hasattr(tree, "get_root") else tree.get_state(size)
+
+
 SIZES = st.integers(1, 300)
 
 
@@ -113,7 +118,7 @@ def test_roots(size):
         other.append_entry(data)
     frontier, node = _grow(leaves)
 
-    assert frontier.root() == naive_root(leaves) == other.prove_inclusion(1, size).resolve()
+    assert frontier.root() == naive_root(leaves) == _other_root(other, size)
     assert frontier.root() == range_root(0, size, node)
 
 
