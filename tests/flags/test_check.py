@@ -6,7 +6,7 @@ import json
 from datetime import date, timedelta
 
 import pytest
-from flag_samples import TODAY, flag
+from tests.flags.flag_samples import TODAY, flag
 from hypothesis import given
 from hypothesis import strategies as st
 

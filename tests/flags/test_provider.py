@@ -8,7 +8,7 @@ import sys
 from datetime import date, timedelta
 
 import pytest
-from flag_samples import TODAY, flag
+from tests.flags.flag_samples import TODAY, flag
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent
