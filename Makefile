@@ -13,7 +13,8 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: bootstrap-demo ## Set up, then show the main job: scaffold, test, gate, measure, evidence
-	@.venv/bin/companyos demo
+	@UV_CACHE_DIR="$${UV_CACHE_DIR:-$(CURDIR)/.cache/uv}" PIP_CACHE_DIR="$${PIP_CACHE_DIR:-$(CURDIR)/.cache/pip}" \
+	COMPANYOS_CACHE_DIR="$${COMPANYOS_CACHE_DIR:-$(CURDIR)/.cache/companyos}" .venv/bin/companyos demo
 
 test: bootstrap-test ## Set up, then test; STRICT=1 runs everything, SHARD=name one part
 	@.venv/bin/python scripts/test.py
