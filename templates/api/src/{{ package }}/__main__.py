@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import uvicorn
@@ -15,22 +16,40 @@ GRACE_SECONDS = 20
 
 
 def main() -> int:
-    """Serve until told to stop; requests in flight are finished first. 2 if the environment is not valid."""
+    """Serve until told to stop; requests in flight are finished first. 2 if the environment or the address is not valid."""
     try:
         settings = load()
     except SettingsError as error:
         print(f"settings: {error}", file=sys.stderr)
         return 2
-    uvicorn.run(
+    try:
+        listening = _listen(settings.host, settings.port)
+    except OSError as error:
+        print(f"cannot listen on {settings.host}:{settings.port}", file=sys.stderr)
+        print(f"  got: {error.strerror}\n  next: set HOST and PORT to a free address", file=sys.stderr)
+        return 2
+    config = uvicorn.Config(
         create_app(settings),
-        host=settings.host,
-        port=settings.port,
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    uvicorn.Server(config).run(sockets=[listening])
     return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket, before anything is opened: a taken address is found out while there is nothing to close."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
 
 
 if __name__ == "__main__":
