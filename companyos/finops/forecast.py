@@ -44,8 +44,6 @@ CONFIDENCE = Decimal("0.9")
 """What the upper bound aims at."""
 HALF_LIFE_DAYS = 7
 SHRINKAGE = 2
-SILENT_WINDOW_DAYS = 28
-SILENT_AFTER_DAYS = 3
 MICRO = Decimal("0.000001")
 _ARITHMETIC = decimal.Context(prec=60)
 
@@ -98,7 +96,7 @@ class Forecast:
     other_currencies: tuple[str, ...] = ()
     """Currencies that also have charges in the period or its history, and are not in these figures."""
     silent_sources: tuple[str, ...] = ()
-    """Providers that used to report on most days and have stopped."""
+    """Providers, with their billing account, that used to report on most days and have stopped."""
     rows_rejected: int = 0
     """Rows that could not be ingested and may carry costs."""
 
@@ -141,14 +139,14 @@ def period_at(kind: PeriodKind, as_of: datetime) -> Period:
 def forecast_period(store: CostStore, kind: PeriodKind, currency: str, as_of: datetime) -> Forecast:
     """The forecast for the period that `as_of` lies in, from what the store holds."""
     period = period_at(kind, as_of)
-    days = store.daily(period.start - timedelta(days=HISTORY_DAYS), period.end, by="provider")
+    days = store.daily(period.start - timedelta(days=HISTORY_DAYS), period.end)
     return forecast_costs(days, period=period, currency=currency, as_of=as_of, coverage=store.coverage(until=as_of))
 
 
 def forecast_costs(
     days: Iterable[DayCost], *, period: Period, currency: str, as_of: datetime, coverage: Coverage
 ) -> Forecast:
-    """The forecast for `period` from daily costs, which may be split by provider.
+    """The forecast for `period` from daily costs.
 
     A day counts as reported when it has charges and lies wholly before both `as_of` and `coverage.data_through`. A day
     that is partly reported counts for what it has cost or for what is predicted, whichever is more.
@@ -173,7 +171,7 @@ def forecast_costs(
         extract=coverage.digest,
         data_through=coverage.data_through,
         other_currencies=tuple(sorted({line.currency for line in lines} - {currency})),
-        silent_sources=_silent_sources(lines, cut),
+        silent_sources=coverage.silent_sources,
         rows_rejected=coverage.rows_rejected,
     )
 
@@ -242,20 +240,3 @@ def _by_day(lines: Iterable[DayCost]) -> dict[date, Decimal]:
     for line in lines:
         costs.setdefault(line.day, []).append(line.amount)
     return {day: exact_sum(amounts) for day, amounts in sorted(costs.items())}
-
-
-def _silent_sources(lines: Iterable[DayCost], cut: date) -> tuple[str, ...]:
-    if cut == date.min:
-        return ()
-    window = cut - timedelta(days=SILENT_WINDOW_DAYS)
-    seen: dict[str, set[date]] = {}
-    for line in lines:
-        if window <= line.day < cut:
-            seen.setdefault(line.key, set()).add(line.day)
-    return tuple(
-        sorted(
-            key
-            for key, days in seen.items()
-            if len(days) >= SILENT_WINDOW_DAYS // 2 and (cut - max(days)).days > SILENT_AFTER_DAYS
-        )
-    )

@@ -148,7 +148,7 @@ def _gaps(forecast: Forecast, max_age: timedelta) -> list[str]:
     if forecast.other_currencies:
         gaps.append(f"there are also charges in {', '.join(forecast.other_currencies)}, and no rate to convert them")
     if forecast.silent_sources:
-        gaps.append(f"charges of {', '.join(forecast.silent_sources)} have stopped arriving")
+        gaps.append(f"charges of {'; '.join(forecast.silent_sources)} have stopped arriving")
     if forecast.rows_rejected:
         gaps.append(f"{forecast.rows_rejected} rows could not be ingested and may carry costs")
     if forecast.extract is not None and forecast.point is None:

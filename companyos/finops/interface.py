@@ -167,11 +167,14 @@ class Coverage:
     first_day: date | None
     """First UTC day with a charge."""
     data_through: datetime | None
-    """End of the latest charge period of at most one day: up to there usage has been reported. Aware, UTC."""
+    """Up to when every source has reported: for each provider and billing account the end of its latest charge period
+    of at most one day, and of these the earliest. Aware, UTC."""
     currencies: tuple[str, ...]
     """Currencies met, sorted."""
     rows_rejected: int = 0
-    """Rows of those files that could not be ingested and may carry costs."""
+    """Rows that could not be ingested and may carry costs."""
+    silent_sources: tuple[str, ...] = ()
+    """Providers, with their billing account, that used to report on most days and have stopped."""
 
 
 class CostStore(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,19 @@ def _overspend(amount: int, plan: RemediationPlan | None = None, *, days: Sequen
     return build
 
 
+def _late_provider(scratch: Path) -> BudgetCase:
+    """A dear sample whose dearest provider is two days behind the others."""
+    days = [str(date(2024, 8, 26) + timedelta(days=n)) for n in range(41)]
+    case = _overspend(30, days=days)(scratch)
+    with case.extract.open(encoding="utf-8", newline="") as handle:
+        header, *rows = csv.reader(handle)
+    provider, start = header.index("ProviderName"), header.index("ChargePeriodStart")
+    with case.extract.open("w", encoding="utf-8", newline="") as handle:
+        kept = [row for row in rows if row[provider] != "AWS" or row[start] < "2024-10-03"]
+        csv.writer(handle, lineterminator="\n").writerows([header, *kept])
+    return case
+
+
 SPECIMENS = (
     Specimen("one charge beyond the ceiling", _overspend(400), "FINOPS-GATE.point-over-ceiling"),
     Specimen("beyond the ceiling, with a plan", _overspend(400, PLAN), "FINOPS-GATE.point-over-ceiling"),
@@ -74,6 +88,7 @@ SPECIMENS = (
         _overspend(30, OTHER_BUDGET, days=WORKDAYS),
         "FINOPS-GATE.over-target",
     ),
+    Specimen("over the target, the dear provider two days late", _late_provider, "FINOPS-GATE.over-target"),
     Specimen("an ordinary week", _overspend(1)),
     Specimen("over the target by less than the tolerance", _overspend(50)),
     Specimen("over the target, with a plan", _overspend(30, PLAN, days=WORKDAYS)),

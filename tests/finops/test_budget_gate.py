@@ -40,10 +40,10 @@ def at(day, hour=0):
     return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
 
 
-def costs(amounts, *, until, key="all", currency="USD"):
+def costs(amounts, *, until, currency="USD"):
     """One cost a day, the last on the day before `until`."""
     first = until - timedelta(days=len(amounts))
-    return [DayCost(first + timedelta(days=n), currency, Decimal(amount), 1, key) for n, amount in enumerate(amounts)]
+    return [DayCost(first + timedelta(days=n), currency, Decimal(amount), 1) for n, amount in enumerate(amounts)]
 
 
 def covered(through, **more):
@@ -208,7 +208,7 @@ def test_over_the_ceiling_asks_for_a_change_of_scope_or_capacity():
 GAPS = {
     "stale": ({"as_of": at(MONDAY + timedelta(days=6, hours=0), 1)}, "the data end at 2024-10-03 00:00 UTC"),
     "other currency": ({"extra": costs([5], until=MONDAY, currency="EUR")}, "charges in EUR"),
-    "silent source": ({"extra": costs([5] * 20, until=MONDAY - timedelta(days=2), key="Azure")}, "Azure have stopped"),
+    "silent source": ({"silent_sources": ("Azure, account 7",)}, "charges of Azure, account 7 have stopped"),
     "rejected rows": ({"rows_rejected": 2}, "2 rows could not be ingested"),
 }
 
@@ -222,6 +222,75 @@ def test_what_may_hide_costs_cannot_pass(name):
 
     assert (Verdict.UNDETERMINED, "budget.no_data") == (decision.verdict, decision.reason)
     assert message in decision.message
+
+
+def daily(amount, until, *, since=date(2024, 8, 1), **more):
+    """Rows of one cost a day from `since` to the day before `until`."""
+    days = [since + timedelta(days=n) for n in range((until - since).days)]
+    return [charge(day, amount) | more for day in days]
+
+
+def charge(day, amount, **more):
+    month = day.replace(day=1)
+    period = {"BillingPeriodStart": month, "BillingPeriodEnd": (month + timedelta(days=32)).replace(day=1)}
+    period |= {"ChargePeriodStart": day, "ChargePeriodEnd": day + timedelta(days=1)}
+    return {name: f"{value}T00:00:00Z" for name, value in period.items()} | {"BilledCost": str(amount)} | more
+
+
+SUNDAY = date(2024, 10, 6)
+OTHER = {"BillingAccountId": "acc-2"}
+
+
+def judged(store, path, **more):
+    store.ingest(path)
+    return judge([BUDGET], store, as_of=at(SUNDAY, 6), **more)
+
+
+def test_the_slowest_source_decides_up_to_when_costs_are_known(focus_file, store):
+    """What one account has not reported for two days is forecast, though another has reported all."""
+    rows = daily(10, SUNDAY) + daily(50, SUNDAY - timedelta(days=2), **OTHER)
+
+    decision = judged(store, focus_file(*rows))
+
+    (part,) = decision.facts["parts"]
+    assert ("budget.over_target", "420.00", 3) == (
+        decision.reason,
+        part["facts"]["forecast"],
+        part["facts"]["open_days"],
+    )
+
+
+SILENCES = {
+    "an account of the same provider": (OTHER, date(2024, 9, 26)),
+    "another provider": ({"ProviderName": "Azure"}, date(2024, 9, 20)),
+    "for 27 days": (OTHER, date(2024, 9, 9)),
+}
+
+
+@pytest.mark.parametrize("name", SILENCES)
+def test_a_source_gone_silent_leaves_a_gap(focus_file, store, name):
+    """A provider or an account that used to report daily and stopped hides costs, whoever else is fresh."""
+    source, until = SILENCES[name]
+
+    decision = judged(store, focus_file(*daily(10, SUNDAY), *daily(20, until, **source)))
+
+    assert "budget.no_data" == decision.reason
+    assert "have stopped arriving" in decision.message
+
+
+SILENCES_OF_NO_ACCOUNT = {
+    "given up four weeks ago": daily(60, date(2024, 9, 8), **OTHER),
+    "bought from once": [charge(date(2024, 9, 12), 60, **OTHER)],
+    "used once a week": [charge(date(2024, 9, 3) + timedelta(days=7 * n), 1, **OTHER) for n in range(4)],
+}
+
+
+@pytest.mark.parametrize("name", SILENCES_OF_NO_ACCOUNT)
+def test_a_source_that_never_was_steady_or_is_given_up_leaves_none(focus_file, store, name):
+    """A single purchase, weekly use and an account of long ago do not hold up the gate."""
+    decision = judged(store, focus_file(*daily(30, SUNDAY), *SILENCES_OF_NO_ACCOUNT[name]))
+
+    assert "budget.within" == decision.reason
 
 
 def test_what_is_already_spent_is_refused_even_when_data_are_missing():

@@ -28,6 +28,7 @@ from companyos.finops.focus import FocusFile
 from companyos.finops.interface import CostLine, Coverage, DayCost, IngestReport, Measure, Mend, Overlap
 from companyos.finops.money import EXACT
 from companyos.finops.rows import Charge, is_short, stamp
+from companyos.finops.sources import Source, reported_through
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,15 @@ SELECT DISTINCT old.file, old.issuer, old.account, old.billing_start FROM charge
 JOIN (SELECT DISTINCT issuer, account, billing_start FROM charges WHERE file = :file) AS new
   USING (issuer, account, billing_start)
 WHERE old.file <> :file
+"""
+_SOURCES = """
+WITH known AS (SELECT provider, account, day, charge_end FROM charges WHERE short = 1 AND charge_end <= :limit),
+  ends AS (SELECT provider, account, max(charge_end) AS through, min(day) AS first, max(day) AS last FROM known
+    GROUP BY provider, account)
+SELECT provider, account, through, first, last,
+  (SELECT count(DISTINCT day) FROM known WHERE known.provider = ends.provider AND known.account = ends.account
+    AND day > date(ends.last, '-28 days'))
+FROM ends ORDER BY provider, account
 """
 _DROP_PERIODS = """
 DELETE FROM charges WHERE file <> :file AND (issuer, account, billing_start) IN
@@ -170,18 +180,26 @@ class SqliteCostStore:
             files = tuple(row[0] for row in cursor.execute("SELECT DISTINCT file FROM charges ORDER BY file"))
             currencies = tuple(row[0] for row in cursor.execute("SELECT DISTINCT currency FROM charges ORDER BY 1"))
             rows, first = cursor.execute("SELECT count(*), min(day) FROM charges").fetchone()
-            (through,) = cursor.execute(
-                "SELECT max(charge_end) FROM charges WHERE short = 1 AND charge_end <= ?", (limit,)
-            ).fetchone()
+            sources = [
+                Source(
+                    f"{provider or '(none)'}, account {account or '(none)'}",
+                    _utc(through),
+                    *map(date.fromisoformat, days),
+                    count,
+                )
+                for provider, account, through, *days, count in cursor.execute(_SOURCES, {"limit": limit})
+            ]
+        through, silent = reported_through(sources)
         reports = [report for report in self.files() if report.digest in files]
         return Coverage(
             digest=digest({"files": list(files)}) if files else None,
             files=files,
             rows=rows,
             first_day=date.fromisoformat(first) if first else None,
-            data_through=datetime.fromisoformat(through).astimezone(UTC) if through else None,
+            data_through=through,
             currencies=currencies,
             rows_rejected=sum(_costly_rejections(report) for report in reports),
+            silent_sources=silent,
         )
 
     def files(self) -> tuple[IngestReport, ...]:
@@ -366,6 +384,10 @@ def _copy(path: Path, target: Path) -> str:
     except OSError as error:
         raise CostFileError(f"cannot read {path}", got=error, expected="a readable file") from error
     return f"sha256:{sha.hexdigest()}"
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
 
 
 def _columns(file: str, charge: Charge) -> tuple[object, ...]:
