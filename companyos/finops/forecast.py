@@ -15,7 +15,7 @@ UTC.
 from __future__ import annotations
 
 import decimal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from functools import cache
@@ -99,6 +99,8 @@ class Forecast:
     """Providers, with their billing account, that used to report on most days and have stopped."""
     rows_rejected: int = 0
     """Rows that could not be ingested and may carry costs."""
+    before_credits: Forecast | None = None
+    """The same over what was charged before credits, refunds and other amounts below zero; None if not worked out."""
 
     def facts(self) -> dict[str, Any]:
         """The forecast as a JSON object, amounts as text."""
@@ -108,9 +110,8 @@ class Forecast:
             "period_end": self.period.end.isoformat(),
             "currency": self.currency,
             "as_of": stamp(self.as_of),
-            "spent": plain(self.spent),
-            "forecast": None if self.point is None else plain(self.point),
-            "upper_bound": None if self.upper is None else plain(self.upper),
+            **self.figures(),
+            "before_credits": None if self.before_credits is None else self.before_credits.figures(),
             "confidence": str(CONFIDENCE),
             "method": self.method,
             "history_days": self.history_days,
@@ -121,6 +122,14 @@ class Forecast:
             "other_currencies": list(self.other_currencies),
             "silent_sources": list(self.silent_sources),
             "rows_rejected": self.rows_rejected,
+        }
+
+    def figures(self) -> dict[str, str | None]:
+        """What is spent, expected and hardly exceeded, as text."""
+        return {
+            "spent": plain(self.spent),
+            "forecast": None if self.point is None else plain(self.point),
+            "upper_bound": None if self.upper is None else plain(self.upper),
         }
 
 
@@ -137,10 +146,18 @@ def period_at(kind: PeriodKind, as_of: datetime) -> Period:
 
 
 def forecast_period(store: CostStore, kind: PeriodKind, currency: str, as_of: datetime) -> Forecast:
-    """The forecast for the period that `as_of` lies in, from what the store holds."""
+    """The forecast for the period that `as_of` lies in, after and before credits, from what the store holds."""
     period = period_at(kind, as_of)
-    days = store.daily(period.start - timedelta(days=HISTORY_DAYS), period.end)
-    return forecast_costs(days, period=period, currency=currency, as_of=as_of, coverage=store.coverage(until=as_of))
+    first, coverage = period.start - timedelta(days=HISTORY_DAYS), store.coverage(until=as_of)
+
+    def made(days: Iterable[DayCost]) -> Forecast:
+        return forecast_costs(days, period=period, currency=currency, as_of=as_of, coverage=coverage)
+
+    # A credit lowers the bill once; the spending that it hides goes on.
+    after = store.daily(first, period.end)
+    before = store.daily(first, period.end, before_credits=True)
+    forecast = made(after)
+    return replace(forecast, before_credits=forecast if before == after else made(before))
 
 
 def forecast_costs(

@@ -4,6 +4,8 @@ Reasons, all stable: `budget.within`; `budget.over_target` (the point forecast i
 tolerance: refused without a remediation plan, allowed with one); `budget.over_ceiling` (what is spent, the point
 forecast or its upper bound is over the ceiling: refused whatever the plan); `budget.no_data` (undetermined: nothing
 that could be judged, or reason to think that costs are missing).
+
+Costs are judged twice, as billed and before credits; the stricter answer holds.
 """
 
 from __future__ import annotations
@@ -69,9 +71,9 @@ def gate(
             facts=facts,
         )
     gaps = _gaps(forecast, max_age)
-    if gaps or forecast.point is None:
+    if gaps:
         return _no_data(budget, facts, gaps)
-    return _against_target(budget, forecast, forecast.point, remediation_plan, facts)
+    return _against_target(budget, forecast, remediation_plan, facts)
 
 
 def judge(
@@ -108,22 +110,40 @@ def judge(
 
 
 def _over_ceiling(budget: Budget, forecast: Forecast) -> list[Finding]:
-    likely = forecast.spent if forecast.point is None else max(forecast.spent, forecast.point)
-    figures = (("point-over-ceiling", "forecast", likely), ("bound-over-ceiling", "upper bound", forecast.upper))
+    likely = max(
+        ((amount, note) for one, note in _views(forecast) for amount in (one.spent, one.point) if amount is not None),
+        key=_amount,
+    )
+    upper = max(
+        ((one.upper, note) for one, note in _views(forecast) if one.upper is not None), key=_amount, default=None
+    )
+    figures = (("point-over-ceiling", "forecast", likely), ("bound-over-ceiling", "upper bound", upper))
     return [
         Finding(
             f"FINOPS-GATE.{rule}",
-            f"{name} {_money(amount, budget)} is over the ceiling of {_money(budget.ceiling, budget)}",
+            f"{name} {_money(figure[0], budget)}{figure[1]} is over the ceiling of {_money(budget.ceiling, budget)}",
             Severity.CRITICAL,
             hint="cut scope or capacity, or have the ceiling changed by whoever owns the budget",
         )
-        for rule, name, amount in figures
-        if amount is not None and amount > budget.ceiling
+        for rule, name, figure in figures
+        if figure is not None and figure[0] > budget.ceiling
     ]
 
 
+def _views(forecast: Forecast) -> list[tuple[Forecast, str]]:
+    """The forecast as billed and, if it was worked out, before credits, each with what to say of it."""
+    before = forecast.before_credits
+    return [(forecast, ""), *([(before, " before credits")] if before is not None else [])]
+
+
+def _amount(figure: tuple[Decimal, str]) -> Decimal:
+    return figure[0]
+
+
 def _scope_change(budget: Budget, forecast: Forecast) -> Obligation:
-    figures = [amount for amount in (forecast.spent, forecast.point, forecast.upper) if amount is not None]
+    figures = [
+        amount for one, _ in _views(forecast) for amount in (one.spent, one.point, one.upper) if amount is not None
+    ]
     return Obligation(
         "scope_or_capacity_change",
         properties={
@@ -151,7 +171,7 @@ def _gaps(forecast: Forecast, max_age: timedelta) -> list[str]:
         gaps.append(f"charges of {'; '.join(forecast.silent_sources)} have stopped arriving")
     if forecast.rows_rejected:
         gaps.append(f"{forecast.rows_rejected} rows could not be ingested and may carry costs")
-    if forecast.extract is not None and forecast.point is None:
+    if forecast.extract is not None and any(one.point is None for one, _ in _views(forecast)):
         gaps.append(f"{forecast.history_days} reported days are too little history for a forecast")
     return gaps
 
@@ -163,10 +183,12 @@ def _no_data(budget: Budget, facts: dict[str, Any], gaps: list[str]) -> Decision
 
 
 def _against_target(
-    budget: Budget, forecast: Forecast, point: Decimal, plan: RemediationPlan | None, facts: dict[str, Any]
+    budget: Budget, forecast: Forecast, plan: RemediationPlan | None, facts: dict[str, Any]
 ) -> Decision:
+    points = ((one.point, note) for one, note in _views(forecast) if one.point is not None)
+    point, note = max(points, key=_amount)
     limit = budget.target * (1 + budget.tolerance_percent / 100)
-    told = f"{budget.name}: forecast {_money(point, budget)}, target {_money(budget.target, budget)}"
+    told = f"{budget.name}: forecast {_money(point, budget)}{note}, target {_money(budget.target, budget)}"
     if point <= limit:
         return Decision.allowed("budget.within", told, facts=facts)
     told += f" plus {budget.tolerance_percent} % tolerance"

@@ -205,9 +205,18 @@ class CostStore(Protocol):
         ...
 
     def daily(
-        self, start: date | None = None, end: date | None = None, *, by: str | None = None, measure: Measure = "billed"
+        self,
+        start: date | None = None,
+        end: date | None = None,
+        *,
+        by: str | None = None,
+        measure: Measure = "billed",
+        before_credits: bool = False,
     ) -> tuple[DayCost, ...]:
-        """Exact sums by UTC day, key and currency, in the order of days; a day without charges has no line."""
+        """Exact sums by UTC day, key and currency, in the order of days; a day without charges has no line.
+
+        With `before_credits` amounts below zero count as zero: credits, refunds and whatever else lowers a bill.
+        """
         ...
 
     def coverage(self, *, until: datetime | None = None) -> Coverage:

@@ -67,13 +67,25 @@ def _overspend(amount: int, plan: RemediationPlan | None = None, *, days: Sequen
 def _late_provider(scratch: Path) -> BudgetCase:
     """A dear sample whose dearest provider is two days behind the others."""
     days = [str(date(2024, 8, 26) + timedelta(days=n)) for n in range(41)]
-    case = _overspend(30, days=days)(scratch)
+    case: BudgetCase = _overspend(30, days=days)(scratch)
     with case.extract.open(encoding="utf-8", newline="") as handle:
         header, *rows = csv.reader(handle)
     provider, start = header.index("ProviderName"), header.index("ChargePeriodStart")
     with case.extract.open("w", encoding="utf-8", newline="") as handle:
         kept = [row for row in rows if row[provider] != "AWS" or row[start] < "2024-10-03"]
         csv.writer(handle, lineterminator="\n").writerows([header, *kept])
+    return case
+
+
+def _credited(scratch: Path) -> BudgetCase:
+    """An overspend with a credit that takes its cost off the bill."""
+    case: BudgetCase = _overspend(400)(scratch)
+    with case.extract.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    costs = ("BilledCost", "EffectiveCost", "ListCost", "ContractedCost")
+    credit = rows[-1] | {"ChargeCategory": "Credit"} | {name: f"-{rows[-1][name]}" for name in costs}
+    with case.extract.open("a", encoding="utf-8", newline="") as handle:
+        csv.DictWriter(handle, list(credit), lineterminator="\n").writerow(credit)
     return case
 
 
@@ -89,6 +101,7 @@ SPECIMENS = (
         "FINOPS-GATE.over-target",
     ),
     Specimen("over the target, the dear provider two days late", _late_provider, "FINOPS-GATE.over-target"),
+    Specimen("beyond the ceiling, hidden by a credit", _credited, "FINOPS-GATE.point-over-ceiling"),
     Specimen("an ordinary week", _overspend(1)),
     Specimen("over the target by less than the tolerance", _overspend(50)),
     Specimen("over the target, with a plan", _overspend(30, PLAN, days=WORKDAYS)),

@@ -293,6 +293,43 @@ def test_a_source_that_never_was_steady_or_is_given_up_leaves_none(focus_file, s
     assert "budget.within" == decision.reason
 
 
+@pytest.mark.parametrize("category", ["Credit", "Adjustment", "Refund", "Usage"])
+def test_a_credit_does_not_hide_an_overspend(focus_file, store, category):
+    """Whatever lowers the bill, the ceiling is also held against what was charged, and both figures are told."""
+    rows = [*daily(90, SUNDAY), charge(date(2024, 10, 1), -600, ChargeCategory=category)]
+
+    decision = judged(store, focus_file(*rows))
+
+    facts = decision.facts["parts"][0]["facts"]
+    assert "budget.over_ceiling" == decision.reason
+    assert ("-60.00", "540.00", "630.00") == (
+        facts["spent"],
+        facts["before_credits"]["spent"],
+        facts["before_credits"]["forecast"],
+    )
+    assert "630.00 before credits is over the ceiling" in decision.message
+    assert "130.00" == decision.obligations[0].properties["over_by"]
+
+
+def test_a_credit_in_the_history_does_not_lower_the_forecast(focus_file, store):
+    """The target is held against the charges too."""
+    rows = [*daily(58, SUNDAY), charge(date(2024, 9, 27), -5000, ChargeCategory="Credit")]
+
+    decision = judged(store, focus_file(*rows))
+
+    assert "budget.over_target" == decision.reason
+    assert "406.00 before credits" in decision.message
+
+
+def test_without_credits_both_views_agree(focus_file, store):
+    """The facts hold the same figures twice, and the message names one."""
+    decision = judged(store, focus_file(*daily(30, SUNDAY)))
+
+    facts = decision.facts["parts"][0]["facts"]
+    assert facts["before_credits"] == {name: facts[name] for name in ("spent", "forecast", "upper_bound")}
+    assert "before credits" not in decision.message
+
+
 def test_what_is_already_spent_is_refused_even_when_data_are_missing():
     """Gaps in the data do not soften a ceiling that is passed already."""
     decision = gate(BUDGET, made([600] * 3, rows_rejected=1))

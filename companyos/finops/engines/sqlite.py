@@ -78,7 +78,8 @@ _SOURCES = """
 WITH known AS (SELECT provider, account, day, charge_end FROM charges WHERE short = 1 AND charge_end <= :limit),
   ends AS (SELECT provider, account, max(charge_end) AS through, min(day) AS first, max(day) AS last FROM known
     GROUP BY provider, account)
-SELECT provider, account, through, first, last,
+SELECT coalesce(nullif(provider, ''), '(none)') || ', account ' || coalesce(nullif(account, ''), '(none)'),
+  through, first, last,
   (SELECT count(DISTINCT day) FROM known WHERE known.provider = ends.provider AND known.account = ends.account
     AND day > date(ends.last, '-28 days'))
 FROM ends ORDER BY provider, account
@@ -164,10 +165,16 @@ class SqliteCostStore:
         return tuple(sorted(lines, key=lambda line: (-line.amount, line.key, line.currency)))
 
     def daily(
-        self, start: date | None = None, end: date | None = None, *, by: str | None = None, measure: Measure = "billed"
+        self,
+        start: date | None = None,
+        end: date | None = None,
+        *,
+        by: str | None = None,
+        measure: Measure = "billed",
+        before_credits: bool = False,
     ) -> tuple[DayCost, ...]:
         """Exact sums by UTC day, key and currency; see `CostStore.daily`."""
-        sums = self._sums(start, end, by, measure, per_day=True)
+        sums = self._sums(start, end, by, measure, per_day=True, before_credits=before_credits)
         days = [
             DayCost(date.fromisoformat(day), currency, amount, rows, key) for day, key, currency, amount, rows in sums
         ]
@@ -181,13 +188,8 @@ class SqliteCostStore:
             currencies = tuple(row[0] for row in cursor.execute("SELECT DISTINCT currency FROM charges ORDER BY 1"))
             rows, first = cursor.execute("SELECT count(*), min(day) FROM charges").fetchone()
             sources = [
-                Source(
-                    f"{provider or '(none)'}, account {account or '(none)'}",
-                    _utc(through),
-                    *map(date.fromisoformat, days),
-                    count,
-                )
-                for provider, account, through, *days, count in cursor.execute(_SOURCES, {"limit": limit})
+                Source(name, _utc(through), date.fromisoformat(first), date.fromisoformat(last), days)
+                for name, through, first, last, days in cursor.execute(_SOURCES, {"limit": limit})
             ]
         through, silent = reported_through(sources)
         reports = [report for report in self.files() if report.digest in files]
@@ -312,16 +314,24 @@ class SqliteCostStore:
         )
 
     def _sums(
-        self, start: date | None, end: date | None, by: str | None, measure: Measure, *, per_day: bool = False
+        self,
+        start: date | None,
+        end: date | None,
+        by: str | None,
+        measure: Measure,
+        *,
+        per_day: bool = False,
+        before_credits: bool = False,
     ) -> list[Any]:
         key, parameters = _key(by)
         if measure not in {"billed", "effective"}:
             raise UserError("unknown measure", got=measure, expected="billed or effective")
         parameters |= {"start": str(start or "0000"), "end": str(end or "9999")}
         day = "day, " if per_day else ""
+        amount = f"CASE WHEN {measure} LIKE '-%' THEN '0' ELSE {measure} END" if before_credits else measure
         # Only names out of the tables above reach the text of the query; values are parameters.
         query = (
-            f"SELECT {day}{key} AS key, currency, exact_sum({measure}), count(*) FROM charges "  # noqa: S608
+            f"SELECT {day}{key} AS key, currency, exact_sum({amount}), count(*) FROM charges "  # noqa: S608
             f"WHERE day >= :start AND day < :end GROUP BY {day}key, currency"
         )
         with _translated(self.directory):
