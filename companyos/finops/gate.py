@@ -89,18 +89,18 @@ def judge(
 
     The decision is left in `ledger`, if one is given, and then carries the id of that entry.
     """
-    decision = combine(
-        (
-            gate(
-                budget,
-                forecast_period(store, budget.period, budget.currency, as_of),
-                remediation_plan=remediation_plan,
-                max_age=max_age,
-            )
-            for budget in budgets
-        ),
-        reason="budget.within",
-    )
+    parts = [
+        gate(
+            budget,
+            forecast_period(store, budget.period, budget.currency, as_of),
+            remediation_plan=remediation_plan,
+            max_age=max_age,
+        )
+        for budget in budgets
+    ]
+    # A pass that rests on a plan must not read like one that needs none.
+    reason = next((part.reason for part in parts if part.reason != "budget.within"), "budget.within")
+    decision = combine(parts, reason=reason)
     if ledger is None:
         return decision
     data = decision.to_dict()

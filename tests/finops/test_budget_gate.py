@@ -364,6 +364,16 @@ def test_every_budget_must_pass(store):
         assert "budget.over_ceiling" == judge(budgets, store, as_of=AS_OF).reason
 
 
+def test_a_pass_that_rests_on_a_plan_says_so(focus_file, store):
+    """The reason of the whole is that of the budget which needed the plan, in whatever order they stand."""
+    store.ingest(focus_file(*daily(58, SUNDAY)))
+    roomy = Budget(name="roomy", target=Decimal(900), ceiling=Decimal(1000))
+
+    for budgets in ([BUDGET], [BUDGET, roomy], [roomy, BUDGET]):
+        decision = judge(budgets, store, as_of=at(SUNDAY, 6), remediation_plan=PLAN)
+        assert (Verdict.ALLOW, "budget.over_target") == (decision.verdict, decision.reason)
+
+
 def test_the_sample_passes_and_a_planted_overspend_does_not(tmp_path):
     """The demo's two cases, through the front door."""
     verdicts = []
