@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from companyos.decision import Decision, Finding, Obligation, Severity, combine
 from companyos.finops.forecast import forecast_period
 from companyos.finops.money import plain
+from companyos.finops.plan import HORIZON_DAYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -194,7 +195,11 @@ def _against_target(
     told += f" plus {budget.tolerance_percent} % tolerance"
     if plan is not None and plan.covers(budget.name, forecast.as_of.date()):
         return Decision.allowed("budget.over_target", f"{told}; accepted with a remediation plan", facts=facts)
-    why = "no remediation plan" if plan is None else "the remediation plan is for another budget or past due"
+    why = (
+        "no remediation plan"
+        if plan is None
+        else f"the remediation plan is for another budget, past due, or due in more than {HORIZON_DAYS} days"
+    )
     finding = Finding(
         "FINOPS-GATE.over-target",
         f"{told}; {why}",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from companyos.canonical import sha256_hex
@@ -15,23 +16,36 @@ if TYPE_CHECKING:
 __all__ = ("RemediationPlan",)
 
 EXPECTED = "a mapping with owner (text), actions (list of text), due (YYYY-MM-DD) and, if it is for one only, budget"
+HORIZON_DAYS = 90
+"""A plan that is due later than this is a wish: it does not count yet."""
+_WORD = re.compile(r"[^\W\d_]{2,}")
 _KEYS = frozenset({"owner", "actions", "due", "budget"})
 
 
 @dataclass(frozen=True, slots=True)
 class RemediationPlan:
-    """Who does what until when to bring costs back to the target."""
+    """Who does what until when to bring costs back to the target.
+
+    Raises:
+        PlanError: nobody owns it, there are no actions, or one of them has no words.
+    """
 
     owner: str
     """Who answers for it."""
     actions: tuple[str, ...]
-    """What will be done; at least one."""
+    """What will be done, in words; at least one."""
     due: date
-    """By when; a plan that is past due no longer counts."""
+    """By when; a plan that is past due, or due in more than 90 days, does not count."""
     budget: str | None = None
     """The budget it is for; None for all."""
     digest: str = ""
     """`sha256:<hex>` of the file it was read from."""
+
+    def __post_init__(self) -> None:
+        if not self.owner.strip():
+            raise PlanError("the plan names no owner", got=self.owner, expected=EXPECTED)
+        if not self.actions or not all(_WORD.search(action) for action in self.actions):
+            raise PlanError("the plan names no actions in words", got=self.actions, expected=EXPECTED)
 
     @classmethod
     def load(cls, path: Path) -> RemediationPlan:
@@ -55,9 +69,9 @@ class RemediationPlan:
         if not isinstance(values, dict) or set(values) - _KEYS:
             raise PlanError("not a remediation plan", got=values, expected=EXPECTED)
         owner, actions, due = values.get("owner"), values.get("actions"), values.get("due")
-        if not isinstance(owner, str) or not owner.strip():
+        if not isinstance(owner, str):
             raise PlanError("the plan names no owner", got=owner, expected=EXPECTED)
-        if not isinstance(actions, list) or not actions or not all(isinstance(a, str) and a.strip() for a in actions):
+        if not isinstance(actions, list) or not all(isinstance(action, str) for action in actions):
             raise PlanError("the plan names no actions", got=actions, expected=EXPECTED)
         if not isinstance(due, date) or isinstance(due, datetime):
             raise PlanError("the plan has no due date", got=due, expected=EXPECTED)
@@ -67,8 +81,8 @@ class RemediationPlan:
         return cls(owner.strip(), tuple(action.strip() for action in actions), due, budget, digest)
 
     def covers(self, budget: str, on: date) -> bool:
-        """Whether it is for that budget and not past due on that day."""
-        return self.budget in {None, budget} and on <= self.due
+        """Whether it is for that budget and due between that day and 90 days later."""
+        return self.budget in {None, budget} and timedelta(0) <= self.due - on <= timedelta(days=HORIZON_DAYS)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as a JSON object."""

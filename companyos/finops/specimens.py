@@ -29,6 +29,7 @@ THURSDAY = ("2024-10-03",)
 WEEKLY = Budget(name="all-costs", target=Decimal(300), ceiling=Decimal(500))
 PLAN = RemediationPlan("finops", ("turn off the load test",), date(2024, 10, 31))
 PAST_DUE = RemediationPlan("finops", ("turn off the load test",), date(2024, 10, 1))
+FAR_OFF = RemediationPlan("finops", ("turn off the load test",), date(9999, 12, 31))
 WORKDAYS = ("2024-09-30", "2024-10-01", "2024-10-02", "2024-10-03")
 OTHER_BUDGET = RemediationPlan("finops", ("turn off the load test",), date(2024, 10, 31), budget="llm")
 
@@ -95,6 +96,7 @@ SPECIMENS = (
     Specimen("expected below, bound beyond the ceiling", _overspend(170), "FINOPS-GATE.bound-over-ceiling"),
     Specimen("over the target, no plan", _overspend(30, days=WORKDAYS), "FINOPS-GATE.over-target"),
     Specimen("over the target, plan past due", _overspend(30, PAST_DUE, days=WORKDAYS), "FINOPS-GATE.over-target"),
+    Specimen("over the target, plan due in 9999", _overspend(30, FAR_OFF, days=WORKDAYS), "FINOPS-GATE.over-target"),
     Specimen(
         "over the target, plan for another budget",
         _overspend(30, OTHER_BUDGET, days=WORKDAYS),

@@ -431,18 +431,23 @@ def test_a_plan_is_read_from_yaml(tmp_path):
     assert plan.covers("all-costs", date(2024, 10, 20))
     assert not plan.covers("all-costs", date(2024, 10, 21))
     assert not plan.covers("llm", date(2024, 10, 1))
+    assert plan.covers("all-costs", date(2024, 7, 22))
+    assert not plan.covers("all-costs", date(2024, 7, 21))  # 91 days before it is due
 
 
 BAD_PLANS = {
     "empty": "",
     "text": "we will do better",
-    "no owner": "actions: [a]\ndue: 2024-10-20",
+    "no owner": "actions: [resize]\ndue: 2024-10-20",
     "no actions": "owner: a\nactions: []\ndue: 2024-10-20",
+    "action without words": "owner: a\nactions: ['-']\ndue: 2024-10-20",
+    "one action without words": "owner: a\nactions: [resize the pool, '1.']\ndue: 2024-10-20",
+    "blank owner": "owner: ' '\nactions: [resize]\ndue: 2024-10-20",
     "blank action": "owner: a\nactions: [' ']\ndue: 2024-10-20",
-    "no date": "owner: a\nactions: [a]\ndue: soon",
-    "a time": "owner: a\nactions: [a]\ndue: 2024-10-20T10:00:00",
-    "unknown key": "owner: a\nactions: [a]\ndue: 2024-10-20\nwhen: now",
-    "budget is a list": "owner: a\nactions: [a]\ndue: 2024-10-20\nbudget: [a]",
+    "no date": "owner: a\nactions: [resize]\ndue: soon",
+    "a time": "owner: a\nactions: [resize]\ndue: 2024-10-20T10:00:00",
+    "unknown key": "owner: a\nactions: [resize]\ndue: 2024-10-20\nwhen: now",
+    "budget is a list": "owner: a\nactions: [resize]\ndue: 2024-10-20\nbudget: [a]",
 }
 
 
@@ -454,6 +459,21 @@ def test_a_plan_that_is_none_is_refused(tmp_path, name):
 
     with pytest.raises(PlanError):
         RemediationPlan.load(path)
+
+
+def test_a_plan_made_in_python_is_held_to_the_same():
+    """No constructor leads around the words."""
+    for owner, actions in (("ops", ()), ("ops", ("-",)), (" ", ("resize",))):
+        with pytest.raises(PlanError):
+            RemediationPlan(owner, actions, date(2024, 10, 20))
+
+
+def test_a_plan_for_the_far_future_is_none_yet():
+    """A due date beyond the horizon does not let anything pass, and the message says why."""
+    decision = gate(BUDGET, given("400"), remediation_plan=replace(PLAN, due=date(9999, 12, 31)))
+
+    assert (Verdict.DENY, "budget.over_target") == (decision.verdict, decision.reason)
+    assert "due in more than 90 days" in decision.message
 
 
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path):
