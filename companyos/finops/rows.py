@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-__all__ = ("Charge", "RowCleaner", "Tally", "is_short", "stamp")
+__all__ = ("Charge", "RowCleaner", "Tally", "billing_period", "is_short", "stamp")
 
 FIRST_ROWS = 3
 """How many row numbers a mend names."""
@@ -263,6 +263,22 @@ def _text(value: Any) -> str:
 def stamp(moment: datetime) -> str:
     """The moment as `YYYY-MM-DDTHH:MM:SSZ`, which sorts as text."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def billing_period(header: Sequence[str], fields: Sequence[str]) -> tuple[str, str, str]:
+    """Issuer, account and start of the billing period of a rejected row; the start is empty if it cannot be told."""
+    # A last row that the end of the file cut off is right as far as it goes.
+    values = dict(zip(header, fields, strict=False)) if len(fields) <= len(header) else {}
+    issuer, account, start = (
+        "" if text in _NULLS else text
+        for text in (
+            values.get(name, "").strip() for name in ("InvoiceIssuerName", "BillingAccountId", "BillingPeriodStart")
+        )
+    )
+    try:
+        return issuer, account, stamp(_read_time(start)[0])
+    except (ValueError, OverflowError):
+        return issuer, account, ""
 
 
 def is_short(charge: Charge) -> bool:

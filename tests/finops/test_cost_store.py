@@ -115,6 +115,57 @@ def test_replacing_touches_only_the_billing_periods_of_the_new_file(focus_file, 
     assert Decimal(66) == store.total()[0].amount
 
 
+AUGUST = {"BillingPeriodStart": "2024-08-01T00:00:00Z", "BillingPeriodEnd": "2024-09-01T00:00:00Z"}
+BAD = {"BillingCurrency": "XXQ"}
+
+
+def test_rejected_rows_count_until_their_period_is_replaced(focus_file, store):
+    """A corrected month heals its own rejections, and only those, though other months of the file stay."""
+    store.ingest(focus_file(day(1), day(2, **BAD), day(1, **AUGUST), day(2, **AUGUST, **BAD)))
+    assert 2 == store.coverage().rows_rejected
+
+    store.ingest(focus_file(day(1), day(2), name="september.csv"), overlap="replace")
+    assert 1 == store.coverage().rows_rejected
+    store.ingest(focus_file(day(1, **AUGUST), day(2, **AUGUST, **BAD), name="august.csv"), overlap="replace")
+    assert 1 == store.coverage().rows_rejected
+    store.ingest(focus_file(day(1, **AUGUST), day(2, **AUGUST), name="august2.csv"), overlap="replace")
+    assert 0 == store.coverage().rows_rejected
+
+
+def test_a_period_that_was_rejected_whole_is_still_missing(focus_file, store):
+    """Rows without a single good neighbour in their period are not forgotten, and a clean file brings them in."""
+    store.ingest(focus_file(day(1), day(1, **AUGUST, **BAD)))
+    store.ingest(focus_file(day(1, "2"), name="september.csv"), overlap="replace")
+    assert 1 == store.coverage().rows_rejected
+
+    store.ingest(focus_file(day(1, **AUGUST), name="august.csv"), overlap="replace")
+
+    assert 0 == store.coverage().rows_rejected
+
+
+def test_rejected_rows_of_no_known_period_count_while_their_file_does(focus_file, store):
+    """Where the period itself is unreadable, replacing one month of two heals nothing."""
+    store.ingest(focus_file(day(1), day(1, **AUGUST), day(2, BillingPeriodStart="soon")))
+
+    store.ingest(focus_file(day(1, "2"), name="september.csv"), overlap="replace")
+    assert 1 == store.coverage().rows_rejected
+    store.ingest(focus_file(day(1, "2", **AUGUST), name="august.csv"), overlap="replace")
+    assert 0 == store.coverage().rows_rejected
+
+
+def test_a_store_of_the_first_format_is_taken_on(focus_file, store, tmp_path):
+    """Rejections of files from before are counted as before."""
+    store.ingest(focus_file(day(1), day(2, **BAD)))
+    store.close()
+    with sqlite3.connect(store.directory / "costs.db") as database:
+        database.execute("DROP TABLE rejected")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+
+    with SqliteCostStore(store.directory) as opened:
+        assert (1, 1) == (opened.coverage().rows_rejected, opened.coverage().rows)
+
+
 def test_parts_of_one_extract_can_be_added(focus_file, store):
     """With `add`, further files of the same period add up."""
     store.ingest(focus_file(day(1, "5")))

@@ -25,9 +25,9 @@ from companyos.errors import UserError
 from companyos.finops.columns import KNOWN
 from companyos.finops.errors import CostFileError, OverlapError, StoreError
 from companyos.finops.focus import FocusFile
-from companyos.finops.interface import CostLine, Coverage, DayCost, IngestReport, Measure, Mend, Overlap
+from companyos.finops.interface import CostLine, Coverage, DayCost, IngestReport, Measure, Mend, Overlap, Rejection
 from companyos.finops.money import EXACT
-from companyos.finops.rows import Charge, is_short, stamp
+from companyos.finops.rows import Charge, billing_period, is_short, stamp
 from companyos.finops.sources import Source, reported_through
 
 if TYPE_CHECKING:
@@ -50,12 +50,20 @@ CREATE TABLE charges (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX charges_by_day ON charges (day);
 CREATE INDEX charges_by_period ON charges (issuer, account, billing_start);
-PRAGMA user_version = 1;
 """
-VERSION = 1
+REJECTED_SCHEMA = """
+CREATE TABLE rejected (
+  file TEXT NOT NULL, issuer TEXT NOT NULL, account TEXT NOT NULL, billing_start TEXT NOT NULL, rows INTEGER NOT NULL,
+  PRIMARY KEY (file, issuer, account, billing_start)
+) STRICT, WITHOUT ROWID;
+PRAGMA user_version = 2;
+"""
+VERSION = 2
 BUSY_MILLISECONDS = 30_000
 COPY_BYTES = 1024 * 1024
 LEDGER_SOURCE = "companyos/finops"
+COSTLESS = frozenset({"repeated_header"})
+"""Reasons of rejection that say the row carries no cost."""
 
 _KEYS = {
     "service": "coalesce(service, '(none)')",
@@ -74,6 +82,15 @@ JOIN (SELECT DISTINCT issuer, account, billing_start FROM charges WHERE file = :
   USING (issuer, account, billing_start)
 WHERE old.file <> :file
 """
+# Rejected rows count until their billing period is replaced; those whose period cannot be told, until nothing of their
+# file is left.
+_REJECTED = """
+SELECT coalesce(sum(rows), 0) FROM rejected
+WHERE billing_start <> '' OR file IN (SELECT file FROM charges)
+"""
+_INSERT_REJECTED = """
+INSERT INTO rejected VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET rows = rows + excluded.rows
+"""
 _SOURCES = """
 WITH known AS (SELECT provider, account, day, charge_end FROM charges WHERE short = 1 AND charge_end <= :limit),
   ends AS (SELECT provider, account, max(charge_end) AS through, min(day) AS first, max(day) AS last FROM known
@@ -85,7 +102,7 @@ SELECT coalesce(nullif(provider, ''), '(none)') || ', account ' || coalesce(null
 FROM ends ORDER BY provider, account
 """
 _DROP_PERIODS = """
-DELETE FROM charges WHERE file <> :file AND (issuer, account, billing_start) IN
+DELETE FROM {table} WHERE file <> :file AND (issuer, account, billing_start) IN
   (SELECT DISTINCT issuer, account, billing_start FROM charges WHERE file = :file)
 """
 
@@ -187,12 +204,12 @@ class SqliteCostStore:
             files = tuple(row[0] for row in cursor.execute("SELECT DISTINCT file FROM charges ORDER BY file"))
             currencies = tuple(row[0] for row in cursor.execute("SELECT DISTINCT currency FROM charges ORDER BY 1"))
             rows, first = cursor.execute("SELECT count(*), min(day) FROM charges").fetchone()
+            (rejected,) = cursor.execute(_REJECTED).fetchone()
             sources = [
                 Source(name, _utc(through), date.fromisoformat(first), date.fromisoformat(last), days)
                 for name, through, first, last, days in cursor.execute(_SOURCES, {"limit": limit})
             ]
         through, silent = reported_through(sources)
-        reports = [report for report in self.files() if report.digest in files]
         return Coverage(
             digest=digest({"files": list(files)}) if files else None,
             files=files,
@@ -200,7 +217,7 @@ class SqliteCostStore:
             first_day=date.fromisoformat(first) if first else None,
             data_through=through,
             currencies=currencies,
-            rows_rejected=sum(_costly_rejections(report) for report in reports),
+            rows_rejected=rejected,
             silent_sources=silent,
         )
 
@@ -218,10 +235,17 @@ class SqliteCostStore:
         with self._transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                for statement in filter(str.strip, SCHEMA.split(";")):
-                    self._db.execute(statement)
+                self._execute_all(SCHEMA + REJECTED_SCHEMA)
+            elif version == 1:
+                self._execute_all(REJECTED_SCHEMA)
+                for report in self.files():
+                    self._db.execute(_INSERT_REJECTED, (report.digest, "", "", "", _costly_rejections(report)))
             elif version != VERSION:
                 raise StoreError(f"{database} has another format", got=version, expected=VERSION)
+
+    def _execute_all(self, statements: str) -> None:
+        for statement in filter(str.strip, statements.split(";")):
+            self._db.execute(statement)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -295,15 +319,19 @@ class SqliteCostStore:
                     continue
                 rejection, fields = item
                 reasons[rejection.reason] = reasons.get(rejection.reason, 0) + 1
+                if rejection.reason not in COSTLESS:
+                    self._db.execute(_INSERT_REJECTED, (file, *_period(rejection, focus.header, fields), 1))
                 side.writerow((rejection.row, rejection.reason, rejection.column, rejection.detail, *fields))
         return reasons
 
     def _settle_overlap(self, file: str, overlap: Overlap) -> tuple[str, ...]:
         shared = self._db.execute(_SHARED_PERIODS, {"file": file}).fetchall()
+        if overlap == "replace":
+            for table in ("charges", "rejected"):
+                self._db.execute(_DROP_PERIODS.format(table=table), {"file": file})
         if not shared or overlap == "add":
             return ()
         if overlap == "replace":
-            self._db.execute(_DROP_PERIODS, {"file": file})
             return tuple(sorted({row[0] for row in shared}))
         old, issuer, account, billing_start = min(shared)
         raise OverlapError(
@@ -438,7 +466,12 @@ def _key(by: str | None) -> tuple[str, dict[str, str]]:
 
 
 def _costly_rejections(report: IngestReport) -> int:
-    return report.rows_rejected - report.rejected_by_reason.get("repeated_header", 0)
+    return report.rows_rejected - sum(report.rejected_by_reason.get(reason, 0) for reason in COSTLESS)
+
+
+def _period(rejection: Rejection, header: tuple[str, ...], fields: list[str]) -> tuple[str, str, str]:
+    # Under a wrong number of fields every value may be another column's.
+    return ("", "", "") if rejection.reason == "ragged" else billing_period(header, fields)
 
 
 def _shortened(mends: tuple[Mend, ...]) -> list[dict[str, Any]]:
