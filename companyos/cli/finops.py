@@ -102,10 +102,11 @@ def finops() -> None:
 @_store_option
 @click.option(
     "--overlap",
-    type=click.Choice(["refuse", "replace", "add"]),
+    type=click.Choice(["refuse", "replace", "replace-smaller", "add"]),
     default="refuse",
     show_default=True,
-    help="When another file already brought the same billing period.",
+    help="When another file already brought the same billing period. replace refuses a file with fewer days or lower"
+    " costs than what it drops; replace-smaller takes it.",
 )
 @click.option(
     "--decimal",
@@ -238,6 +239,8 @@ def _echo_report(report: IngestReport, directory: Path) -> None:
             click.echo(f"  {label} columns kept: {', '.join(columns)}")
     for replaced in report.replaced:
         click.echo(f"  replaced billing periods of {replaced}")
+    for shrunk in report.shrunk:
+        click.echo(f"  smaller than before: {shrunk}")
     if report.mends:
         click.echo("  mended or deviating:")
         rows = [

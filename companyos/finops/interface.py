@@ -22,8 +22,11 @@ __all__ = ("CostLine", "CostStore", "Coverage", "DayCost", "IngestReport", "Meas
 Measure = Literal["billed", "effective"]
 """Which cost: `billed` is what invoices will say (FOCUS BilledCost), `effective` amortises (FOCUS EffectiveCost)."""
 
-Overlap = Literal["refuse", "replace", "add"]
-"""What to do with a file whose billing periods another file has already brought."""
+Overlap = Literal["refuse", "replace", "replace-smaller", "add"]
+"""What to do with a file whose billing periods another file has already brought.
+
+`replace` takes only a file that covers every day of what it drops and costs no less; `replace-smaller` takes any.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,8 @@ class IngestReport:
     """Last UTC day with a charge."""
     replaced: tuple[str, ...] = ()
     """Digests of the files whose billing periods this one replaced, in whole or in part."""
+    shrunk: tuple[str, ...] = ()
+    """Billing periods that lost days or costs to this file, in words; only with `replace-smaller`."""
     raw_path: str = ""
     """The kept raw file, relative to the store."""
     rejects_path: str | None = None
@@ -117,6 +122,8 @@ class IngestReport:
             "raw_path": self.raw_path,
             "rejects_path": self.rejects_path,
             "unchanged": self.unchanged,
+            # Left out when empty: entries on ledgers were written before it existed, and must stay the same.
+            **({"shrunk": list(self.shrunk)} if self.shrunk else {}),
         }
 
 
@@ -185,7 +192,8 @@ class CostStore(Protocol):
 
         Raises:
             CostFileError: the file cannot be read as FOCUS CSV.
-            OverlapError: one of its billing periods is already there from another file, and `overlap` is `refuse`.
+            OverlapError: one of its billing periods is already there from another file, and `overlap` is `refuse`;
+                or with `replace` the file has fewer days or lower costs than what it would drop.
         """
         ...
 

@@ -115,6 +115,32 @@ def test_replacing_touches_only_the_billing_periods_of_the_new_file(focus_file, 
     assert Decimal(66) == store.total()[0].amount
 
 
+SMALLER = {
+    "fewer days": ([day(1, "10")], "days without charges that had some: 2024-09-02"),
+    "other days": ([day(1, "5"), day(3, "6")], "days without charges that had some: 2024-09-02"),
+    "a lower total": ([day(1, "5"), day(2, "4.99")], "10 USD become 9.99"),
+    "another currency": ([day(1, "5", BillingCurrency="EUR"), day(2, "5")], "10 USD become 5"),
+}
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_a_smaller_file_replaces_only_when_told_so(focus_file, store, name):
+    """A cut or emptied extract does not silently take costs away; told so, it does and the report says what shrank."""
+    rows, message = SMALLER[name]
+    store.ingest(focus_file(day(1, "5"), day(2, "5")))
+    before = store.total()
+    smaller = focus_file(*rows, name="smaller.csv")
+
+    with pytest.raises(OverlapError, match=message):
+        store.ingest(smaller, overlap="replace")
+    assert before == store.total()
+
+    report = store.ingest(smaller, overlap="replace-smaller")
+    (shrunk,) = report.shrunk
+    assert f"Cloud Inc., account acc-1, period from 2024-09-01: {message}" == shrunk
+    assert report.shrunk in {known.shrunk for known in store.files()}
+
+
 AUGUST = {"BillingPeriodStart": "2024-08-01T00:00:00Z", "BillingPeriodEnd": "2024-09-01T00:00:00Z"}
 BAD = {"BillingCurrency": "XXQ"}
 

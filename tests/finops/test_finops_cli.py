@@ -127,6 +127,16 @@ def test_a_second_file_of_the_period_needs_a_word(run, tmp_path):
     assert (0, True) == (status, "replaced billing periods of sha256:" in out)
 
 
+def test_a_smaller_file_needs_another_word(run, tmp_path):
+    """What is lost is named in the refusal, and in the report when it was told so."""
+    run("ingest", plant_overspend(tmp_path / "over.csv"), "--store", "costs")
+
+    status, _, err = run("ingest", sample_path(), "--store", "costs", "--overlap", "replace")
+    assert (2, True, True) == (status, "USD become" in err, "--overlap replace-smaller" in err)
+    status, out, _ = run("ingest", sample_path(), "--store", "costs", "--overlap", "replace-smaller")
+    assert (0, True) == (status, "smaller than before: Amazon Web Services" in out)
+
+
 def test_with_a_company_every_step_is_on_its_ledger(run, tmp_path):
     """In a directory with companyos.yaml nothing else is needed, budgets come from it, and the ledger verifies."""
     (tmp_path / "companyos.yaml").write_text(

@@ -88,6 +88,21 @@ _REJECTED = """
 SELECT coalesce(sum(rows), 0) FROM rejected
 WHERE billing_start <> '' OR file IN (SELECT file FROM charges)
 """
+_SHRUNK = """
+WITH new AS (SELECT DISTINCT issuer, account, billing_start FROM charges WHERE file = :file),
+  both AS (SELECT issuer, account, billing_start, currency, day, file = :file AS is_new, billed
+    FROM charges JOIN new USING (issuer, account, billing_start)),
+  days AS (SELECT issuer, account, billing_start, day, max(is_new) AS kept FROM both GROUP BY 1, 2, 3, 4)
+SELECT issuer, account, billing_start, 'days without charges that had some: ' || group_concat(day, ', ')
+FROM days WHERE NOT kept GROUP BY 1, 2, 3
+UNION ALL
+SELECT issuer, account, billing_start, was || ' ' || currency || ' become ' || now FROM (
+  SELECT issuer, account, billing_start, currency, exact_sum(CASE WHEN is_new THEN '0' ELSE billed END) AS was,
+    exact_sum(CASE WHEN is_new THEN billed ELSE '0' END) AS now, max(NOT is_new) AS had
+  FROM both GROUP BY 1, 2, 3, 4)
+WHERE had AND less_than(now, was)
+ORDER BY 1, 2, 3, 4
+"""
 _INSERT_REJECTED = """
 INSERT INTO rejected VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET rows = rows + excluded.rows
 """
@@ -229,6 +244,7 @@ class SqliteCostStore:
 
     def _prepare(self, database: Path) -> None:
         self._db.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
+        self._db.create_function("less_than", 2, lambda one, other: Decimal(one) < Decimal(other), deterministic=True)
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -268,7 +284,7 @@ class SqliteCostStore:
     ) -> IngestReport:
         focus = FocusFile(raw, number_style=number_style)
         reasons = self._insert_rows(focus, file, rejects)
-        replaced = self._settle_overlap(file, overlap)
+        replaced, shrunk = self._settle_overlap(file, overlap)
         if reasons and focus.rows_read == sum(reasons.values()):
             raise CostFileError(
                 f"no row of {raw.name} can be ingested",
@@ -298,6 +314,7 @@ class SqliteCostStore:
             first_day=first,
             last_day=last,
             replaced=replaced,
+            shrunk=shrunk,
             raw_path=f"raw/{name}",
             rejects_path=f"rejects/{name}" if reasons else None,
         )
@@ -324,21 +341,35 @@ class SqliteCostStore:
                 side.writerow((rejection.row, rejection.reason, rejection.column, rejection.detail, *fields))
         return reasons
 
-    def _settle_overlap(self, file: str, overlap: Overlap) -> tuple[str, ...]:
+    def _settle_overlap(self, file: str, overlap: Overlap) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Make room for the file; the digests of those it replaces, and what shrinks."""
         shared = self._db.execute(_SHARED_PERIODS, {"file": file}).fetchall()
-        if overlap == "replace":
+        if overlap == "add" or (overlap == "refuse" and not shared):
+            return (), ()
+        if overlap != "refuse":
+            shrunk = self._shrunk(file)
+            if shrunk and overlap == "replace":
+                raise OverlapError(
+                    "the file is smaller than what it would replace",
+                    got="; ".join(shrunk),
+                    expected="every day of what is dropped, and costs that are no lower",
+                    hint="--overlap replace-smaller if that is right, for example after a credit",
+                )
             for table in ("charges", "rejected"):
                 self._db.execute(_DROP_PERIODS.format(table=table), {"file": file})
-        if not shared or overlap == "add":
-            return ()
-        if overlap == "replace":
-            return tuple(sorted({row[0] for row in shared}))
+            return tuple(sorted({row[0] for row in shared})), shrunk
         old, issuer, account, billing_start = min(shared)
         raise OverlapError(
             "the file brings billing periods that are already there",
             got=f"{issuer}, account {account}, period from {billing_start[:10]}, already from {old[:19]}…",
             expected="billing periods that no other file has brought, so that no cost is counted twice",
             hint="--overlap replace for a corrected or longer extract, --overlap add for a further part of the same",
+        )
+
+    def _shrunk(self, file: str) -> tuple[str, ...]:
+        rows = self._db.execute(_SHRUNK, {"file": file})
+        return tuple(
+            f"{issuer}, account {account}, period from {start[:10]}: {what}" for issuer, account, start, what in rows
         )
 
     def _sums(
@@ -483,6 +514,6 @@ def _load_report(text: str) -> IngestReport:
     mends = tuple(
         Mend(mend["kind"], mend["column"], mend["count"], tuple(mend["first_rows"])) for mend in values.pop("mends")
     )
-    for name in ("stray_columns", "custom_columns", "replaced"):
-        values[name] = tuple(values[name])
+    for name in ("stray_columns", "custom_columns", "replaced", "shrunk"):
+        values[name] = tuple(values.get(name, ()))
     return IngestReport(mends=mends, **values)
