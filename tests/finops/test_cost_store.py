@@ -232,6 +232,16 @@ def test_costs_group_by_every_dimension_and_by_tag(focus_file, store):
         assert Decimal(7) == exact_sum(line.amount for line in store.total(by=by))
 
 
+def test_a_tag_may_hold_numbers_and_words(focus_file, store):
+    """Values of every JSON type become text, and equal texts one line."""
+    values = ("5", '"5"', '"x"', "true", "null", "[1]", "1.5")
+    store.ingest(focus_file(*(day(1, Tags=f'{{"app": {value}}}') for value in values)))
+
+    found = {line.key: line.rows for line in store.total(by="tag:app")}
+    assert {"5": 2, "x": 1, "true": 1, "(none)": 1, "[1]": 1, "1.5": 1} == found
+    assert 6 == len(store.daily(by="tag:app"))
+
+
 @pytest.mark.parametrize("by", ["colour", "tag:", 'tag:a"b', "service; DROP TABLE charges", "tag:a\\b"])
 def test_an_unknown_grouping_is_refused(store, by):
     """Groupings are names from a list; anything else is an error, not SQL."""

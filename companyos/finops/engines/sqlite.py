@@ -76,6 +76,11 @@ _KEYS = {
     "week": "date(day, '-6 days', 'weekday 1')",
 }
 _TAG_KEY = re.compile(r'tag:[^"\\\x00-\x1f]{1,256}')
+# As text, because one tag may hold numbers in one row and words in another; JSON's truth values by their own names.
+_TAG_VALUE = """
+coalesce(CASE json_type(tags, :path) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'
+  ELSE CAST(json_extract(tags, :path) AS TEXT) END, '(none)')
+"""
 _SHARED_PERIODS = """
 SELECT DISTINCT old.file, old.issuer, old.account, old.billing_start FROM charges AS old
 JOIN (SELECT DISTINCT issuer, account, billing_start FROM charges WHERE file = :file) AS new
@@ -492,7 +497,7 @@ def _key(by: str | None) -> tuple[str, dict[str, str]]:
     if by in _KEYS:
         return _KEYS[by], {}
     if _TAG_KEY.fullmatch(by):
-        return "coalesce(json_extract(tags, :path), '(none)')", {"path": f'$."{by.removeprefix("tag:")}"'}
+        return _TAG_VALUE, {"path": f'$."{by.removeprefix("tag:")}"'}
     raise UserError("unknown way to group costs", got=by, expected=f"{', '.join(_KEYS)} or tag:KEY")
 
 
