@@ -196,7 +196,10 @@ def gate(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: b
 
     plan = _plan(plan_path)
     with _setting(store) as setting, setting.costs() as costs:
-        decision = judge(setting.budgets, costs, as_of=as_of, remediation_plan=plan, ledger=setting.ledger())
+        ledger = setting.ledger()
+        if ledger is None:
+            click.echo("no companyos.yaml here or above: default budgets, and this decision is not recorded", err=True)
+        decision = judge(setting.budgets, costs, as_of=as_of, remediation_plan=plan, ledger=ledger)
         return echo_decision(decision, as_json=as_json)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import stat
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from companyos.finops.money import NumberStyle
 
-__all__ = ("MAX_COLUMNS", "MAX_LINE", "FocusFile")
+__all__ = ("MAX_COLUMNS", "MAX_LINE", "FocusFile", "check_regular")
 
 MAX_COLUMNS = 1_000
 """More columns than this is not a FOCUS file; version 1.4 has 65."""
@@ -103,6 +104,7 @@ class FocusFile:
         return cleaner.clean(row, fields)
 
     def _sniff(self) -> tuple[str, bool]:
+        check_regular(self._path)
         try:
             with self._path.open("rb") as raw:
                 head = raw.read(4)
@@ -205,6 +207,16 @@ class FocusFile:
                 expected="one decimal mark",
                 hint="state it: --decimal ',' or --decimal '.'",
             )
+
+
+def check_regular(path: Path) -> None:
+    """Raise `CostFileError` unless `path` is a regular file: reading a pipe or a device may never end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise CostFileError(f"cannot read {path.name}", got=error, expected="a readable file") from error
+    if not stat.S_ISREG(mode):
+        raise CostFileError(f"cannot read {path.name}", got="a directory, pipe or device", expected="a regular file")
 
 
 def _delimiter(first_line: str) -> str:

@@ -22,7 +22,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from companyos.finops.money import exact_sum, plain
-from companyos.finops.rows import stamp
+from companyos.finops.rows import require_zone, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -134,8 +134,12 @@ class Forecast:
 
 
 def period_at(kind: PeriodKind, as_of: datetime) -> Period:
-    """The period of that kind that `as_of` lies in."""
-    day = as_of.astimezone(UTC).date()
+    """The period of that kind that `as_of` lies in.
+
+    Raises:
+        UserError: `as_of` has no time zone.
+    """
+    day = require_zone(as_of, "as_of").astimezone(UTC).date()
     if kind == "day":
         return Period(kind, day, day + timedelta(days=1))
     if kind == "week":
@@ -168,6 +172,7 @@ def forecast_costs(
     A day counts as reported when it has charges and lies wholly before both `as_of` and `coverage.data_through`. A day
     that is partly reported counts for what it has cost or for what is predicted, whichever is more.
     """
+    require_zone(as_of, "as_of")
     lines = tuple(days)
     by_day = _by_day(line for line in lines if line.currency == currency)
     cut = min(as_of, coverage.data_through).astimezone(UTC).date() if coverage.data_through else date.min

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from companyos.errors import UserError
 from companyos.finops.columns import ALLOWED_VALUES, LOAD_BEARING, NOT_NULL, NUMBERS, TIMES
 from companyos.finops.interface import Mend, Rejection
 from companyos.finops.money import ISO_4217, NumberStyle, parse_number
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-__all__ = ("Charge", "RowCleaner", "Tally", "billing_period", "is_short", "stamp")
+__all__ = ("Charge", "RowCleaner", "Tally", "billing_period", "is_short", "require_zone", "stamp")
 
 FIRST_ROWS = 3
 """How many row numbers a mend names."""
@@ -32,7 +33,14 @@ _TIME = re.compile(
     re.ASCII,
 )
 _NULLS = frozenset({"NULL", "null"})
-_TYPED = NUMBERS | TIMES | frozenset(ALLOWED_VALUES) | {"BillingCurrency", "PricingCurrency"}
+_KEYS = frozenset(
+    """
+    BillingAccountId InvoiceIssuerName ProviderName RegionId RegionName ServiceCategory ServiceName ServiceProviderName
+    SubAccountId SubAccountName
+    """.split()  # noqa: SIM905 - a table of names reads better than a list of quoted ones
+)
+"""Columns that charges are told apart and grouped by: white space around them makes no other account."""
+_STRIPPED = NUMBERS | TIMES | frozenset(ALLOWED_VALUES) | {"BillingCurrency", "PricingCurrency"} | _KEYS
 _BY_FOLDED = {name: {value.casefold(): value for value in values} for name, values in ALLOWED_VALUES.items()}
 
 
@@ -161,7 +169,7 @@ class RowCleaner:
     def _value(self, name: str, text: str, mends: list[tuple[str, str]]) -> Any:
         if "\0" in text:
             raise _RejectedError("nul_byte", name, repr(text))
-        if name in _TYPED and text != text.strip():
+        if name in _STRIPPED and text != text.strip():
             mends.append(("white_space", name))
             text = text.strip()
         if text in _NULLS:
@@ -279,6 +287,22 @@ def billing_period(header: Sequence[str], fields: Sequence[str]) -> tuple[str, s
         return issuer, account, stamp(_read_time(start)[0])
     except (ValueError, OverflowError):
         return issuer, account, ""
+
+
+def require_zone(moment: datetime, name: str) -> datetime:
+    """The moment itself.
+
+    Raises:
+        UserError: it has no time zone, so that nobody knows when it is.
+    """
+    if moment.utcoffset() is None:
+        raise UserError(
+            f"{name} has no time zone",
+            got=moment.isoformat(),
+            expected="an aware datetime",
+            hint=f"{name}=datetime(..., tzinfo=UTC)",
+        )
+    return moment
 
 
 def is_short(charge: Charge) -> bool:

@@ -12,6 +12,7 @@ import pytest
 from companyos.config import Budget, Settings
 from companyos.controls import prove
 from companyos.decision import Verdict
+from companyos.errors import UserError
 from companyos.finops import (
     Coverage,
     DayCost,
@@ -352,6 +353,22 @@ def test_a_forecast_for_another_budget_is_not_judged():
     other = Budget(name="llm", period="month", currency="EUR", target=Decimal(450), ceiling=Decimal(12000))
 
     assert "budget.no_data" == gate(other, given("10")).reason
+
+
+def test_a_moment_without_a_time_zone_is_refused_in_words(store):
+    """Every front door that takes a moment says what is wrong with a naive one."""
+    store.ingest(sample_path())
+    naive = datetime(2024, 10, 5)  # noqa: DTZ001 - the very thing to refuse
+
+    for call in (
+        lambda: judge([BUDGET], store, as_of=naive),
+        lambda: cost_note(store, [BUDGET], as_of=naive),
+        lambda: cost_note(store, [], as_of=naive),
+        lambda: period_at("week", naive),
+        lambda: made([30] * 40, as_of=naive),
+    ):
+        with pytest.raises(UserError, match="has no time zone"):
+            call()
 
 
 def test_every_budget_must_pass(store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import random
 import sqlite3
 import threading
@@ -11,12 +12,14 @@ from collections import defaultdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from companyos.errors import UserError
 from companyos.finops import (
     CostFileError,
+    FocusFile,
     MixedCurrencyError,
     OverlapError,
     SqliteCostStore,
@@ -378,10 +381,26 @@ def test_a_store_that_is_not_one_is_undeterminable(tmp_path, focus_file):
 
 
 def test_a_file_that_is_not_there_is_named(store, tmp_path):
-    """A missing file and a directory are refused in words."""
-    for path in (tmp_path / "missing.csv", tmp_path):
+    """A missing file, a directory, a pipe and a device are refused in words, before anything is read."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "missing.csv", tmp_path, tmp_path / "pipe", Path(os.devnull)):
         with pytest.raises(CostFileError, match="cannot read"):
             store.ingest(path)
+        with pytest.raises(CostFileError, match="cannot read"):
+            FocusFile(path)
+
+
+def test_white_space_makes_no_other_account(focus_file, store):
+    """The same bill with a space behind its account is the same bill; the mend is counted."""
+    spaced = {"BillingAccountId": " acc-1 ", "InvoiceIssuerName": "Cloud Inc.\u00a0", "ServiceName": "Machines "}
+    report = store.ingest(focus_file(day(1, **spaced), name="spaced.csv"))
+
+    assert {"BillingAccountId", "InvoiceIssuerName", "ServiceName"} == {
+        mend.column for mend in report.mends if mend.kind == "white_space"
+    }
+    with pytest.raises(OverlapError):
+        store.ingest(focus_file(day(1)))
+    assert ["Machines"] == [line.key for line in store.total(by="service")]
 
 
 def test_a_failing_disk_leaves_nothing_half_written(focus_file, store):

@@ -75,6 +75,17 @@ def test_the_gate_refuses_an_overspend_and_hears_a_plan(run, tmp_path):
     assert (0, True) == (status, "accepted with a remediation plan" in out)
 
 
+def test_a_decision_that_is_not_recorded_says_so(run, tmp_path):
+    """Without companyos.yaml there is no ledger, and stderr says it; with one it is silent."""
+    run("ingest", sample_path(), "--store", "costs")
+    assert "this decision is not recorded" in run("gate", "--store", "costs", *AS_OF)[2]
+
+    (tmp_path / "companyos.yaml").write_text("{}\n")
+    status, out, err = run("gate", "--store", "costs", *AS_OF, "--json")
+    assert (0, True) == (status, json.loads(out)["audit_id"] is not None)
+    assert "not recorded" not in err
+
+
 def test_what_cannot_be_judged_exits_3(run):
     """No store and stale data are not a pass."""
     status, _, err = run("gate", "--store", "nowhere", *AS_OF)

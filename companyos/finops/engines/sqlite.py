@@ -24,10 +24,10 @@ from companyos.canonical import digest
 from companyos.errors import UserError
 from companyos.finops.columns import KNOWN
 from companyos.finops.errors import CostFileError, OverlapError, StoreError
-from companyos.finops.focus import FocusFile
+from companyos.finops.focus import FocusFile, check_regular
 from companyos.finops.interface import CostLine, Coverage, DayCost, IngestReport, Measure, Mend, Overlap, Rejection
 from companyos.finops.money import EXACT
-from companyos.finops.rows import Charge, billing_period, is_short, stamp
+from companyos.finops.rows import Charge, billing_period, is_short, require_zone, stamp
 from companyos.finops.sources import Source, reported_through
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class SqliteCostStore:
 
     def coverage(self, *, until: datetime | None = None) -> Coverage:
         """What the store holds; charge periods ending after `until` do not count as reported."""
-        limit = stamp(until) if until else "9999"
+        limit = stamp(require_zone(until, "until")) if until else "9999"
         with _translated(self.directory), closing(self._db.cursor()) as cursor:
             files = tuple(row[0] for row in cursor.execute("SELECT DISTINCT file FROM charges ORDER BY file"))
             currencies = tuple(row[0] for row in cursor.execute("SELECT DISTINCT currency FROM charges ORDER BY 1"))
@@ -447,6 +447,7 @@ def _translated(place: Path) -> Iterator[None]:
 
 def _copy(path: Path, target: Path) -> str:
     """Copy a file and return the digest of exactly what was copied."""
+    check_regular(path)
     sha = hashlib.sha256()
     try:
         with path.open("rb") as source, target.open("wb") as copy:
