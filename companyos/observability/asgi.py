@@ -16,7 +16,7 @@ from companyos.observability.logs import get_logger
 from companyos.observability.meters import metrics
 from companyos.observability.redaction import SECRET, is_secret_key
 from companyos.observability.runtime import current
-from companyos.observability.scope import bind, current_fields
+from companyos.observability.scope import bind, boundary, current_fields
 from companyos.observability.semconv import (
     HTTP_SERVER_ACTIVE_REQUESTS,
     HTTP_SERVER_REQUEST_DURATION,
@@ -64,11 +64,11 @@ class ASGIMiddleware:
         request_id = safe_id(headers.get("x-request-id")) or uuid.uuid4().hex
         reply = _Reply(send, request_id)
         if scope.get("path") in self._quiet:
-            with bind(request_id=request_id):
+            with boundary(request_id=request_id):
                 await self._app(scope, receive, reply)
             return
-        with ExitStack() as stack:
-            request = self._begin(stack, scope, headers, request_id)
+        with boundary(request_id=request_id), ExitStack() as stack:
+            request = self._begin(stack, scope, headers)
             try:
                 await self._app(scope, receive, reply)
             except BaseException as error:
@@ -76,7 +76,7 @@ class ASGIMiddleware:
                 raise
             _finish(request, reply, None)
 
-    def _begin(self, stack: ExitStack, scope: Scope, headers: dict[str, str], request_id: str) -> _Request | None:
+    def _begin(self, stack: ExitStack, scope: Scope, headers: dict[str, str]) -> _Request | None:
         try:
             attributes = _request_attributes(scope, headers)
             client = scope.get("client")
@@ -87,7 +87,7 @@ class ASGIMiddleware:
                 start_trace(_span_name(method), headers=headers, kind="server", attributes=attributes)
             )
             correlation = current_fields().get("correlation_id") or trace.trace_id
-            stack.enter_context(bind(request_id=request_id, correlation_id=correlation))
+            stack.enter_context(bind(correlation_id=correlation))
             request = _Request(scope, trace, attributes)
             metrics.change(HTTP_SERVER_ACTIVE_REQUESTS, 1, request.active_tags)
         except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ("annotate", "bind", "current_correlation_id", "current_fields", "current_request_id")
+__all__ = ("annotate", "bind", "boundary", "current_correlation_id", "current_fields", "current_request_id")
 
 
 class _Scope:
@@ -36,11 +36,25 @@ def bind(**fields: Any) -> Iterator[None]:
         _scope.reset(token)
 
 
+@contextmanager
+def boundary(**fields: Any) -> Iterator[None]:
+    """As `bind`, and what is annotated inside stays inside: where a request or a message begins.
+
+    Without it a scope around a whole server would hand what one request has learnt to the next.
+    """
+    outer = _scope.get()
+    token = _scope.set(_Scope({**(outer.fields if outer else _NOTHING), **fields}, None))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
 def annotate(**fields: Any) -> None:
     """Add fields to the work in hand, up to and including the request's own access event.
 
     For what is learnt on the way, such as `subject_id` after authentication. It reaches outwards from threads and
-    tasks too; outside any `bind` or request it does nothing.
+    tasks too, up to where the request or message began; outside any `bind` or request it does nothing.
     """
     scope = _scope.get()
     while scope is not None:

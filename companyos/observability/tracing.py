@@ -12,7 +12,7 @@ import json
 import re
 import secrets
 import traceback
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
@@ -21,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from companyos.observability.errors import SetupError
 from companyos.observability.runtime import current
-from companyos.observability.scope import bind, current_fields
+from companyos.observability.scope import boundary, current_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,8 +82,10 @@ def start_trace(
     """Do the work of the `with` in a span of its own.
 
     Its parent is, if `headers` (of a request or a message; names in any case) are given, what their `traceparent`
-    says, and none if that is missing or malformed; else the OpenTelemetry `context`; else the span in hand. A
+    says, and none if that is missing or malformed, else the OpenTelemetry `context`; else the span in hand. A
     well-formed `x-correlation-id` among the headers is bound for the work.
+
+    What is annotated inside a span with `headers` stays inside: there a request or a message begins.
 
     `kind` is `internal`, `server`, `client`, `producer` or `consumer`. An exception marks the span as failed and
     goes on.
@@ -98,7 +100,7 @@ def start_trace(
     token = otel_context.attach(trace.set_span_in_context(span, parent))
     handle = Trace(span)
     try:
-        with bind(correlation_id=correlation) if correlation else nullcontext():
+        with _scope_of(headers, correlation):
             yield handle
     except Exception as error:
         handle.fail(error)
@@ -106,6 +108,12 @@ def start_trace(
     finally:
         span.end()
         otel_context.detach(token)
+
+
+def _scope_of(headers: Mapping[str, str] | None, correlation: str | None) -> AbstractContextManager[None]:
+    if headers is None:
+        return nullcontext()
+    return boundary(correlation_id=correlation) if correlation else boundary()
 
 
 def outgoing_headers() -> dict[str, str]:

@@ -29,6 +29,27 @@ def answer(status=200, headers=(), route=None, note=None):
     return app
 
 
+def test_what_one_request_learnt_is_not_told_of_the_next(service):
+    """A scope around the whole server does not carry a subject from request to request; its own fields stay."""
+
+    async def app(scope, receive, send):
+        if scope["path"] == "/first":
+            observability.annotate(subject_id="alice", outcome="success")
+        await send({"type": "http.response.start", "status": 403, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    for wrapped in (ASGIMiddleware(app), ASGIMiddleware(app, quiet_paths=["/first"])):
+        with observability.bind(component="api"):
+            call(wrapped, path="/first")
+            call(wrapped, path="/second")
+            log = get_logger("after")
+            log.info("after")
+        second, after = service.events[-2:]
+        assert ("/second", "failure", "api") == (second["resource"], second["outcome"], second["component"])
+        assert "subject_id" not in second
+        assert "subject_id" not in after
+
+
 def call(app, *, headers=(), path="/orders/7", **scope):
     """Serve one request and return the messages sent back."""
     sent = []

@@ -166,3 +166,16 @@ def test_without_the_extra():
     assert result["in"] == f"00-{'a' * 32}-{result['in_span']}-00"
     assert result["in_span"] != "b" * 16
     assert {result[name] for name in ("spans", "metrics", "otlp")} == {"pip install 'companyos[observability]'"}
+
+
+def test_what_one_message_taught_is_not_told_of_the_next(service):
+    """A consumer's span that takes up headers is a boundary; one without is part of the work around it."""
+    with observability.bind(component="mail"):
+        with start_trace("consume", headers={}):
+            observability.annotate(subject_id="alice")
+            with start_trace("step"):
+                observability.annotate(action="send")
+            assert {"component": "mail", "subject_id": "alice", "action": "send"} == dict(
+                observability.current_fields()
+            )
+        assert {"component": "mail"} == dict(observability.current_fields())
