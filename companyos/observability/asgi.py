@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from companyos.observability.logs import get_logger
 from companyos.observability.meters import metrics
-from companyos.observability.redaction import SECRET, is_secret_key
+from companyos.observability.redaction import SECRET, as_text, is_secret_key
 from companyos.observability.runtime import current
 from companyos.observability.scope import bind, boundary, current_fields
 from companyos.observability.semconv import (
@@ -35,7 +35,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-REQUEST_ID = b"x-request-id"
+REQUEST_ID = "x-request-id"
 _log = get_logger("companyos.observability.asgi")
 
 
@@ -125,11 +125,15 @@ class _Reply:
         self.status: int | None = None
 
     async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
+        if message.get("type") == "http.response.start":
+            self.status = message.get("status")
             headers = list(message.get("headers") or ())
-            if all(bytes(name).lower() != REQUEST_ID for name, _ in headers):
-                message = {**message, "headers": [*headers, (REQUEST_ID, self._request_id)]}
+            # What is no list of pairs is passed on: the server says what is wrong with it.
+            if REQUEST_ID not in {
+                _text(pair[0]).lower() for pair in headers if isinstance(pair, tuple | list) and pair
+            }:
+                headers.append((REQUEST_ID.encode("ascii"), self._request_id))
+            message = {**message, "headers": headers}
         await self._send(message)
 
 
@@ -242,12 +246,18 @@ def _query(raw: bytes) -> str | None:
 
 def _headers(scope: Scope) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, value in scope.get("headers") or ():
-        key = bytes(name).decode("latin-1").lower()
-        text = bytes(value).decode("latin-1")
+    for pair in scope.get("headers") or ():
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            continue
+        key, text = _text(pair[0]).lower(), _text(pair[1])
         # RFC 9110 5.2: repeated fields are one list. A repeated traceparent so becomes malformed and is not followed.
         headers[key] = f"{headers[key]},{text}" if key in headers else text
     return headers
+
+
+def _text(value: object) -> str:
+    """A header's name or value; ASGI says bytes, but the application's own mistake is not ours to raise."""
+    return bytes(value).decode("latin-1") if isinstance(value, bytes | bytearray | memoryview) else as_text(value)
 
 
 def _span_name(method: str) -> str:

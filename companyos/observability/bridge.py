@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from companyos.observability.logs import get_logger
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class StdlibHandler(logging.Handler):
         try:
             text = record.getMessage()
         except Exception as error:  # noqa: BLE001 - the caller's format string is wrong; what it wanted to say is kept
-            text = f"{record.msg} ({type(error).__name__} when formatted)"
+            text = f"{as_text(record.msg)} ({type(error).__name__} when formatted)"
         log = get_logger(record.name)
         say = {0: log.debug, 1: log.debug, 2: log.info, 3: log.warning, 4: log.error}.get(
             record.levelno // 10, log.fatal

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from opentelemetry import trace
 
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import LEVELS, ORDER, current
 from companyos.observability.scope import current_fields
 from companyos.observability.semconv import SEVERITY
-from companyos.observability.tracing import exception_fields
+from companyos.observability.tracing import exception_fields, type_name
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -39,7 +40,8 @@ class Logger(structlog.BoundLoggerBase):
     """A structlog logger: `bind`, `unbind`, `new`, and a method for each level.
 
     The first argument is the name of the event, stable and dotted (`orders.created`); everything that varies goes
-    into fields. Nothing is formatted, and nothing is written below the level in force.
+    into fields. Nothing is formatted, and nothing is written below the level in force. Logging never raises: what
+    cannot be written is replaced by an event `observability.failed`.
     """
 
     def debug(self, event: str, /, **fields: Any) -> None:
@@ -73,9 +75,13 @@ class Logger(structlog.BoundLoggerBase):
     def _say(self, method: str, event: str, fields: dict[str, Any]) -> None:
         if ORDER[LEVELS[method]] < current().rank:
             return
-        for taken in _TAKEN & fields.keys():
-            fields[f"extra.{taken}"] = fields.pop(taken)
-        self._proxy_to_logger(method, event, **fields)
+        try:
+            for taken in _TAKEN & fields.keys():
+                fields[f"extra.{taken}"] = fields.pop(taken)
+            self._proxy_to_logger(method, event, **fields)
+        except Exception as error:  # noqa: BLE001 - logging must not break what it logs; the failure is an event itself
+            lost = {"lost_event": current().redactor.text(as_text(event)), "error.type": type_name(error)}
+            current().write(_encode({**_head("error"), "event": "observability.failed", **current().fields, **lost}))
 
 
 class _Sink:
@@ -99,12 +105,9 @@ def get_logger(name: str | None = None, **bound: Any) -> Logger:
 
 def _render(_logger: Any, method: str, given: MutableMapping[str, Any]) -> str:
     runtime = current()
-    level = LEVELS[method]
     event = {
-        "timestamp": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "level": level,
-        "severity_number": SEVERITY[level],
-        "event": runtime.redactor.text(str(given.pop("event"))),
+        **_head(method),
+        "event": runtime.redactor.text(as_text(given.pop("event"))),
         **runtime.fields,
     }
     span = trace.get_current_span().get_span_context()
@@ -113,7 +116,7 @@ def _render(_logger: Any, method: str, given: MutableMapping[str, Any]) -> str:
         event["span_id"] = f"{span.span_id:016x}"
     name = given.pop("logger", None)
     if name is not None:
-        event["logger"] = str(name)
+        event["logger"] = as_text(name)
     error = _error(given.pop("exc_info", None))
     masked = runtime.redactor.field
     for source in (current_fields(), given):
@@ -123,6 +126,12 @@ def _render(_logger: Any, method: str, given: MutableMapping[str, Any]) -> str:
     if error is not None:
         event.update(exception_fields(error))
     return _encode(event)
+
+
+def _head(method: str) -> dict[str, Any]:
+    level = LEVELS[method]
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {"timestamp": now, "level": level, "severity_number": SEVERITY[level]}
 
 
 def _error(exc_info: Any) -> BaseException | None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from companyos.observability.errors import MetricError
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
 from companyos.observability.semconv import (
     ALIASES,
@@ -63,9 +65,13 @@ class Timer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self._tags["error.type"] = type_name(error)
-        self.stop()
+        if error is None:
+            self.stop()
+            return
+        self._tags["error.type"] = type_name(error)
+        # What went wrong in the work is not to be replaced by what went wrong in measuring it.
+        with suppress(MetricError):
+            self.stop()
 
 
 class Metrics:
@@ -185,5 +191,5 @@ def _tags(tags: Mapping[str, Any] | None) -> Tags:
     for key, value in (tags or {}).items():
         plain = masked(key, value)
         if plain is not None:
-            result[key] = plain if isinstance(plain, str | bool | int | float) else str(plain)
+            result[key] = plain if isinstance(plain, str | bool | int | float) else as_text(plain)
     return result

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("ADDRESS", "SECRET", "Redactor", "is_secret_key")
+__all__ = ("ADDRESS", "SECRET", "Redactor", "as_text", "is_secret_key")
 
 SECRET = "[secret]"  # noqa: S105 - what stands in place of one
 """What stands in place of a secret."""
@@ -29,6 +29,8 @@ MAX_TEXT = 8_192
 """Longest text value written, in characters; a log line is not a place for documents."""
 MAX_ITEMS = 100
 """Most items of one collection that are written."""
+MAX_INT_BITS = 1_024
+"""Largest integer written as a number."""
 MAX_DEPTH = 6
 """How deep collections are followed."""
 
@@ -86,7 +88,13 @@ class Redactor:
         return self._words.sub(WITHHELD, value) if self._words else value
 
     def field(self, key: str, value: Any) -> Any:
-        """The JSON value to write under `key`."""
+        """The JSON value to write under `key`; never an error."""
+        try:
+            return self._field(key, value)
+        except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not break the caller who logs it
+            return _unshown(value, error)
+
+    def _field(self, key: str, value: Any) -> Any:
         if isinstance(value, str):
             return SECRET if value and is_secret_key(key) else self.text(value)
         if value is None or isinstance(value, bool):
@@ -95,10 +103,19 @@ class Redactor:
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """Any Python value as a JSON value, masked, bounded and never an error."""
+        try:
+            return self._value(value, depth)
+        except Exception as error:  # noqa: BLE001 - lazy and hostile objects raise from anywhere, even isinstance
+            return _unshown(value, error)
+
+    def _value(self, value: Any, depth: int) -> Any:
         if isinstance(value, str):
             return self.text(value)
-        if value is None or isinstance(value, bool | int):
+        if value is None or isinstance(value, bool):
             return value
+        if isinstance(value, int):
+            # Python refuses to write out numbers of thousands of digits.
+            return value if value.bit_length() <= MAX_INT_BITS else f"[integer of {value.bit_length()} bits]"
         if isinstance(value, float):
             return value if math.isfinite(value) else str(value)
         if depth >= MAX_DEPTH:
@@ -109,7 +126,7 @@ class Redactor:
             return self._items(value, depth)
         if isinstance(value, bytes | bytearray | memoryview):
             return f"[{len(value)} bytes]"
-        return self.text(_as_text(value))
+        return self.text(as_text(value))
 
     def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -117,7 +134,7 @@ class Redactor:
             if number == MAX_ITEMS:
                 result["..."] = f"{len(value) - MAX_ITEMS} more"
                 break
-            key = name if isinstance(name, str) else _as_text(name)
+            key = name if isinstance(name, str) else as_text(name)
             plain = item is None or isinstance(item, bool)
             # A key may itself be an address ({"ann@example.org": 3}).
             result[self.text(key)] = SECRET if is_secret_key(key) and not plain else self.value(item, depth + 1)
@@ -151,8 +168,13 @@ def _mask(match: re.Match[str]) -> str:
     return f"{match['user']}{SECRET}@" if kind == "user" else SECRET
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
+    """`str(value)`, or what kept it from being shown."""
     try:
         return str(value)
     except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not break the caller who logs it
-        return f"[{type(value).__name__}: {type(error).__name__} when shown]"
+        return _unshown(value, error)
+
+
+def _unshown(value: object, error: Exception) -> str:
+    return f"[{type(value).__name__}: {type(error).__name__} when shown]"

@@ -97,8 +97,7 @@ class Observability:
             try:
                 stream.write(f"{line}\n")
                 stream.flush()
-            except (OSError, ValueError, AttributeError):
-                # AttributeError: sys.stdout is None in a process without a console.
+            except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
                 self.dropped_lines += 1
 
     def spans(self, *, trace_id: str | None = None) -> list[SpanRecord]:

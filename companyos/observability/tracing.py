@@ -20,6 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from companyos.observability.errors import SetupError
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
 from companyos.observability.scope import boundary, current_fields
 
@@ -32,6 +33,8 @@ __all__ = ("Trace", "current_span_id", "current_trace_id", "outgoing_headers", "
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _KINDS = {kind.name.lower(): kind for kind in trace.SpanKind}
+MAX_ATTRIBUTE_BITS = 63
+"""OTLP has no larger integers."""
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
@@ -64,7 +67,7 @@ class Trace:
         if isinstance(error, BaseException):
             self._span.add_event("exception", exception_fields(error))
             self._span.set_attribute("error.type", type_name(error))
-            self._span.set_status(trace.StatusCode.ERROR, current().redactor.text(str(error)))
+            self._span.set_status(trace.StatusCode.ERROR, current().redactor.text(as_text(error)))
         else:
             self._span.set_attribute("error.type", error)
             self._span.set_status(trace.StatusCode.ERROR)
@@ -82,7 +85,7 @@ def start_trace(
     """Do the work of the `with` in a span of its own.
 
     Its parent is, if `headers` (of a request or a message; names in any case) are given, what their `traceparent`
-    says, and none if that is missing or malformed, else the OpenTelemetry `context`; else the span in hand. A
+    says, and none if that is missing or malformed; else the OpenTelemetry `context`; else the span in hand. A
     well-formed `x-correlation-id` among the headers is bound for the work.
 
     What is annotated inside a span with `headers` stays inside: there a request or a message begins.
@@ -154,18 +157,32 @@ def exception_fields(error: BaseException) -> dict[str, str]:
     mask = current().redactor.text
     return {
         "exception.type": type_name(error),
-        "exception.message": mask(str(error)),
-        "exception.stacktrace": mask("".join(traceback.format_exception(error))),
+        "exception.message": mask(as_text(error)),
+        "exception.stacktrace": mask(_stacktrace(error)),
     }
+
+
+def _stacktrace(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception as failure:  # noqa: BLE001 - an exception that cannot be shown must not be replaced by that fact
+        return f"[{type_name(error)}: {type_name(failure)} when shown]"
 
 
 def _incoming(headers: Mapping[str, str] | None, context: Context | None) -> tuple[Context, str | None]:
     if headers is None:
         return (otel_context.get_current() if context is None else context), None
-    lower = {name.lower(): value for name, value in headers.items()}
+    lower = _lowered(headers)
     # A context of its own: what a stranger sent must not become a child of whatever happens to be in hand here.
     parent = _PROPAGATOR.extract(lower, context=otel_context.Context())
     return parent, safe_id(lower.get("x-correlation-id"))
+
+
+def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
+    try:
+        return {name.lower(): value for name, value in headers.items()}
+    except Exception:  # noqa: BLE001 - headers that cannot be read carry no trace; the work goes on
+        return {}
 
 
 def _start(name: str, parent: Context, kind: trace.SpanKind, attributes: Mapping[str, Any]) -> trace.Span:
@@ -189,4 +206,6 @@ def _random(size: int) -> int:
 
 def _attribute(key: str, value: Any) -> str | bool | int | float:
     masked = current().redactor.field(key, value)
+    if isinstance(masked, int) and masked.bit_length() > MAX_ATTRIBUTE_BITS:
+        return str(masked)
     return masked if isinstance(masked, str | bool | int | float) else json.dumps(masked)

@@ -327,3 +327,49 @@ def test_concurrent_requests_keep_apart(service):
     inside = [event for event in service.events if event["event"] == "inside"]
     assert {event["asked"] == event["request_id"] for event in inside} == {True}
     assert len({event["trace_id"] for event in inside}) == 20
+
+
+def test_an_error_that_cannot_be_shown_passes_through_unchanged(service):
+    """The middleware does not replace the application's exception."""
+
+    class UnspeakableError(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    async def app(scope, receive, send):
+        raise UnspeakableError
+
+    with pytest.raises(UnspeakableError):
+        call(ASGIMiddleware(app))
+    assert ("http.request", "failure") == (service.events[-1]["event"], service.events[-1]["outcome"])
+
+
+@pytest.mark.parametrize("headers", [[("x", "y")], [("X-Request-ID", "own")], [["a"]], [7], ()], ids=repr)
+def test_headers_of_the_wrong_kind_are_the_servers_to_refuse(service, headers):
+    """Text in place of bytes, and what is no pair, is passed on as it is; a request id of its own is respected."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    start, _ = call(ASGIMiddleware(app))
+
+    assert list(headers) == start["headers"][: len(headers)]
+    assert (headers != [("X-Request-ID", "own")]) == (len(start["headers"]) == len(headers) + 1)
+
+
+def test_a_request_with_headers_of_the_wrong_kind_is_served(service):
+    """A server that hands over text for bytes, or no pairs, does not make the middleware raise."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b""})
+
+    whole = {"type": "http", "method": "GET", "path": "/", "headers": [("X-Request-ID", "r-1"), (b"a",), 7]}
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(ASGIMiddleware(app)(whole, None, send))
+    assert [(b"x-request-id", b"r-1")] == sent[0]["headers"]

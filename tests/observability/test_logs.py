@@ -182,3 +182,89 @@ def test_scopes_nest_and_annotations_reach_outwards(service):
     assert ("request_id" in inner, inner["step"], inner["subject_id"]) == (False, "inner", "u-1")
     assert ("step" in outer, outer["request_id"], outer["subject_id"]) == (False, "r-1", "u-1")
     assert not {"request_id", "subject_id", "lost"} & set(after)
+
+
+class UnspeakableError(Exception):
+    """An exception that cannot be shown."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+class Lazy(dict):
+    """A mapping that fails when it is read."""
+
+    def items(self):
+        raise RuntimeError("too late")
+
+
+class Proxy:
+    """An object that does not even tell its class, like the unbound proxies of web frameworks."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("outside of a request")
+
+
+HOSTILE = {
+    "an exception": UnspeakableError(),
+    "a huge integer": 10**5000,
+    "a lazy mapping": Lazy(a=1),
+    "a proxy": Proxy(),
+    "a list of them": [Proxy(), Lazy(a=1), -(10**5000), UnspeakableError()],
+    "a key": {UnspeakableError(): 1},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_value_breaks_the_caller(service, name):
+    """Whatever is logged, the event is written with all its other fields."""
+    log.info("x", value=HOSTILE[name], other="kept")
+
+    assert ("x", "kept") == (service.event["event"], service.event["other"])
+    assert "value" in service.event
+
+
+def test_an_exception_that_cannot_be_shown_is_logged_all_the_same(service):
+    """`log.exception` names its type; the caller sees nothing of it."""
+    try:
+        raise UnspeakableError  # noqa: TRY301 - it has to be raised to be handled
+    except UnspeakableError:
+        log.exception("x")
+
+    assert service.event["exception.type"].endswith("UnspeakableError")
+    assert "when shown" in service.event["exception.message"]
+
+
+def test_an_event_that_cannot_be_written_says_so(service):
+    """What nobody foresaw becomes an event of its own, with the name of the lost one."""
+
+    class Odd(str):
+        __slots__ = ()
+
+        def __len__(self):
+            raise RuntimeError("no length")
+
+        def __bool__(self):
+            raise RuntimeError("no truth")
+
+    log.info("x", exc_info=Odd("y"))
+
+    assert ("observability.failed", "x", "RuntimeError") == tuple(
+        service.event[name] for name in ("event", "lost_event", "error.type")
+    )
+
+
+def test_a_stream_of_another_kind_costs_a_line(make_service):
+    """A stream that raises something of its own is counted, not passed on."""
+
+    class Stream:
+        def write(self, text):
+            raise RuntimeError("broken")
+
+    service = make_service(stream=Stream())
+    observability.get_logger("x").info("y")
+
+    assert 1 == service.observability.dropped_lines

@@ -179,3 +179,35 @@ def test_what_one_message_taught_is_not_told_of_the_next(service):
                 observability.current_fields()
             )
         assert {"component": "mail"} == dict(observability.current_fields())
+
+
+class UnspeakableError(Exception):
+    """An exception that cannot be shown."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+def test_an_exception_that_cannot_be_shown_is_still_the_one_that_goes_on(service):
+    """Neither a span nor a timer replaces the application's error by one of its own."""
+    with pytest.raises(UnspeakableError), start_trace("work"):
+        raise UnspeakableError
+    with pytest.raises(UnspeakableError), observability.metrics.timer("not a name"):
+        raise UnspeakableError
+
+    (span,) = service.observability.spans()
+    assert ("error", True) == (span.status, span.attributes["error.type"].endswith("UnspeakableError"))
+
+
+def test_hostile_headers_and_attributes_do_not_stop_the_work(service):
+    """Headers that cannot be read carry no trace; integers too large for the wire become text."""
+
+    class Lazy(dict):
+        def items(self):
+            raise RuntimeError("too late")
+
+    with start_trace("work", headers=Lazy(traceparent="x"), attributes={"n": 2**64, "lazy": Lazy(a=1)}) as trace:
+        trace.set("big", 10**5000)
+
+    (span,) = service.observability.spans()
+    assert (str(2**64), None) == (span.attributes["n"], span.parent_id)
