@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from opentelemetry import trace
 
-from companyos.observability.redaction import as_text
+from companyos.observability.redaction import Room, as_text
 from companyos.observability.runtime import LEVELS, ORDER, current
 from companyos.observability.scope import current_fields
 from companyos.observability.semconv import SEVERITY
@@ -105,9 +105,10 @@ def get_logger(name: str | None = None, **bound: Any) -> Logger:
 
 def _render(_logger: Any, method: str, given: MutableMapping[str, Any]) -> str:
     runtime = current()
+    room = Room()
     event = {
         **_head(method),
-        "event": runtime.redactor.text(as_text(given.pop("event"))),
+        "event": runtime.redactor.text(as_text(given.pop("event")), room),
         **runtime.fields,
     }
     span = trace.get_current_span().get_span_context()
@@ -116,15 +117,18 @@ def _render(_logger: Any, method: str, given: MutableMapping[str, Any]) -> str:
         event["span_id"] = f"{span.span_id:016x}"
     name = given.pop("logger", None)
     if name is not None:
-        event["logger"] = as_text(name)
+        event["logger"] = runtime.redactor.text(as_text(name), room)
     error = _error(given.pop("exc_info", None))
-    masked = runtime.redactor.field
-    for source in (current_fields(), given):
-        for key, value in source.items():
-            if value is not None:
-                event[f"extra.{key}" if key in RESERVED else key] = masked(key, value)
-    if error is not None:
-        event.update(exception_fields(error))
+    # Before the fields, so that these cannot crowd it out.
+    failure = {} if error is None else exception_fields(error, room)
+    fields = {key: value for source in (current_fields(), given) for key, value in source.items() if value is not None}
+    for number, (key, value) in enumerate(fields.items()):
+        if room.left <= 0:
+            event["..."] = f"{len(fields) - number} more"
+            break
+        shown = runtime.redactor.text(key, room)
+        event[f"extra.{shown}" if shown in RESERVED else shown] = runtime.redactor.field(key, value, room)
+    event.update(failure)
     return _encode(event)
 
 

@@ -6,6 +6,7 @@ It is a net, not a licence: classify and leave out what need not be said. It wor
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("ADDRESS", "SECRET", "Redactor", "as_text", "is_secret_key")
+__all__ = ("ADDRESS", "MAX_EVENT", "SECRET", "Redactor", "Room", "as_text", "is_secret_key")
 
 SECRET = "[secret]"  # noqa: S105 - what stands in place of one
 """What stands in place of a secret."""
@@ -27,6 +28,12 @@ WITHHELD = "[redacted]"
 
 MAX_TEXT = 8_192
 """Longest text value written, in characters; a log line is not a place for documents."""
+MAX_EVENT = 65_536
+"""Most characters that the values of one event take together."""
+MARGIN = 1_024
+MAX_NOTE = 64
+ITEM_COST = 8
+FLOAT_COST = 24
 MAX_ITEMS = 100
 """Most items of one collection that are written."""
 MAX_INT_BITS = 1_024
@@ -67,6 +74,16 @@ _WORTH_A_LOOK = re.compile(
 )
 
 
+class Room:
+    """How many characters one event may still take; shared by all its fields, so that it bounds work and size."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = MAX_EVENT) -> None:
+        self.left = left
+        """Characters, as they are written in JSON."""
+
+
 class Redactor:
     """Masks values, and bounds their size so that one event cannot flood a log.
 
@@ -79,74 +96,94 @@ class Redactor:
         chosen = sorted({word for word in words if word}, key=len, reverse=True)
         self._words = re.compile("|".join(map(re.escape, chosen)), re.IGNORECASE) if chosen else None
 
-    def text(self, value: str) -> str:
+    def text(self, value: str, room: Room | None = None) -> str:
         """`value` with what looks like a secret or an address masked."""
-        if len(value) > MAX_TEXT:
-            value = f"{value[:MAX_TEXT]}... ({len(value)} characters)"
+        room = room or Room()
+        limit = min(MAX_TEXT, max(0, room.left))
+        shown = self._cut(value, limit) if len(value) > limit else self._masked(value)
+        cost = len(_escaped(shown))
+        if cost > max(room.left, MAX_NOTE):
+            # Escaped, one character may take up to twelve.
+            shown = f"{shown[: limit // 12]}... ({len(value)} characters)"
+            cost = len(_escaped(shown))
+        room.left -= max(cost, min(len(value), limit))
+        return shown
+
+    def _cut(self, value: str, limit: int) -> str:
+        # Masked before it is cut, with a margin that is thrown away: half a secret would not be recognised.
+        masked = self._masked(value[: limit + MARGIN])
+        whole = len(value) <= limit + MARGIN
+        return f"{masked[: limit if whole else min(limit, max(0, len(masked) - MARGIN))]}... ({len(value)} characters)"
+
+    def _masked(self, value: str) -> str:
         if _WORTH_A_LOOK.search(value):
             value = _IN_TEXT.sub(_mask, value)
         return self._words.sub(WITHHELD, value) if self._words else value
 
-    def field(self, key: str, value: Any) -> Any:
+    def field(self, key: str, value: Any, room: Room | None = None) -> Any:
         """The JSON value to write under `key`; never an error."""
         try:
-            return self._field(key, value)
+            return self._field(key, value, room or Room())
         except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not break the caller who logs it
             return _unshown(value, error)
 
-    def _field(self, key: str, value: Any) -> Any:
-        if isinstance(value, str):
-            return SECRET if value and is_secret_key(key) else self.text(value)
-        if value is None or isinstance(value, bool):
+    def _field(self, key: str, value: Any, room: Room) -> Any:
+        if value is None or isinstance(value, bool) or (isinstance(value, str) and not value):
             return value
-        return SECRET if is_secret_key(key) else self.value(value)
+        return SECRET if is_secret_key(key) else self.value(value, room)
 
-    def value(self, value: Any, depth: int = 0) -> Any:
+    def value(self, value: Any, room: Room | None = None, depth: int = 0) -> Any:
         """Any Python value as a JSON value, masked, bounded and never an error."""
+        room = room or Room()
+        room.left -= ITEM_COST
         try:
-            return self._value(value, depth)
+            return self._value(value, room, depth)
         except Exception as error:  # noqa: BLE001 - lazy and hostile objects raise from anywhere, even isinstance
             return _unshown(value, error)
 
-    def _value(self, value: Any, depth: int) -> Any:
+    def _value(self, value: Any, room: Room, depth: int) -> Any:
         if isinstance(value, str):
-            return self.text(value)
+            return self.text(value, room)
         if value is None or isinstance(value, bool):
             return value
         if isinstance(value, int):
+            room.left -= value.bit_length() // 3
             # Python refuses to write out numbers of thousands of digits.
             return value if value.bit_length() <= MAX_INT_BITS else f"[integer of {value.bit_length()} bits]"
         if isinstance(value, float):
+            room.left -= FLOAT_COST
             return value if math.isfinite(value) else str(value)
         if depth >= MAX_DEPTH:
             return "[too deep]"
         if isinstance(value, Mapping):
-            return self._mapping(value, depth)
+            return self._mapping(value, room, depth)
         if isinstance(value, Sequence | AbstractSet) and not isinstance(value, bytes | bytearray | memoryview):
-            return self._items(value, depth)
+            return self._items(value, room, depth)
         if isinstance(value, bytes | bytearray | memoryview):
             return f"[{len(value)} bytes]"
-        return self.text(as_text(value))
+        return self.text(as_text(value), room)
 
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
+    def _mapping(self, value: Mapping[Any, Any], room: Room, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for number, (name, item) in enumerate(value.items()):
-            if number == MAX_ITEMS:
-                result["..."] = f"{len(value) - MAX_ITEMS} more"
+            if number == MAX_ITEMS or room.left <= 0:
+                result["..."] = f"{len(value) - number} more"
                 break
             key = name if isinstance(name, str) else as_text(name)
             plain = item is None or isinstance(item, bool)
+            secret = is_secret_key(key) and not plain
             # A key may itself be an address ({"ann@example.org": 3}).
-            result[self.text(key)] = SECRET if is_secret_key(key) and not plain else self.value(item, depth + 1)
+            shown = self.text(key, room)
+            result[shown] = SECRET if secret else self.value(item, room, depth + 1)
         return result
 
-    def _items(self, value: Sequence[Any] | AbstractSet[Any], depth: int) -> list[Any]:
-        result = []
+    def _items(self, value: Sequence[Any] | AbstractSet[Any], room: Room, depth: int) -> list[Any]:
+        result: list[Any] = []
         for number, item in enumerate(value):
-            if number == MAX_ITEMS:
-                result.append(f"... {len(value) - MAX_ITEMS} more")
+            if number == MAX_ITEMS or room.left <= 0:
+                result.append(f"... {len(value) - number} more")
                 break
-            result.append(self.value(item, depth + 1))
+            result.append(self.value(item, room, depth + 1))
         return result
 
 
@@ -157,6 +194,9 @@ def is_secret_key(key: str) -> bool:
     if not words or words[-1] in _COUNTING:
         return False
     return not _SECRET_WORDS.isdisjoint(words) or _SECRET_PAIRS.search("_".join(words)) is not None
+
+
+_escaped = json.JSONEncoder(ensure_ascii=True).encode
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -20,7 +20,7 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from companyos.observability.errors import SetupError
-from companyos.observability.redaction import as_text
+from companyos.observability.redaction import Room, as_text
 from companyos.observability.runtime import current
 from companyos.observability.scope import boundary, current_fields
 
@@ -152,13 +152,14 @@ def type_name(error: BaseException) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def exception_fields(error: BaseException) -> dict[str, str]:
+def exception_fields(error: BaseException, room: Room | None = None) -> dict[str, str]:
     """An exception as the conventions name its parts, its texts masked."""
+    room = room or Room()
     mask = current().redactor.text
     return {
         "exception.type": type_name(error),
-        "exception.message": mask(as_text(error)),
-        "exception.stacktrace": mask(_stacktrace(error)),
+        "exception.message": mask(as_text(error), room),
+        "exception.stacktrace": mask(_stacktrace(error), room),
     }
 
 

@@ -268,3 +268,31 @@ def test_a_stream_of_another_kind_costs_a_line(make_service):
     observability.get_logger("x").info("y")
 
     assert 1 == service.observability.dropped_lines
+
+
+FLOODS = {
+    "long texts": [["a" * 8000] * 100] * 100,
+    "nothing, deeply": [[[[[[None] * 100] * 100] * 100] * 100] * 100] * 100,
+    "escaped characters": ["\u0001\U0001f600" * 4000] * 100,
+    "numbers": [[2**1000, 0.1] * 50] * 100,
+    "long keys": {f"{n}{'k' * 4000}": n for n in range(100)},
+    "masked texts": [f"pass{'word'}={'x' * 500} " * 16] * 100,
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_one_event_has_one_budget(service, name):
+    """However values nest, an event stays below 66 KiB, says that it was cut, and keeps its exception."""
+    log.error("x", flood=FLOODS[name], exc_info=ValueError("why"))
+
+    assert len(service.stream.getvalue()) < 66 * 1024
+    assert "why" == service.event["exception.message"]
+    assert " more" in service.stream.getvalue()
+
+
+def test_many_fields_share_the_budget(service):
+    """Fields that do not fit are counted."""
+    log.info("x", **{f"field_{n}": "a" * 8000 for n in range(20)})
+
+    assert len(service.stream.getvalue()) < 66 * 1024
+    assert service.event["..."].endswith(" more")

@@ -151,3 +151,10 @@ def test_a_secret_is_masked_wherever_it_stands(before, after):
     """Text around a secret does not hide it, as long as it does not join it."""
     masked = Redactor().text(f"{before} {PLANTED['jwt']} {after}")
     assert PLANTED["jwt"] not in masked
+
+
+@pytest.mark.parametrize("offset", range(0, 60, 7))
+def test_a_secret_is_not_cut_in_half(offset):
+    """A text is masked before it is cut, so that no first half of a token is left over."""
+    masked = Redactor().text("x" * (MAX_TEXT - offset) + " " + PLANTED["github token"] + " y" * 3000)
+    assert "gh" + "p_" not in masked
