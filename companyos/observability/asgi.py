@@ -241,7 +241,12 @@ def _query(raw: bytes) -> str | None:
         return None
     mask = current().redactor.text
     pairs = parse_qsl(raw[:4096].decode("latin-1"), keep_blank_values=True)
-    return urlencode([(k, SECRET if is_secret_key(k) else mask(v)) for k, v in pairs], safe="[]@/:") or None
+    return urlencode([(mask(k), SECRET if _is_secret(k) else mask(v)) for k, v in pairs], safe="[]@/:") or None
+
+
+def _is_secret(name: str) -> bool:
+    # In a query, unlike elsewhere, `code` is what an authorization server hands out (RFC 6749, section 4.1.2).
+    return name.lower() == "code" or is_secret_key(name)
 
 
 def _headers(scope: Scope) -> dict[str, str]:

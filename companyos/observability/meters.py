@@ -191,5 +191,7 @@ def _tags(tags: Mapping[str, Any] | None) -> Tags:
     for key, value in (tags or {}).items():
         plain = masked(key, value)
         if plain is not None:
-            result[key] = plain if isinstance(plain, str | bool | int | float) else as_text(plain)
+            result[current().redactor.text(key)] = (
+                plain if isinstance(plain, str | bool | int | float) else as_text(plain)
+            )
     return result

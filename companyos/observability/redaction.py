@@ -42,8 +42,10 @@ MAX_DEPTH = 6
 """How deep collections are followed."""
 
 _SECRET_WORDS = frozenset(
-    {"authorization", "cookie", "credential", "credentials", "jwt", "otp", "passcode", "passphrase", "passwd"}
-    | {"password", "pwd", "secret", "secrets", "token", "apikey", "privatekey", "accesskey"}
+    {"authorization", "cookie", "credential", "credentials", "jwt", "otp", "totp", "passcode", "passphrase", "passwd"}
+    | {"pass", "password", "pwd", "dbpass", "secret", "secrets", "token", "apikey", "privatekey", "accesskey"}
+    | {"secretkey", "accountkey", "authtoken", "accesstoken", "refreshtoken", "clientsecret", "pin", "cvc", "cvv"}
+    | {"iban", "ssn", "session", "sessionid", "sig", "signature"}
 )
 _SECRET_PAIRS = re.compile(r"(?:^|_)(?:api|private|access|signing|encryption|master|session)_(?:key|id)(?:_|$)")
 _COUNTING = frozenset(
@@ -55,21 +57,28 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _IN_TEXT = re.compile(
     r"(?P<pem>-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z))"
     r"|(?P<scheme>\b(?:bearer|basic)\s{1,4})[A-Za-z0-9._~+/=-]{8,}"
-    r"|(?P<user>[a-z][a-z0-9+.-]{0,20}://)[^\s/@:]{0,256}:[^\s/@]{1,256}@"
+    # Up to the last @ of the word, because a password may hold any of /@: itself; a port is no password.
+    r"|(?P<user>[a-z][a-z0-9+.-]{0,20}://)[^\s/@:\"]{0,256}:(?![0-9]{1,5}[/?#])[^\s\"]{1,256}@"
     r"|(?P<cookie>\b(?:set-)?cookie[\"']?\s{0,4}:\s{0,4})[^\r\n]{1,2048}"
-    r"|(?P<named>(?:password|passwd|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|authorization)"
-    r"[\\\"']{0,4}\s{0,4}[=:]\s{0,4}[\\\"']{0,4}(?:(?:bearer|basic)\s{1,4})?)"
-    r"(?:(?<=\")[^\"]{1,512}|(?<=')[^']{1,512}|[^\s,;&\"'\\]{1,512})"
+    r"|(?P<named>(?:(?:password|passwd|passphrase|passcode|pwd|secret|token|authorization"
+    r"|(?:api|access|account|auth|encryption|master|private|secret|shared|signing)[_-]?key)[\\\"']{0,4}\s{0,4}[=:]"
+    # Short words only where they are set or quoted: "2 pass: 1 fail" is no secret.
+    r"|(?<![A-Za-z])(?:pass|pin|cvv|cvc|iban|ssn|t?otp|session(?:[_-]?id)?|sig|signature)"
+    r"(?:\s{0,4}=|[\\\"']{1,4}\s{0,4}[=:]))\s{0,4}[\\\"']{0,4}(?:(?:bearer|basic)\s{1,4})?)"
+    r"(?:(?<=\")[^\"]{1,4096}|(?<=')[^']{1,4096}|[^\s,;&\"'\\]{1,4096})"
     r"|(?P<known>\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}"
-    r"|\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\bAIza[A-Za-z0-9_-]{35})"
-    r"|(?P<mail>(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})",
+    r"|(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
+    r"|xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|sk-[A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{35}"
+    r"|[rs]k_(?:live|test)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{16,}|gl(?:pat|dt|rt|cbt|ptt)-[A-Za-z0-9_-]{16,}"
+    r"|npm_[A-Za-z0-9]{20,}|pypi-[A-Za-z0-9_-]{20,}|hf_[A-Za-z0-9]{20,}|dckr_pat_[A-Za-z0-9_-]{20,}|hvs\.[A-Za-z0-9_-]{20,}"
+    r"|shp(?:at|ss|ca|pa)_[A-Za-z0-9]{20,}|do[opr]_v1_[a-f0-9]{32,}|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}))"
+    r"|(?P<mail>(?<![\w.%+-])[\w.%+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8})",
     re.IGNORECASE | re.DOTALL,
 )
 # Every alternative above needs one of these; most texts have none, and this test is several times cheaper.
 _WORTH_A_LOOK = re.compile(
-    r"[@]|-----BEGIN|bearer|basic|cookie|pass|secret|token|api|access|private|authorization|eyJ|AKIA|ASIA|gh[pousr]_|github_pat_"
-    r"|xox|sk-|AIza",
+    r"@|-----BEGIN|bearer|basic|cookie|pass|pwd|secret|token|key|authorization|eyJ|AKIA|ASIA|gh[pousr]_|github_pat_|xox|xapp-"
+    r"|sk-|AIza|[rs]k_|whsec_|gl[a-z]{2,3}-|npm_|pypi-|hf_|dckr_|hvs\.|shp|_v1_|SG\.|pin|cv[cv]|iban|ssn|otp|session|sig",
     re.IGNORECASE,
 )
 

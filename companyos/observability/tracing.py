@@ -54,11 +54,11 @@ class Trace:
     def set(self, key: str, value: Any) -> None:
         """Set an attribute of the span; secrets are masked, None is left out."""
         if value is not None and self._span.is_recording():
-            self._span.set_attribute(key, _attribute(key, value))
+            self._span.set_attribute(current().redactor.text(key), _attribute(key, value))
 
     def rename(self, name: str) -> None:
         """Give the span another name."""
-        self._span.update_name(name)
+        self._span.update_name(current().redactor.text(as_text(name)))
 
     def fail(self, error: BaseException | str) -> None:
         """Mark the span as failed, with the exception (its text masked) or a short stable word such as `500`."""
@@ -190,8 +190,11 @@ def _start(name: str, parent: Context, kind: trace.SpanKind, attributes: Mapping
     recorder = current().recorder
     if recorder is None:
         return trace.NonRecordingSpan(_next_context(trace.get_current_span(parent).get_span_context()))
-    masked = {key: _attribute(key, value) for key, value in attributes.items() if value is not None}
-    return recorder.tracer.start_span(name, parent, kind, masked, record_exception=False, set_status_on_exception=False)
+    mask = current().redactor.text
+    masked = {mask(key): _attribute(key, value) for key, value in attributes.items() if value is not None}
+    return recorder.tracer.start_span(
+        mask(as_text(name)), parent, kind, masked, record_exception=False, set_status_on_exception=False
+    )
 
 
 def _next_context(parent: trace.SpanContext) -> trace.SpanContext:

@@ -373,3 +373,18 @@ def test_a_request_with_headers_of_the_wrong_kind_is_served(service):
 
     asyncio.run(ASGIMiddleware(app)(whole, None, send))
     assert [(b"x-request-id", b"r-1")] == sent[0]["headers"]
+
+
+def test_signatures_and_codes_in_the_query_are_masked(service):
+    """Signed URLs and authorization codes do not reach the trace."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    names = ("X-Amz-Signature", "sig", "Signature", "X-Goog-Signature", "code", "token", "AWSAccessKeyId")
+    query = "&".join(f"{name}=hunter2" for name in names)
+    call(ASGIMiddleware(app), query_string=f"{query}&page=2&ann@example.org=1".encode())
+
+    shown = service.observability.spans()[-1].attributes["url.query"]
+    assert "&".join(f"{name}=[secret]" for name in names) + "&page=2&[email]=1" == shown

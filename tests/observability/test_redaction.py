@@ -34,6 +34,29 @@ PLANTED = {
     "cookie header": "Set-Cookie: sid=hunter2; theme=hunter2",
     "private key": "-----BEGIN " + "PRIVATE KEY-----\nMIIEvQ\n-----END PRIVATE KEY-----",
     "cut private key": "-----BEGIN EC " + "PRIVATE KEY-----\nMIIEvQhunter2",
+    "stripe key": "sk" + "_live_" + "aaaa51Habcdefghijk",
+    "stripe restricted key": "key_rk" + "_test_" + "aaaa51Habcdefghijk",
+    "gitlab token": "gl" + "pat-" + "aaaabcdefghij0123456789",
+    "npm token": "np" + "m_" + "a" * 36,
+    "model hub token": "h" + "f_" + "a" * 34,
+    "webhook secret": "wh" + "sec_" + "a1" * 8 + "a" * 8,
+    "python index token": "py" + "pi-" + "a" * 40,
+    "mail service key": "S" + "G." + "a" * 22 + "." + "b" * 43,
+    "shop token": "sh" + "pat_" + "a" * 32,
+    "aws key inside a word": "key_AK" + "IA" + "IOSFODNN7EXAMPLE",
+    "framework key": "SECRET_" + "KEY=hunter2hunter2",
+    "storage key": "Account" + "Key=hunter2hunter2==;EndpointSuffix=x",
+    "short password": "pw" + "d=hunter2 x",
+    "shorter password": "db_pa" + "ss=hunter2",
+    "pass in json": '{"pa' + 'ss": "hunter2"}',
+    "pin": "pi" + "n=hunter2",
+    "session": "session" + "id=hunter2",
+    "signature": "https://x/y?si" + "g=hunter2&sp=r",
+    "slash in a url's password": "postgres://app:" + "pa/hunter2@db.internal/x",
+    "at sign in a url's password": "postgres://app:" + "p@hunter2@db.internal/x",
+    "slash after digits in a url's password": "postgres://app:" + "12hunter2/34@db.internal/x",
+    "long password": "pass" + "word=" + "x" * 3000 + "hunter2",
+    "e-mail address abroad": "ann@münchen.de",
     "e-mail address": "sent to ann.lee+x@mail.example.org today",
 }
 SENSITIVE_PARTS = (
@@ -54,10 +77,13 @@ SENSITIVE_PARTS = (
 SECRET_KEYS = (
     "password", "db_password", "dbPassword", "DB_PASSWORD", "token", "access_token", "accessToken", "Authorization",
     "api_key", "apiKey", "x-api-key", "APIKey", "cookie", "set-cookie", "private_key", "privateKey", "client_secret",
+    "db_pass", "pass", "pin", "cvv", "cvc", "ssn", "iban", "totp", "session", "sessionid", "sessionID", "sig",
+    "signature", "X-Amz-Signature", "X-Goog-Signature", "secretkey", "pwd",
     "clientSecret", "session_id", "aws_access_key_id", "credentials", "otp", "jwt",
 )  # fmt: skip
 PLAIN_KEYS = (
     "user", "tokens", "max_tokens", "token_count", "input_tokens", "gen_ai.usage.output_tokens", "key", "monkey",
+    "signal", "design", "shipping", "spin", "session_count", "bypass", "passed", "assign",
     "secretary", "passenger", "author", "latency_ms", "token_type", "api", "compass",
 )  # fmt: skip
 
@@ -93,7 +119,22 @@ def test_presence_of_a_secret_may_be_told():
 
 
 @pytest.mark.parametrize(
-    "text", ["a plain sentence", "task-42 done", "2 tokens used", "a @ b", "api up", "https://example.org/x?y=1"]
+    "text",
+    [
+        "a plain sentence",
+        "task-42 done",
+        "2 tokens used",
+        "a @ b",
+        "api up",
+        "https://example.org/x?y=1",
+        "2 pass: 1 fail",
+        "bypass=1",
+        "http://db:8080/@scope/pkg",
+        "the design=1",
+        "sk_live",
+        "monkey=banana",
+        "ship-pinned",
+    ],
 )
 def test_plain_texts_are_left_alone(text):
     """A text without secrets leaves as it is."""

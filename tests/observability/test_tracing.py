@@ -211,3 +211,19 @@ def test_hostile_headers_and_attributes_do_not_stop_the_work(service):
 
     (span,) = service.observability.spans()
     assert (str(2**64), None) == (span.attributes["n"], span.parent_id)
+
+
+def test_names_are_masked_too(service):
+    """Neither the name of a span, nor that of an attribute, a tag or a field is a way out."""
+    with start_trace("GET /users/ann@example.org", attributes={"bob@example.org": 1}) as trace:
+        trace.set("eve@example.org", 2)
+        observability.metrics.increment("hits", {"kim@example.org": 3})
+        observability.get_logger("x").info("y", **{"joe@example.org": 4})
+    with start_trace("x") as trace:
+        trace.rename(f"tok{'en'}=hunter2")
+
+    first, second = service.observability.spans()
+    (point,) = service.observability.metrics("hits")
+    assert ("GET /users/[email]", "token=[secret]") == (first.name, second.name)
+    told = f"{first} {point} {service.stream.getvalue()}"
+    assert "@example.org" not in told
