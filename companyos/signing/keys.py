@@ -1,7 +1,8 @@
 """Ed25519 and ECDSA P-256 keys, found by URI: `file:PATH` or `env:NAME`, both holding PEM.
 
 A private key file is made with mode 0600, and one that anybody else on the machine could read is refused. Ed25519
-signatures are raw (RFC 8032), ECDSA ones are DER over SHA-256 (FIPS 186-5).
+signatures are raw (RFC 8032), ECDSA ones are DER over SHA-256 (FIPS 186-5) and, as we make them, low-S: of the two
+values that hold, the lower one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from companyos.signing.errors import KeyUnusableError, SignatureInvalidError
 from companyos.signing.files import beside, fsync_directory, is_private, write_secret
@@ -26,11 +28,12 @@ from companyos.signing.files import beside, fsync_directory, is_private, write_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ("Algorithm", "PrivateKey", "PublicKey", "retired", "rotate", "rotation")
+__all__ = ("Algorithm", "PrivateKey", "PublicKey", "low_s", "retired", "rotate", "rotation")
 
 Algorithm = Literal["ed25519", "ecdsa-p256"]
 
 _ECDSA = ec.ECDSA(hashes.SHA256())
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +180,7 @@ class PrivateKey:
         """The raw signature over `data`."""
         if isinstance(self.key, ed25519.Ed25519PrivateKey):
             return self.key.sign(data)
-        return self.key.sign(data, _ECDSA)
+        return low_s(self.key.sign(data, _ECDSA))
 
     @property
     def pem(self) -> bytes:
@@ -307,6 +310,21 @@ def _read(uri: str, environ: Mapping[str, str], *, private: bool = False) -> byt
         raise KeyUnusableError(
             f"no key at {path}", got=error.strerror, hint=f"companyos keys new --out {path}"
         ) from error
+
+
+def low_s(signature: bytes) -> bytes:
+    """A P-256 signature with the lower of the two values that hold; any other signature as it is.
+
+    Of an ECDSA signature (r, s) anybody can make (r, n - s), which holds as well: who keeps signatures as evidence
+    accepts only one of the two.
+    """
+    if len(signature) == 64:  # Ed25519, raw
+        return signature
+    try:
+        r, s = decode_dss_signature(signature)
+    except ValueError:
+        return signature
+    return encode_dss_signature(r, min(s, _P256_ORDER - s)) if 0 < s < _P256_ORDER else signature
 
 
 def b64decode_strict(text: str) -> bytes:

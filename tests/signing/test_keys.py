@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from companyos.signing import KeyUnusableError, PrivateKey, PublicKey, SignatureInvalidError, retired, rotate
+from companyos.signing.keys import low_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -236,6 +238,25 @@ def test_rotation_refused(uri):
     """Only an existing key file can be rotated."""
     with pytest.raises(KeyUnusableError):
         rotate(uri)
+
+
+def test_ecdsa_signatures_are_made_low_s():
+    """Of the two values that hold we always make the lower one, and the other one is told apart from it."""
+    key = PrivateKey.generate("ecdsa-p256")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for number in range(16):
+        made = key.sign(bytes([number]))
+        r, s = decode_dss_signature(made)
+        other = encode_dss_signature(r, order - s)
+        assert 2 * s < order
+        key.public.verify(other, bytes([number]))
+        assert (made, made) == (low_s(made), low_s(other))
+
+
+@pytest.mark.parametrize("signature", [b"", b"x" * 64, b"not DER", encode_dss_signature(0, 0)])
+def test_what_is_no_ecdsa_signature_is_left_alone(signature):
+    """Only an ECDSA signature has two spellings."""
+    assert signature == low_s(signature)
 
 
 def test_a_key_pasted_in_place_of_its_uri_is_not_shown():
