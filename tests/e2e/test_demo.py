@@ -42,7 +42,7 @@ def test_every_step_comes_out_as_it_should(demo):
 
 
 def test_the_demos_pack_is_accepted_and_no_byte_of_it_can_change(demo, record_property):
-    """Its pack verifies; after a flipped bit in any member it does not, whether the zip's checksums are mended or not."""
+    """Its pack verifies; with a flipped bit in any member it does not, even behind mended checksums of the zip."""
     root, report = demo
     pack, trust = Path(report["look_at"]["evidence pack"]), TrustPolicy.load(root / "stranger" / "trust.yaml")
     assert Pack.verify(pack, trust).claim.subject == "orders"
