@@ -175,7 +175,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `companyos.yaml`, generated from the types."""
     schema = Settings.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": FILE_NAME} | schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": FILE_NAME}
 
 
 def parse_yaml(text: str, name: str) -> Any:

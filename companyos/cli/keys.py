@@ -55,11 +55,27 @@ def show(uri: str, as_json: bool) -> None:
 @click.argument("uri")
 @json_option
 def rotate_key(uri: str, as_json: bool) -> None:
-    """Replace the key at URI (file:PATH) by a new one of its kind; its public half is kept."""
+    """Replace the key at URI (file:PATH) by a new one of its kind; its public half is kept.
+
+    The key of a ledger is rotated by `companyos ledger rotate-key`, which signs the log's head with both keys.
+    """
+    _refuse_ledger_key(uri)
     old, key = rotate(uri)
     click.echo(f"retired {old.key_id}; its public half stays beside the new key", err=True)
     click.echo("next: publish the new public key, and set not_after on the old one in the trust policy", err=True)
     _show(key.public, uri, as_json=as_json)
+
+
+def _refuse_ledger_key(uri: str) -> None:
+    from companyos.company import Company
+
+    company = Company.open()
+    if Path(uri.removeprefix("file:")).absolute() == Path(
+        company.key_uri(company.settings.ledger.key).removeprefix("file:")
+    ):
+        raise KeyUnusableError(
+            "this key signs a ledger, whose head would no longer verify", hint="companyos ledger rotate-key"
+        )
 
 
 def _show(key: PublicKey, uri: str, *, as_json: bool) -> None:

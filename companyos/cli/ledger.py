@@ -149,6 +149,17 @@ def checkpoint(url: str | None, out: Path | None, vkey: bool) -> None:
         _write(f"{log.verifier.vkey}\n".encode() if vkey else log.checkpoint(), out)
 
 
+@ledger.command("rotate-key")
+@url_option
+def rotate_key(url: str | None) -> None:
+    """Replace the log's key by a new one; the old one can sign nothing more, its checkpoints stay anchors."""
+    with _writer(url) as log:
+        key = log.rotate_key()
+        click.echo("next: publish the new verifier key, and end the old one in trust policies", err=True)
+        click.echo(f"{log.verifier.vkey}")
+        click.echo(f"key id {key.key_id}", err=True)
+
+
 def _place(url: str | None) -> _Place:
     if url is not None:
         return _Place(url, f"file:{key_directory(url) / 'ledger.pem'}", None, configured=False)
@@ -181,8 +192,9 @@ def _reader(url: str | None, key: str | None = None) -> Iterator[Ledger]:
     place = _place(url)
     # Taken from the log's own checkpoint, which counts only once the key below has verified it.
     stored = _stored_origin(place.url)
-    name, publics = _beside(place) if key is None else _given_key(key)
-    with Ledger.open_readonly(place.url, publics, origin=name or place.origin or stored or _DEFAULT_ORIGIN) as log:
+    name, public = (None, PublicKey.load(place.key)) if key is None else _given_key(key)
+    origin = name or place.origin or stored or _DEFAULT_ORIGIN
+    with Ledger.open_readonly(place.url, [public], past=retired(place.key), origin=origin) as log:
         yield log
 
 
@@ -197,18 +209,14 @@ def _stored_origin(url: str) -> str | None:
         store.close()
 
 
-def _beside(place: _Place) -> tuple[str | None, tuple[PublicKey, ...]]:
-    return None, (PublicKey.load(place.key), *retired(place.key))
-
-
-def _given_key(key: str) -> tuple[str | None, tuple[PublicKey, ...]]:
+def _given_key(key: str) -> tuple[str | None, PublicKey]:
     if key.startswith(("file:", "env:")):
-        return None, (PublicKey.load(key),)
+        return None, PublicKey.load(key)
     text = _file(Path(key)).decode("utf-8", "replace") if Path(key).is_file() else key
     if "BEGIN" in text:
-        return None, (PublicKey.from_pem(text.encode()),)
+        return None, PublicKey.from_pem(text.encode())
     verifier = NoteVerifier.from_vkey(text)
-    return verifier.name, (verifier.key,)
+    return verifier.name, verifier.key
 
 
 def _single(given: dict[str, str | None]) -> dict[str, Any]:

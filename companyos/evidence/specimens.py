@@ -70,7 +70,7 @@ def _world(scratch: Path) -> _World:
             ledger.append("specimen.event", {"number": number})
         path = scratch / "clean.cpack"
         Pack.build(path, subject="specimen", evidence=evidence, ledger=ledger, entries=range(3), signer=signer)
-    return _World(path, signer, PrivateKey.load(f"file:{scratch / 'ledger.keys' / 'ledger.pem'}"))
+    return _World(path, signer, PrivateKey.load(f"file:{scratch / 'ledger.db.keys' / 'ledger.pem'}"))
 
 
 Tamper = Callable[[dict[str, bytes], _World], dict[str, bytes]]

@@ -34,10 +34,10 @@ class Checkpoint:
     root: bytes
     """RFC 6962 root over them, 32 bytes."""
 
-    def sign(self, signer: Signer) -> bytes:
-        """The checkpoint as a signed note, the key's name being the origin."""
+    def sign(self, *signers: Signer) -> bytes:
+        """The checkpoint as a signed note, the name of every key being the origin."""
         text = f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
-        return sign_note(text, self.origin, signer)
+        return sign_note(text, self.origin, *signers)
 
     @classmethod
     def verify(cls, note: bytes, verifiers: Iterable[NoteVerifier]) -> Checkpoint:

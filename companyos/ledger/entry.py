@@ -119,7 +119,7 @@ def sameness(key: bytes, draft: Draft, subject: str | Personal | None, data: Map
     about = {"person": subject.person} if isinstance(subject, Personal) else subject
     plain = map_personal(data, lambda personal, _: {PERSONAL: {"person": personal.person, "value": personal.value}})
     try:
-        message = canonical_bytes([draft.source, draft.type, draft.stream, about, plain])
+        message = canonical_bytes([draft.source, draft.id, draft.type, draft.stream, about, plain])
     except NotCanonicalError as error:
         raise EntryInvalidError("payload is not JSON", got=error.got, expected=error.expected) from error
     return hmac.digest(key, message, hashlib.sha256)

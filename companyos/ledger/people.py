@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from companyos.canonical import canonical_bytes, loads
 from companyos.ledger.entry import PERSONAL
 from companyos.ledger.errors import ErasedError, StoreUnreadableError
+from companyos.signing.files import beside, is_private, write_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,11 +48,15 @@ class People:
         StoreUnreadableError: the store or its master key cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         self._lock = threading.Lock()
+        missing = [file for file in (path, beside(path, ".master")) if not file.exists()]
+        if missing and not create:
+            # A new one would make every repeated append look like other content, and people unreadable for ever.
+            raise StoreUnreadableError(f"the log has entries, but {missing[0]} is missing", hint="restore it")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._master = _master_key(path.with_suffix(".master"))
+            self._master = _master_key(beside(path, ".master"))
             self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA secure_delete=ON")
@@ -142,15 +147,11 @@ def _translated() -> Iterator[None]:
 
 def _master_key(path: Path) -> bytes:
     """The master key at `path`, made if missing; of two racing makers one wins."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     if not path.exists():
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(os.urandom(32).hex().encode())
-            file.flush()
-            os.fsync(file.fileno())
         with suppress(FileExistsError):
-            os.link(draft, path)
-        draft.unlink()
+            write_secret(path, os.urandom(32).hex().encode())
+    if not is_private(path):
+        raise ValueError(f"others may read or write {path}: chmod 600 it")
     key = bytes.fromhex(path.read_text(encoding="ascii"))
     if len(key) != 32:
         raise ValueError(f"{path} does not hold a master key")

@@ -37,8 +37,8 @@ class Verification:
     """How many entries were checked."""
     root: bytes
     """Their root, which the log's key signed."""
-    anchored: bool
-    """Whether an anchor kept outside of the store agrees; without one a rollback is not excluded."""
+    anchor_size: int | None
+    """Size of the anchor that agrees; None without one, and then a rollback is not excluded."""
     dropped_payloads: int
     """Detached payloads that are no longer kept; their commitments and proofs stay valid."""
 
@@ -49,12 +49,20 @@ class Verification:
             "size": self.size,
             "root": self.root.hex(),
             "anchored": self.anchored,
+            "anchor_size": self.anchor_size,
             "dropped_payloads": self.dropped_payloads,
         }
 
+    @property
+    def anchored(self) -> bool:
+        """Whether an anchor agrees; what came after it (`anchor_size`) is only consistent with it."""
+        return self.anchor_size is not None
+
     def __str__(self) -> str:
         tail = (
-            "agrees with the anchor" if self.anchored else "consistent with its own checkpoint; rollback not excluded"
+            f"agrees with the anchor at {self.anchor_size}"
+            if self.anchored
+            else "consistent with its own checkpoint; rollback not excluded"
         )
         return f"{self.origin}: {self.size} entries, root {self.root.hex()[:16]}…, {tail}"
 
@@ -72,7 +80,7 @@ class _Walk:
     def run(self, marks: set[int]) -> dict[int, bytes]:
         """Roots at the sizes in `marks` that the log reaches."""
         roots = {0: self.frontier.root()} if 0 in marks else {}
-        for row in self.store.rows():
+        for row in self.store.rows(0, self.store.size()):
             self._row(row)
             if self.frontier.size in marks:
                 roots[self.frontier.size] = self.frontier.root()
@@ -121,12 +129,11 @@ def verify(
     store: Store,
     verifiers: Sequence[NoteVerifier],
     *,
-    against: bytes | None = None,
+    anchor: Checkpoint | None = None,
     deep: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Check a whole log; see `Ledger.verify`."""
-    anchor = None if against is None else Checkpoint.verify(against, verifiers)
     # The head is read first: entries appended while we walk lie beyond it and are not judged by it.
     head = _head(store, verifiers)
     walk = _Walk(store, deep=deep, progress=progress)
@@ -137,12 +144,15 @@ def verify(
         )
     if roots[head.size] != head.root:
         raise TreeAlteredError("the entries do not give the signed root", got=roots[head.size].hex())
+    count, first, last = store.extent()
+    if count and (first, last) != (0, count - 1):
+        raise TreeAlteredError("rows lie outside of the log", index=min(first, 0) or None, got=f"{first} to {last}")
     latest = _head(store, verifiers)
     if walk.frontier.size > latest.size:
         raise TreeAlteredError("entries lie beyond the signed checkpoint", index=latest.size, got=walk.frontier.size)
     if anchor is not None:
         _compare(anchor, roots, walk.frontier.size)
-    return Verification(head.origin, head.size, head.root, anchor is not None, walk.dropped)
+    return Verification(head.origin, head.size, head.root, anchor.size if anchor else None, walk.dropped)
 
 
 def _head(store: Store, verifiers: Sequence[NoteVerifier]) -> Checkpoint:

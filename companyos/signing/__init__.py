@@ -6,7 +6,7 @@ from companyos.signing.dsse import Envelope
 from companyos.signing.errors import KeyUnusableError, SignatureInvalidError, UntrustedError
 from companyos.signing.interface import Signer, Verifier
 from companyos.signing.intoto import ResourceDescriptor, Statement
-from companyos.signing.keys import PrivateKey, PublicKey, retired, rotate
+from companyos.signing.keys import PrivateKey, PublicKey, retired, rotate, rotation
 from companyos.signing.note import Note, NoteVerifier, sign_note
 from companyos.signing.trust import Identity, TrustedKey, TrustPolicy
 
@@ -28,5 +28,6 @@ __all__ = (
     "Verifier",
     "retired",
     "rotate",
+    "rotation",
     "sign_note",
 )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from companyos.canonical import canonical_bytes
 from companyos.signing.errors import SignatureInvalidError, UntrustedError
-from companyos.signing.keys import b64decode_strict
+from companyos.signing.keys import b64decode_strict, low_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,6 +105,24 @@ class Envelope:
                 expected=f"{threshold} of: {', '.join(key_id[:16] for key_id in sorted(known)) or 'no trusted key'}",
             )
         return self.payload
+
+    def require_only(self, verifiers: Iterable[Verifier]) -> None:
+        """Return if every signature names one of the keys, each key once, and no ECDSA signature is high-S.
+
+        DSSE lets anybody add signatures by unknown keys, and of an ECDSA signature anybody can make a second one; a
+        stored envelope that nobody may change unseen has neither. This does not replace `verify`.
+
+        Raises:
+            SignatureInvalidError: there is such a signature.
+        """
+        known = {verifier.key_id for verifier in verifiers}
+        for number, (key_id, signature) in enumerate(self.signatures):
+            if key_id not in known:
+                raise SignatureInvalidError("envelope has a signature by an unknown key", got=repr(key_id[:64]))
+            if key_id in {other for other, _ in self.signatures[:number]}:
+                raise SignatureInvalidError("envelope has two signatures by one key", got=key_id[:16])
+            if low_s(signature) != signature:
+                raise SignatureInvalidError("ECDSA signature is not in canonical spelling", expected="low-S")
 
 
 def _text(value: object) -> str:

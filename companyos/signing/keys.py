@@ -1,7 +1,8 @@
 """Ed25519 and ECDSA P-256 keys, found by URI: `file:PATH` or `env:NAME`, both holding PEM.
 
 A private key file is made with mode 0600, and one that anybody else on the machine could read is refused. Ed25519
-signatures are raw (RFC 8032), ECDSA ones are DER over SHA-256 (FIPS 186-5).
+signatures are raw (RFC 8032), ECDSA ones are DER over SHA-256 (FIPS 186-5) and, as we make them, low-S: of the two
+values that hold, the lower one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import glob
 import hashlib
 import os
-import stat
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,17 +20,20 @@ from typing import TYPE_CHECKING, Literal
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from companyos.signing.errors import KeyUnusableError, SignatureInvalidError
+from companyos.signing.files import beside, fsync_directory, is_private, write_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ("Algorithm", "PrivateKey", "PublicKey", "retired", "rotate")
+__all__ = ("Algorithm", "PrivateKey", "PublicKey", "low_s", "retired", "rotate", "rotation")
 
 Algorithm = Literal["ed25519", "ecdsa-p256"]
 
 _ECDSA = ec.ECDSA(hashes.SHA256())
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,71 +180,79 @@ class PrivateKey:
         """The raw signature over `data`."""
         if isinstance(self.key, ed25519.Ed25519PrivateKey):
             return self.key.sign(data)
-        return self.key.sign(data, _ECDSA)
+        return low_s(self.key.sign(data, _ECDSA))
+
+    @property
+    def pem(self) -> bytes:
+        """PEM, PKCS #8, not encrypted."""
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
 
     def save(self, path: Path) -> None:
-        """Write the key to a new file with mode 0600, and its public half beside it as `.pub`.
+        """Write the key to a new file with mode 0600, and its public half beside it as `NAME.pub`.
 
         Raises:
             FileExistsError: there is a file already; keys are never overwritten.
             KeyUnusableError: the file cannot be written.
         """
-        pem = self.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        # Written whole beside its place and linked into it: a reader never sees half a key.
-        draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise _unwritable(error) from error
-        try:
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(pem)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(draft, path)
-            path.with_suffix(".pub").write_text(self.public.pem, encoding="ascii")
+            write_secret(path, self.pem)
+            beside(path, ".pub").write_text(self.public.pem, encoding="ascii")
         except FileExistsError:
             raise
-        except OSError as error:
-            raise _unwritable(error) from error
-        finally:
-            draft.unlink(missing_ok=True)
+        except (OSError, ValueError) as error:
+            raise KeyUnusableError("cannot write the key", got=error, hint="choose a writable directory") from error
 
 
-def rotate(uri: str) -> tuple[PublicKey, PrivateKey]:
-    """Replace the `file:` key at `uri` by a new one of its kind; return the old public and the new private key.
+@contextlib.contextmanager
+def rotation(uri: str) -> Iterator[tuple[PrivateKey, PrivateKey, Callable[[], None]]]:
+    """The old key at the `file:` URI, a new one of its kind, and the call that puts the new one in the old one's place.
 
-    The old public half is kept beside it as `NAME.<first 16 of its key id>.pub`; the old private half is overwritten
-    by the new one in a single step. Add the new public key to the trust policy, and an end to the old one.
+    Whoever rotates a key that others sign with has both while this lasts, and nobody else can rotate meanwhile. The old
+    public half is kept beside the key as `NAME.<first 16 of its key id>.pub`.
 
     Raises:
         KeyUnusableError: it is not a `file:` URI, or the key cannot be replaced.
     """
     path = _file(uri)
     if path is None:
-        raise KeyUnusableError("only file keys are rotated here", got=uri.partition(":")[0], expected="file:PATH")
-    old = PrivateKey.load(uri)
-    new = PrivateKey.generate(old.public.algorithm)
-    draft = path.with_name(f"{path.stem}-next-{os.getpid()}{path.suffix}")
-    new.save(draft)
-    try:
-        retired = path.with_name(f"{path.stem}.{old.public.key_id[:16]}.pub")
-        retired.write_text(old.public.pem, encoding="ascii")
-        draft.with_suffix(".pub").replace(path.with_suffix(".pub"))
-        draft.replace(path)
-    except OSError as error:
-        raise KeyUnusableError("cannot replace the key", got=error) from error
+        raise KeyUnusableError("only file keys are rotated here", got=_scheme(uri), expected="file:PATH")
+    with _locked(path):
+        old = PrivateKey.load(uri)
+        new = PrivateKey.generate(old.public.algorithm)
+
+        def put() -> None:
+            draft = beside(path, f".{os.urandom(8).hex()}.next")
+            try:
+                write_secret(draft, new.pem)
+                beside(path, f".{old.public.key_id[:16]}.pub").write_text(old.public.pem, encoding="ascii")
+                beside(path, ".pub").write_text(new.public.pem, encoding="ascii")
+                draft.replace(path)
+                fsync_directory(path.parent)
+            except OSError as error:
+                draft.unlink(missing_ok=True)
+                raise KeyUnusableError("cannot replace the key", got=error) from error
+
+        yield old, new, put
+
+
+def rotate(uri: str) -> tuple[PublicKey, PrivateKey]:
+    """Replace the `file:` key at `uri` by a new one of its kind; return the old public and the new private key.
+
+    Add the new public key to the trust policy, and an end to the old one. The key of a ledger is rotated by
+    `Ledger.rotate_key`, which signs the log's head with both.
+
+    Raises:
+        KeyUnusableError: it is not a `file:` URI, or the key cannot be replaced.
+    """
+    with rotation(uri) as (old, new, put):
+        put()
     return old.public, new
 
 
-def _unwritable(error: OSError) -> KeyUnusableError:
-    return KeyUnusableError("cannot write the key", got=error, hint="choose a writable directory")
-
-
 def retired(uri: str) -> tuple[PublicKey, ...]:
-    """The public halves that `rotate` kept beside the `file:` key at `uri`; none for a key that lies elsewhere.
+    """The public halves that rotations kept beside the `file:` key at `uri`; none for a key that lies elsewhere.
 
     Raises:
         KeyUnusableError: one of them is not a public key.
@@ -248,37 +260,71 @@ def retired(uri: str) -> tuple[PublicKey, ...]:
     path = _file(uri)
     if path is None:
         return ()
-    kept = sorted(path.parent.glob(f"{glob.escape(path.stem)}.{'[0-9a-f]' * 16}.pub"))
+    kept = sorted(path.parent.glob(f"{glob.escape(path.name)}.{'[0-9a-f]' * 16}.pub"))
     return tuple(PublicKey.load(f"file:{file}") for file in kept)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Let one process at a time rotate the key at `path`."""
+    import fcntl  # not on every system, and only needed here
+
+    try:
+        descriptor = os.open(beside(path, ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise KeyUnusableError("cannot replace the key", got=error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _file(uri: str) -> Path | None:
     scheme, _, rest = uri.partition(":")
-    return Path(rest) if scheme == "file" and rest else None
+    return Path(rest) if scheme == "file" and rest and "\0" not in rest else None
+
+
+def _scheme(uri: str) -> str:
+    """What may be shown of a key URI: a key pasted in its place must not reach a terminal or a log."""
+    scheme, separator, _ = uri.partition(":")
+    return f"{scheme}:…" if separator and re.fullmatch(r"[a-z]{1,10}", scheme) else "something else, not shown"
 
 
 def _read(uri: str, environ: Mapping[str, str], *, private: bool = False) -> bytes:
     scheme, _, rest = uri.partition(":")
-    if scheme == "env" and rest:
+    if scheme == "env" and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", rest):
         if rest not in environ:
             raise KeyUnusableError(f"no key in the environment variable {rest}", hint=f"set {rest} to a PEM key")
-        return environ[rest].encode()
+        return environ[rest].encode(errors="replace")
     path = _file(uri)
     if path is None:
-        raise KeyUnusableError("not a key URI", got=uri.partition(":")[0] + ":…", expected="file:PATH or env:NAME")
+        raise KeyUnusableError("not a key URI", got=_scheme(uri), expected="file:PATH or env:NAME")
     try:
-        if private and stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO:
+        if private and not is_private(path):
             raise KeyUnusableError(
-                f"others may read the private key {path}",
-                got=oct(stat.S_IMODE(path.stat().st_mode)),
-                expected="0o600",
-                hint=f"chmod 600 {path}",
+                f"others may read or write the private key {path}", expected="mode 0600", hint=f"chmod 600 {path}"
             )
         return path.read_bytes()
     except OSError as error:
         raise KeyUnusableError(
             f"no key at {path}", got=error.strerror, hint=f"companyos keys new --out {path}"
         ) from error
+
+
+def low_s(signature: bytes) -> bytes:
+    """A P-256 signature with the lower of the two values that hold; any other signature as it is.
+
+    Of an ECDSA signature (r, s) anybody can make (r, n - s), which holds as well: who keeps signatures as evidence
+    accepts only one of the two.
+    """
+    if len(signature) == 64:  # Ed25519, raw
+        return signature
+    try:
+        r, s = decode_dss_signature(signature)
+    except ValueError:
+        return signature
+    return encode_dss_signature(r, min(s, _P256_ORDER - s)) if 0 < s < _P256_ORDER else signature
 
 
 def b64decode_strict(text: str) -> bytes:

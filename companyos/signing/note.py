@@ -128,19 +128,23 @@ class Note:
         return tuple(held.values())
 
 
-def sign_note(text: str, name: str, signer: Signer) -> bytes:
-    """`text`, which must end in a newline, as a note signed under the key name `name`.
+def sign_note(text: str, name: str, *signers: Signer) -> bytes:
+    """`text`, which must end in a newline, as a note signed under the key name `name` by every one of `signers`.
 
     Raises:
         SignatureInvalidError: the text cannot be a note.
-        KeyUnusableError: the key is not Ed25519, or the name is not one.
+        KeyUnusableError: a key is not Ed25519, or the name is not one.
     """
-    verifier = NoteVerifier(name, signer.public)
-    encoded = base64.b64encode(verifier.hint + signer.sign(text.encode())).decode()
-    note = f"{text}\n{_DASH}{name} {encoded}\n".encode()
+    lines = "".join(f"{_DASH}{name} {_encoded(name, text, signer)}\n" for signer in signers)
+    note = f"{text}\n{lines}".encode()
     if not text.endswith("\n") or Note.parse(note).text != text:
         raise SignatureInvalidError("text cannot be a note", got=repr(text), expected="lines that end in a newline")
     return note
+
+
+def _encoded(name: str, text: str, signer: Signer) -> str:
+    verifier = NoteVerifier(name, signer.public)
+    return base64.b64encode(verifier.hint + signer.sign(text.encode())).decode()
 
 
 def _is_name(name: str) -> bool:

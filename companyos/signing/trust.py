@@ -3,7 +3,7 @@
 ```yaml
 keys:
   - name: release            # unique
-    public_key: file:keys/release.pub
+    public_key: file:keys/release.pem.pub
     roles: [evidence]        # what it may sign
     kind: machine            # or human
     not_before: 2026-01-01T00:00:00Z
@@ -18,15 +18,26 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from companyos.config import parse_yaml
 from companyos.errors import ConfigError
 from companyos.signing.keys import PublicKey
 
 __all__ = ("Identity", "TrustPolicy", "TrustedKey")
+
+
+def _no_number(value: object) -> object:
+    # pydantic would take 20990101 for seconds since 1970, and a bound in the future would lie in the past.
+    if isinstance(value, (int, float)):
+        raise ValueError("a time is written as text, 2026-01-31T00:00:00Z, and not as a number")  # noqa: TRY004 - pydantic's way
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+"""An aware time."""
 
 
 class _Model(BaseModel):
@@ -44,11 +55,11 @@ class TrustedKey(_Model):
     """What it may sign: `ledger`, `evidence`, `approval`, ..."""
     kind: Literal["machine", "human"] = "machine"
     """A machine key never counts as a person's approval."""
-    not_before: AwareDatetime | None = None
+    not_before: Moment | None = None
     """Signatures made earlier do not count."""
-    not_after: AwareDatetime | None = None
+    not_after: Moment | None = None
     """Signatures made later do not count."""
-    revoked_at: AwareDatetime | None = None
+    revoked_at: Moment | None = None
     """Signatures made from then on do not count."""
 
     def valid_at(self, moment: datetime) -> bool:

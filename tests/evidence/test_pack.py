@@ -3,10 +3,13 @@
 import io
 import os
 import random
+import struct
 import subprocess
 import sys
+import tracemalloc
 import warnings
 import zipfile
+import zlib
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -178,6 +181,42 @@ def test_what_is_not_a_pack_is_refused(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(PackInvalidError):
         Pack.verify(path, TrustPolicy())
+
+
+def overlapping(count, size):
+    """A zip of `count` stored members, each of which holds all members behind it and the same `size` bytes."""
+    content, offset, directory = b"A" * size, 0, b""
+    rows = []
+    for number in reversed(range(count)):
+        name, checksum = b"m%05d" % number, zlib.crc32(content)
+        fields = (20, 0, 0, 0, 33, checksum, len(content), len(content), len(name), 0)
+        rows.append((name, fields))
+        content = struct.pack("<IHHHHHIIIHH", 0x04034B50, *fields) + name + content
+    for name, fields in reversed(rows):
+        row = struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 0x0314, *fields, 0, 0, 0, 0o100644 << 16, offset)
+        directory += row + name
+        offset += 30 + len(name)
+    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, len(directory), len(content), 0)
+    return content + directory + end
+
+
+def test_members_that_overlap_are_never_read():
+    """A small file whose members share their bytes is refused by its directory, before memory is filled."""
+    data = overlapping(60, 1_000_000)
+    tracemalloc.start()
+    with pytest.raises(PackInvalidError, match="does not lie right behind"):
+        unpack_bytes(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 * len(data)
+
+
+def test_a_hostile_name_is_shown_but_never_sent_to_the_terminal():
+    """Control characters in a member's name are spelt out."""
+    data = zip_bytes(("\x1b[2K\r\x1b[32mVERIFIED\x1b[0m", b"x"), compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(PackInvalidError) as caught:
+        unpack_bytes(data)
+    assert (caught.value.message.count("\x1b"), "VERIFIED" in caught.value.message) == (0, True)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

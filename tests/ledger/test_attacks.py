@@ -361,7 +361,7 @@ def test_first_view_condemns_the_second(honest, world):
 def test_stolen_database_key_swapped_in_place(world):
     """Somebody who swaps the key pair beside the log fools those who trust that directory, not who kept the key."""
     swap_key(world)
-    new = PublicKey.load(f"file:{world.path.with_suffix('.keys') / 'ledger.pub'}")
+    new = PublicKey.load(f"file:{world.path.with_name(world.path.name + '.keys') / 'ledger.pem.pub'}")
 
     assert _verify(world._replace(key=new)).size == SIZE
     with pytest.raises(CheckpointInvalidError):

@@ -103,7 +103,7 @@ def test_verify(run, three):
 
     assert "rollback not excluded" in run("ledger", "verify", "--url", URL)[1]
     assert vkey.startswith("companyos.local/log+")
-    for key in ("log.keys/ledger.pub", "file:log.keys/ledger.pub", vkey.strip()):
+    for key in ("log.db.keys/ledger.pem.pub", "file:log.db.keys/ledger.pem.pub", vkey.strip()):
         status, out, _ = run("ledger", "verify", "--against", "anchor", "--key", key, "--json", "--url", URL)
         found = json.loads(out)
         assert (status, found["ok"], found["size"], found["anchored"]) == (0, True, 3, True)
@@ -134,7 +134,7 @@ def test_rollback_and_other_key(run, three):
     """An anchor that the log does not reach, and a key that did not sign it, exit 1."""
     run("ledger", "append", "--type", "a.b", "--url", URL)
     run("ledger", "checkpoint", "--out", "anchor", "--url", URL)
-    (status, out, _), other = run("keys", "new", "--out", "other.pem"), "other.pub"
+    (status, out, _), other = run("keys", "new", "--out", "other.pem"), "other.pem.pub"
     assert status == 0
     assert run("ledger", "verify", "--key", other, "--url", URL)[0] == 1
 

@@ -56,13 +56,13 @@ def test_nothing_of_the_person_on_the_disk(tmp_path, detach):
 def test_key_store_is_private(ledger, tmp_path):
     """The master key is readable by its owner only, and the key store holds wrapped keys only."""
     ledger.append("order.placed", DATA)
-    master = tmp_path / "ledger.keys" / "people.master"
+    master = tmp_path / "ledger.db.keys" / "people.db.master"
 
     assert stat.S_IMODE(master.stat().st_mode) == 0o600
     assert stat.S_IMODE(master.parent.stat().st_mode) == 0o700
     keys = [key for name, key in ledger._identity.people._keys.items() if name.startswith("p-")]
     assert len(keys) == 1
-    assert keys[0] not in (tmp_path / "ledger.keys" / "people.db").read_bytes()
+    assert keys[0] not in (tmp_path / "ledger.db.keys" / "people.db").read_bytes()
 
 
 def test_pseudonyms(ledger):
@@ -130,7 +130,7 @@ def test_erased_key(url, ledger, tmp_path):
     anchor = ledger.checkpoint()
     pseudonym = next(ledger.read()).data["ship"]["to"][0]["$personal"]["sub"]
     ledger.close()
-    database = sqlite3.connect(tmp_path / "ledger.keys" / "people.db", isolation_level=None)
+    database = sqlite3.connect(tmp_path / "ledger.db.keys" / "people.db", isolation_level=None)
     database.execute("DELETE FROM person WHERE pseudonym = ?", (pseudonym,))
     database.close()
 
@@ -159,7 +159,7 @@ def test_other_master_key(url, ledger, tmp_path):
     ledger.append("a.b", DATA)
     entry = next(ledger.read())
     ledger.close()
-    master = tmp_path / "ledger.keys" / "people.master"
+    master = tmp_path / "ledger.db.keys" / "people.db.master"
     kept = master.read_bytes()
     master.write_text(os.urandom(32).hex())
     with Ledger.open(url, origin=ORIGIN) as other, pytest.raises(ErasedError):
@@ -174,7 +174,7 @@ def test_other_master_key(url, ledger, tmp_path):
 def test_bad_master_key(url, ledger, tmp_path, text):
     """A master key file that holds none is an error, and never replaced by a new key."""
     ledger.close()
-    master = tmp_path / "ledger.keys" / "people.master"
+    master = tmp_path / "ledger.db.keys" / "people.db.master"
     master.write_text(text)
 
     with pytest.raises(StoreUnreadableError, match="cannot open the key store"):
@@ -200,7 +200,7 @@ def test_wrapped_keys_are_bound_to_their_person(ledger, url, tmp_path):
     ledger.append("a.b", {"x": Personal(VALUE, PERSON), "y": Personal(VALUE, "bob")})
     entry = next(ledger.read())
     ledger.close()
-    database = sqlite3.connect(tmp_path / "ledger.keys" / "people.db", isolation_level=None)
+    database = sqlite3.connect(tmp_path / "ledger.db.keys" / "people.db", isolation_level=None)
     (first, one), (second, two) = database.execute("SELECT pseudonym, wrapped FROM person").fetchall()
     database.execute("UPDATE person SET wrapped = ? WHERE pseudonym = ?", (two, first))
     database.execute("UPDATE person SET wrapped = ? WHERE pseudonym = ?", (one, second))

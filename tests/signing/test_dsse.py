@@ -7,7 +7,7 @@ import json
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib import dsse as reference
@@ -194,3 +194,27 @@ def test_other_payload_type_is_refused():
     """A good signature over another kind of payload does not count."""
     with pytest.raises(SignatureInvalidError, match="another type"):
         ENVELOPE.verify([KEY.public], payload_type="application/other")
+
+
+def high_s(signature):
+    """The other spelling of a low-S signature, which anybody can make."""
+    r, s = decode_dss_signature(signature)
+    return encode_dss_signature(r, 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551 - s)
+
+
+def test_only_the_given_keys_each_once():
+    """An envelope that nobody may change unseen has no signature by a stranger, none twice, none respelt."""
+    both = Envelope.sign(TYPE, BODY, [KEY, OTHER])
+    (mine, theirs) = both.signatures
+    spoilt = {
+        "unknown key": (*both.signatures, ("says: approved", b"x")),
+        "two signatures by one key": (mine, theirs, theirs),
+        "canonical spelling": (mine, (theirs[0], high_s(theirs[1]))),
+    }
+
+    both.require_only([KEY.public, OTHER.public])
+    for reason, signatures in spoilt.items():
+        envelope = Envelope(TYPE, BODY, signatures)
+        assert envelope.verify([KEY.public, OTHER.public], payload_type=TYPE) == BODY
+        with pytest.raises(SignatureInvalidError, match=reason):
+            envelope.require_only([KEY.public, OTHER.public])

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from companyos.signing import KeyUnusableError, PrivateKey, PublicKey, SignatureInvalidError, retired, rotate
+from companyos.signing.keys import low_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,10 +79,10 @@ def test_saved_key_is_private_and_loads(tmp_path, algorithm):
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-    assert sorted(file.name for file in path.parent.iterdir()) == ["a.pem", "a.pub"]
+    assert sorted(file.name for file in path.parent.iterdir()) == ["a.pem", "a.pem.pub"]
     assert key.public.key_id == PrivateKey.load(f"file:{path}").public.key_id
     assert key.public.key_id == PublicKey.load(f"file:{path}").key_id
-    assert key.public.key_id == PublicKey.load(f"file:{path.with_suffix('.pub')}").key_id
+    assert key.public.key_id == PublicKey.load(f"file:{path.with_name('a.pem.pub')}").key_id
 
 
 def test_representation_hides_the_key():
@@ -195,7 +197,9 @@ def test_racing_creation(tmp_path):
             worker.join()
 
         assert {PrivateKey.load(f"file:{path}").public.key_id} == made
-    assert [f"{n}.{kind}" for n in range(5) for kind in ("pem", "pub")] == sorted(f.name for f in tmp_path.iterdir())
+    assert [f"{n}.{kind}" for n in range(5) for kind in ("pem", "pem.pub")] == sorted(
+        f.name for f in tmp_path.iterdir()
+    )
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -209,11 +213,12 @@ def test_rotation(tmp_path, algorithm):
 
     assert first.key_id == old.key_id
     assert newest.public.key_id == PrivateKey.load(uri).public.key_id
-    assert newest.public.key_id == PublicKey.load(f"file:{tmp_path / 'a.pub'}").key_id
+    assert newest.public.key_id == PublicKey.load(f"file:{tmp_path / 'a.pem.pub'}").key_id
     assert algorithm == newest.public.algorithm
     assert {first.key_id, new.public.key_id} == {key.key_id for key in retired(uri)}
     assert stat.S_IMODE((tmp_path / "a.pem").stat().st_mode) == 0o600
-    assert len(list(tmp_path.iterdir())) == 4
+    kinds = sorted(path.name[len("a.pem") :] for path in tmp_path.iterdir())
+    assert kinds == sorted(["", ".lock", ".pub", *(f".{key.key_id[:16]}.pub" for key in retired(uri))])
 
 
 def test_retired_keys_of_another_name_do_not_count(tmp_path):
@@ -233,3 +238,51 @@ def test_rotation_refused(uri):
     """Only an existing key file can be rotated."""
     with pytest.raises(KeyUnusableError):
         rotate(uri)
+
+
+def test_ecdsa_signatures_are_made_low_s():
+    """Of the two values that hold we always make the lower one, and the other one is told apart from it."""
+    key = PrivateKey.generate("ecdsa-p256")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for number in range(16):
+        made = key.sign(bytes([number]))
+        r, s = decode_dss_signature(made)
+        other = encode_dss_signature(r, order - s)
+        assert 2 * s < order
+        key.public.verify(other, bytes([number]))
+        assert (made, made) == (low_s(made), low_s(other))
+
+
+@pytest.mark.parametrize("signature", [b"", b"x" * 64, b"not DER", encode_dss_signature(0, 0)])
+def test_what_is_no_ecdsa_signature_is_left_alone(signature):
+    """Only an ECDSA signature has two spellings."""
+    assert signature == low_s(signature)
+
+
+def test_a_key_pasted_in_place_of_its_uri_is_not_shown():
+    """A PEM key given where a URI belongs reaches neither a terminal nor a log."""
+    pem = PrivateKey.generate().pem.decode()
+    for uri in (pem, f"env:{pem}", pem.replace("\n", "")):
+        with pytest.raises(KeyUnusableError) as caught:
+            PrivateKey.load(uri)
+        assert pem.splitlines()[1] not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o640, 0o604, 0o620])
+def test_a_key_that_others_may_touch_is_refused(tmp_path, mode):
+    """Neither the group nor anybody else may read or write a private key."""
+    path = tmp_path / "a.pem"
+    PrivateKey.generate().save(path)
+    path.chmod(mode)
+    with pytest.raises(KeyUnusableError, match="chmod 600"):
+        PrivateKey.load(f"file:{path}")
+
+
+def test_keys_of_like_names_do_not_meet(tmp_path):
+    """`log.v1` and `log.v2`, or a key called `x.pub`: each has its own public half, and none overwrites another."""
+    keys = {name: PrivateKey.generate() for name in ("log.v1", "log.v2", "x.pub")}
+    for name, key in keys.items():
+        key.save(tmp_path / name)
+    for name, key in keys.items():
+        assert PublicKey.load(f"file:{tmp_path / name}.pub").key_id == key.public.key_id
+        assert PrivateKey.load(f"file:{tmp_path / name}").public.key_id == key.public.key_id

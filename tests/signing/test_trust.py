@@ -23,12 +23,12 @@ def _policy(tmp_path, text):
 FULL = """
 keys:
   - name: release
-    public_key: file:keys/release.pub
+    public_key: file:keys/release.pem.pub
     roles: [evidence, ledger]
     not_before: 2026-01-01T00:00:00Z
     not_after: 2026-12-31T00:00:00Z
   - name: person
-    public_key: file:keys/person.pub
+    public_key: file:keys/person.pem.pub
     roles: [approval]
     kind: human
     revoked_at: 2026-06-01T12:00:00+02:00
@@ -70,7 +70,7 @@ def test_now_is_the_default(tmp_path):
     """Without a moment, what counts now is asked for."""
     soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     policy = _policy(
-        tmp_path, f"keys: [{{name: a, public_key: 'file:keys/release.pub', roles: [x], not_before: '{soon}'}}]"
+        tmp_path, f"keys: [{{name: a, public_key: 'file:keys/release.pem.pub', roles: [x], not_before: '{soon}'}}]"
     )
 
     assert policy.keys_for("x") == ()
@@ -135,8 +135,8 @@ def test_one_key_under_two_names_is_one_signer(tmp_path):
     """The same key listed twice does not reach a threshold of two."""
     policy = _policy(
         tmp_path,
-        "keys: [{name: a, public_key: 'file:keys/release.pub', roles: [r]},"
-        " {name: b, public_key: 'file:keys/release.pub', roles: [r]}]",
+        "keys: [{name: a, public_key: 'file:keys/release.pem.pub', roles: [r]},"
+        " {name: b, public_key: 'file:keys/release.pem.pub', roles: [r]}]",
     )
     envelope = Envelope.sign("text/plain", b"x", [KEY])
 
@@ -150,3 +150,10 @@ def test_policy_of_one_key():
 
     assert [KEY.public.key_id] == [key.key_id for key in policy.keys_for("ledger")]
     assert policy.keys_for("evidence") == ()
+
+
+@pytest.mark.parametrize("bound", ["not_before: 20990101", "revoked_at: 0", "not_after: 1.5"])
+def test_a_time_is_never_a_number(tmp_path, bound):
+    """A date written as a number would be read as seconds since 1970, and the bound would lie in the past."""
+    with pytest.raises(ConfigError, match="not as a number"):
+        _policy(tmp_path, f"keys: [{{name: a, public_key: 'file:keys/release.pem.pub', roles: [x], {bound}}}]")

@@ -73,6 +73,14 @@ class Store(Protocol):
         """
         ...
 
+    def size(self) -> int:
+        """How many entries the log has."""
+        ...
+
+    def extent(self) -> tuple[int, int, int]:
+        """Number of rows, smallest and largest index, whatever these are; (0, 0, 0) for an empty log."""
+        ...
+
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Entries in order, in constant memory."""
         ...

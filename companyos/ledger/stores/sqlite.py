@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.ledger.errors import EntryMissingError, StoreUnreadableError
 from companyos.ledger.stores.interface import Row
+from companyos.signing.files import beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ _APPLICATION_ID = 0x434F534C  # "COSL", so that `file` and we can tell our files
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS entry (
-    idx INTEGER PRIMARY KEY, id TEXT NOT NULL, source TEXT NOT NULL,
+    idx INTEGER PRIMARY KEY CHECK (idx >= 0), id TEXT NOT NULL, source TEXT NOT NULL,
     raw BLOB NOT NULL, leaf BLOB NOT NULL, sameness BLOB NOT NULL, UNIQUE (source, id)
 );
 CREATE TABLE IF NOT EXISTS node (
@@ -59,7 +61,7 @@ class SqliteStore:
             if not readonly:
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode={mode}",
+                f"{path.resolve().as_uri()}?mode={mode}{'&immutable=1' if _untouchable(path, readonly) else ''}",
                 uri=True,
                 timeout=_WAIT,
                 isolation_level=None,
@@ -99,6 +101,11 @@ class SqliteStore:
         (last,) = self._one("SELECT max(idx) FROM entry")
         return 0 if last is None else int(last) + 1
 
+    def extent(self) -> tuple[int, int, int]:
+        """Number of rows, smallest and largest index, whatever these are; (0, 0, 0) for an empty log."""
+        count, first, last = self._one("SELECT count(*), min(idx), max(idx) FROM entry")
+        return int(count), int(first or 0), int(last or 0)
+
     def node(self, level: int, index: int) -> bytes:
         """The root of a complete subtree; level 0 is the leaves."""
         if level == 0:
@@ -133,7 +140,7 @@ class SqliteStore:
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Entries in order, in constant memory."""
         query = f"SELECT {_SELECTED} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT {_PAGE}"  # noqa: S608 - constant
-        last = (1 << 62) if end is None else end
+        last = (1 << 63) - 1 if end is None else end
         # Page by page: a cursor left open would pin an old snapshot, on which this connection could not write, and
         # would show another thread's entries before they are committed.
         while True:
@@ -222,3 +229,8 @@ def _unreadable(path: Path, error: Exception) -> StoreUnreadableError:
         expected="a ledger database in a directory that may be written",
         hint="check the path and the rights, or restore the file",
     )
+
+
+def _untouchable(path: Path, readonly: bool) -> bool:
+    """Whether a log can only be read where it lies: no writer is at work, and none could be."""
+    return readonly and not beside(path, "-wal").exists() and not os.access(path.parent, os.W_OK)
