@@ -45,9 +45,11 @@ class Company:
         Without one, the defaults apply and state goes under the directory itself.
 
         Raises:
-            ConfigError: the file does not validate.
+            ConfigError: there is no such file or directory, or the file does not validate.
         """
         given = Path.cwd() if path is None else Path(path)
+        if not (given.is_file() or given.is_dir()):
+            raise ConfigError(f"there is no company at {given}", expected=f"a {config.FILE_NAME} or a directory")
         found = given if given.is_file() else config.find(given)
         return cls(config.load(found), (found.parent if found else given).resolve())
 
@@ -149,6 +151,11 @@ class Company:
 
         section = self.settings.notify
         channels = self.plugins.channels(section.model_dump() | {"root": self.root})
+        unknown = sorted(set(section.options) - set(channels))
+        if unknown:
+            raise ConfigError(
+                f"notify.options names no channel: {', '.join(unknown)}", expected=", ".join(sorted(channels))
+            )
         return Notifier.choose(section.channels, channels, ledger=self.ledger)
 
     def _open_costs(self) -> CostStore:

@@ -185,9 +185,12 @@ def _meet(control: Control, specimen: Specimen) -> SpecimenResult:
     with tempfile.TemporaryDirectory(prefix="companyos-specimen-") as scratch:
         try:
             decision = control.check(specimen.build(Path(scratch)))
-        except CompanyOSError as error:
-            decision = Decision.undetermined(f"{control.id}.error", str(error))
-    rules = sorted({finding.rule for finding in decision.findings})
+            rules = sorted({finding.rule for finding in decision.findings})
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a control that breaks, or even exits, on a specimen failed it
+            kind = "error" if isinstance(error, CompanyOSError) else f"crashed: {type(error).__name__}: {error}"
+            decision, rules = Decision.undetermined(f"{control.id}.{kind}", str(error)), []
     if specimen.violates is None:
         passed = decision.allow and not rules
     else:

@@ -8,28 +8,31 @@ Built-ins are the dotted names below, imported when their kind of hook is first 
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
+import inspect
 import logging
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pluggy
 
 from companyos import hookspecs
-from companyos.controls import unique
-from companyos.errors import ConfigError
+from companyos.controls import Control, unique
+from companyos.errors import CompanyOSError, ConfigError
 from companyos.hookspecs import PROJECT
+from companyos.ports import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
     from importlib.metadata import EntryPoint
 
-    from companyos.controls import Control
     from companyos.decision import Decision
-    from companyos.ports import AccessRequest, Channel, Command, DecisionEngine, Entry, ObligationHandler
+    from companyos.ports import AccessRequest, Channel, DecisionEngine, Entry, ObligationHandler
 
 __all__ = ("BUILTINS", "Installed", "PluginError", "Plugins", "allowed_names", "installed")
 
@@ -45,6 +48,14 @@ BUILTINS: tuple[tuple[str, str], ...] = (
     ("companyos_channels", "companyos.notify.plugin"),
 )
 """Which hook is answered by which built-in module."""
+_RESERVED = f"{PROJECT}."
+_CLASSES: Mapping[str, type] = {"companyos_controls": Control, "companyos_commands": Command}
+_SHAPES: Mapping[str, tuple[str, str]] = {
+    "companyos_engines": ("name", "decide"),
+    "companyos_obligation_handlers": ("obligation", "discharge"),
+    "companyos_channels": ("name", "deliver"),
+}
+"""What a registration has where its class is the plugin's own: the attribute that names it, and its method."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger("companyos.plugins")
@@ -91,33 +102,32 @@ class Plugins:
     """The loaded plugins, and one method for each hook.
 
     Raises:
-        PluginError: an allowed plugin is not installed, fails to import, names a hook that does not exist, wraps a
-            hook, or has a hook with unknown arguments.
+        PluginError: an allowed plugin is not installed, comes with two distributions, fails to import, names a hook
+            that does not exist, wraps a hook, has an async hook, or one with unknown arguments.
     """
 
     def __init__(self, allow: Iterable[str] = ()) -> None:
-        self._manager = pluggy.PluginManager(PROJECT)
-        self._manager.add_hookspecs(hookspecs)
+        self._manager = _manager()
+        self._builtins: set[str] = set()
         self.failures: Counter[str] = Counter()
         """How often a listener failed, by plugin."""
         allow = frozenset(allow)
-        points = {point.name: point for point in _entry_points()} if allow else {}
+        points = _entry_points() if allow else []
         for name in sorted(allow):
             self.register(_load(name, points), name)
 
     def register(self, plugin: object, name: str) -> None:
-        """Register a plugin object (a module or anything with hookimpls)."""
-        try:
-            self._manager.register(plugin, name)
-            self._manager.check_pending()
-        except (pluggy.PluginValidationError, ValueError) as error:
-            raise PluginError(
-                f"plugin {name} does not fit", got=error, hint="compare its hooks with docs/plugins.md"
-            ) from error
-        for caller in self._manager.get_hookcallers(plugin) or ():
-            if any(impl.plugin is plugin and (impl.wrapper or impl.hookwrapper) for impl in caller.get_hookimpls()):
-                self._manager.unregister(plugin)
-                raise PluginError(f"plugin {name} wraps {caller.name}", expected="no wrappers: hooks may not alter")
+        """Register a plugin object (a module or anything with hookimpls).
+
+        Raises:
+            PluginError: it does not fit, or its name is taken or reserved; nothing of it is registered then.
+        """
+        if f"{name}.".startswith(_RESERVED) or getattr(plugin, "__name__", None) in {dotted for _, dotted in BUILTINS}:
+            raise PluginError(f"plugin {name} passes for a built-in", expected=f"a name and a module outside {PROJECT}")
+        if self._manager.has_plugin(name) or self._manager.is_registered(plugin):
+            raise PluginError(f"plugin {name} is registered already")
+        _require_fit(plugin, name)
+        self._manager.register(plugin, name)
 
     def hooks_of(self, name: str) -> tuple[str, ...]:
         """The hooks that a loaded plugin implements; empty for one that is not loaded."""
@@ -163,16 +173,38 @@ class Plugins:
 
     def _collect(self, hook: str, **arguments: Any) -> list[Any]:
         for kind, dotted in BUILTINS:
-            if kind == hook and not self._manager.has_plugin(dotted):
+            if kind == hook and dotted not in self._builtins:
                 self._manager.register(import_module(dotted), dotted)
-        results: list[Sequence[Any]] = getattr(self._manager.hook, hook)(**arguments)
-        return [item for result in results for item in result]
+                self._builtins.add(dotted)
+        return [
+            item
+            for name, function in self._implementations(hook)
+            for item in self._registrations(hook, name, function, arguments)
+        ]
+
+    def _registrations(
+        self, hook: str, name: str, function: Callable[[dict[str, Any]], Any], arguments: dict[str, Any]
+    ) -> Sequence[Any]:
+        try:
+            found = function(arguments)
+            _require_registrations(hook, found)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if name in self._builtins and isinstance(error, CompanyOSError):
+                raise
+            raise PluginError(
+                f"plugin {name} failed in {hook}", got=_text(error), hint=f"mend or disallow {name}"
+            ) from error
+        return cast("Sequence[Any]", found)
 
     def _notify(self, hook: str, **arguments: Any) -> None:
         for name, function in self._implementations(hook):
             try:
                 function(arguments)
-            except Exception:  # noqa: BLE001 - a listener may fail in any way and must disturb nobody
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # noqa: BLE001 - a listener may fail in any way, sys.exit() included, and disturbs nobody
                 self.failures[name] += 1
                 _log.warning("listener %s of %s failed", name, hook, exc_info=True)
 
@@ -180,8 +212,10 @@ class Plugins:
         for name, function in self._implementations(hook):
             try:
                 refusal = function(arguments)
-            except Exception as error:  # noqa: BLE001 - whatever a validator raises is a refusal
-                return f"{name} failed: {error}"
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever a validator raises is a refusal
+                return f"{name} failed: {str(error) or type(error).__name__}"
             if refusal is not None:
                 return f"{name}: {refusal}"
         return None
@@ -190,7 +224,7 @@ class Plugins:
         """Each implementation alone, so that one can be isolated from the next; each gets copies of its own."""
 
         def caller(impl: pluggy.HookImpl) -> Callable[[dict[str, Any]], Any]:
-            return lambda arguments: impl.function(*(copy.deepcopy(arguments[name]) for name in impl.argnames))
+            return lambda arguments: _settled(impl.function(*(_copied(arguments[name]) for name in impl.argnames)))
 
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         return [(impl.plugin_name, caller(impl)) for impl in implementations]
@@ -202,15 +236,92 @@ def _entry_points() -> list[EntryPoint]:
     return list(entry_points(group=PROJECT))
 
 
-def _load(name: str, points: Mapping[str, EntryPoint]) -> object:
-    if name not in points:
-        near = difflib.get_close_matches(name, points, n=1)
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def _require_fit(plugin: object, name: str) -> None:
+    """Try the plugin on a manager that is thrown away, so that one that is refused leaves nothing behind."""
+    trial = _manager()
+    try:
+        trial.register(plugin, name)
+        trial.check_pending()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        hint = "compare its hooks with docs/plugins.md"
+        raise PluginError(f"plugin {name} does not fit", got=_text(error), hint=hint) from error
+    for caller in trial.get_hookcallers(plugin) or ():
+        if not caller.has_spec() and caller.name.startswith(f"{PROJECT}_"):
+            raise PluginError(f"plugin {name} has a hook that does not exist", got=caller.name)
+        for impl in caller.get_hookimpls():
+            if impl.wrapper or impl.hookwrapper:
+                raise PluginError(f"plugin {name} wraps {caller.name}", expected="no wrappers: hooks may not alter")
+            if inspect.iscoroutinefunction(impl.function) or inspect.isasyncgenfunction(impl.function):
+                raise PluginError(f"plugin {name} has an async {caller.name}", expected="a plain function")
+
+
+def _require_registrations(hook: str, found: object) -> None:
+    if not isinstance(found, Sequence) or isinstance(found, str | bytes):
+        raise TypeError(f"returned {type(found).__name__} instead of a list")
+    for item in found:
+        if not _fits(hook, item):
+            raise TypeError(f"returned a {type(item).__name__} that does not fit")
+
+
+def _fits(hook: str, item: object) -> bool:
+    if hook in _CLASSES:
+        return isinstance(item, _CLASSES[hook])
+    name, method = _SHAPES[hook]
+    return isinstance(getattr(item, name, None), str) and callable(getattr(item, method, None))
+
+
+def _settled(result: object) -> object:
+    """What an implementation returned; a coroutine would never run."""
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError("returned a coroutine: hooks are plain functions")
+    return result
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy, with read-only views of mappings, which cannot be copied, turned into dictionaries."""
+    try:
+        return copy.deepcopy(value)
+    except TypeError:
+        if isinstance(value, Mapping):
+            return {key: _copied(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(_copied(inner) for inner in value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changes = {field.name: _copied(getattr(value, field.name)) for field in dataclasses.fields(value)}
+            return dataclasses.replace(value, **changes)
+        raise
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _load(name: str, points: Iterable[EntryPoint]) -> object:
+    found = [point for point in points if point.name == name]
+    if not found:
+        near = difflib.get_close_matches(name, {point.name for point in points}, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "install it, or take it out of plugins.allow"
         raise PluginError(f"plugin {name} is allowed but not installed", hint=hint)
+    if len(found) > 1:
+        claims = sorted(f"{point.dist.name if point.dist else '?'} ({point.value})" for point in found)
+        raise PluginError(
+            f"more than one distribution claims the plugin {name}", got=", ".join(claims), hint="uninstall all but one"
+        )
     try:
-        return points[name].load()
-    except Exception as error:
-        raise PluginError(f"plugin {name} cannot be imported", got=f"{type(error).__name__}: {error}") from error
+        return found[0].load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"plugin {name} cannot be imported", got=_text(error)) from error
 
 
 def _by_name(items: Iterable[_T], name: Callable[[_T], str]) -> dict[str, _T]:

@@ -41,6 +41,21 @@ def test_it_is_found_from_below(tmp_path):
         assert (company.settings.company.name, company.root) == ("orders", tmp_path)
 
 
+@pytest.mark.parametrize("missing", ["nowhere", "nowhere/companyos.yaml", "companyos.yml"])
+def test_a_path_that_does_not_exist_is_no_company(tmp_path, missing):
+    """A misspelt path never opens the company above it, nor the defaults."""
+    make(tmp_path).close()
+    with pytest.raises(ConfigError, match="there is no company at"):
+        Company.open(tmp_path / missing)
+
+
+def test_options_of_a_channel_that_does_not_exist_are_refused(tmp_path):
+    """A misspelt channel in notify.options would otherwise be ignored."""
+    text = "notify: {options: {jsnol: {path: x}}}\n"
+    with make(tmp_path, text) as company, pytest.raises(ConfigError, match="names no channel: jsnol"):
+        _ = company.notifier
+
+
 def test_rooms_are_opened_once(tmp_path):
     """The same ledger serves everybody; after close, a new one."""
     company = make(tmp_path)

@@ -75,6 +75,36 @@ def test_not_being_able_to_check_is_not_catching():
     assert (proof.caught, proof.false_alarms, proof.holds) == (0, 1, False)
 
 
+@pytest.mark.parametrize("error", [ValueError("bug"), SystemExit(0)])
+def test_a_check_that_breaks_has_failed_its_specimens(error):
+    """Whatever a check raises, the other specimens are still met and the failure is on the score."""
+
+    def broken(tree):
+        if "bad" in (tree / "a.txt").read_text():
+            raise error
+        return Decision.allowed("X.clean")
+
+    proof = prove(control(check=broken))
+    assert (proof.caught, proof.planted, proof.false_alarms, proof.clean) == (0, 1, 0, 1)
+    assert type(error).__name__ in proof.to_dict()["failures"][0]["got"]
+
+
+def test_a_check_that_answers_something_else_has_failed_its_specimens():
+    """An answer that is no decision catches nothing and clears nothing."""
+    proof = prove(control(check=lambda _: None))
+    assert (proof.caught, proof.false_alarms) == (0, 1)
+
+
+def test_an_interrupt_stops_the_proof():
+    """Whoever presses Ctrl-C is obeyed."""
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prove(control(check=interrupted))
+
+
 def test_the_right_rule_must_catch_it():
     """A violation caught by another rule shows that its own rule is dead."""
     other = control(

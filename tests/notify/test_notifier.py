@@ -7,6 +7,7 @@ import pytest
 
 from companyos.errors import ConfigError
 from companyos.notify import JsonLinesChannel, LogChannel, Message, Notifier
+from companyos.notify.plugin import companyos_channels
 from companyos.testing import ChannelContract
 
 MESSAGE = Message("gate.refused", "no release today", "trace-1", {"gate": "G6"})
@@ -41,7 +42,54 @@ def test_a_broken_channel_stops_none_of_the_others(caplog, companyos_ledger):
     assert "no release today" in caplog.text
     (entry,) = companyos_ledger.read()
     assert entry.data["correlation_id"] == "trace-1"
-    assert entry.data["deliveries"][0]["detail"] == "ConnectionError: refused"
+    assert entry.data["deliveries"] == [
+        {"channel": "broken", "delivered": False, "error": "ConnectionError"},
+        {"channel": "log", "delivered": True},
+    ]
+
+
+class Talkative:
+    """A channel whose answers and errors hold what nobody should keep."""
+
+    name = "talkative"
+
+    def __init__(self, answer):
+        self._answer = answer
+
+    def deliver(self, message):
+        if isinstance(self._answer, BaseException):
+            raise self._answer
+        return self._answer
+
+
+URL = "https://hooks.example/services/T0/B0/TOKEN"
+
+
+@pytest.mark.parametrize("answer", [ConnectionError(f"POST {URL} failed"), URL], ids=["error", "place"])
+def test_what_a_channel_says_is_for_the_caller_only(companyos_ledger, answer):
+    """Texts of channels may hold tokens: they never reach the ledger, which forgets nothing."""
+    (delivery,) = Notifier([Talkative(answer)], ledger=companyos_ledger).publish(MESSAGE)
+    assert URL in delivery.detail
+    assert b"TOKEN" not in companyos_ledger.raw(0)
+
+
+@pytest.mark.parametrize(
+    "answer", [None, object(), "x" * 10_000, "a\x1bb\udc80", ValueError("x" * 10_000), SystemExit(0)]
+)
+def test_details_are_short_text(companyos_ledger, answer):
+    """Whatever a channel returns or raises, the detail is one short line, and the entry is written."""
+    (delivery,) = Notifier([Talkative(answer)], ledger=companyos_ledger).publish(MESSAGE)
+    assert isinstance(delivery.detail, str)
+    assert delivery.detail.isprintable()
+    assert len(delivery.detail) <= 201
+    assert len(companyos_ledger) == 1
+
+
+@pytest.mark.parametrize("options", [None, "x", {"path": 5}, {"path": ""}, {"pth": "x"}])
+def test_bad_options_of_the_file_channel_are_refused(options):
+    """Options that are no mapping, a path that is none, an unknown key."""
+    with pytest.raises(ConfigError, match="notify.options.jsonl"):
+        companyos_channels({"options": {"jsonl": options}})
 
 
 def test_an_unknown_channel_is_a_configuration_error():

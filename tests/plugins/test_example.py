@@ -63,6 +63,38 @@ def test_allowing_keeps_the_rest_of_the_file(companyos, tmp_path):
     assert (tmp_path / "companyos.yaml").read_text() == before.replace("allow: []", "allow: [example]")
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("plugins:\n  allow: [a] # ours\n", "plugins:\n  allow: [a, example] # ours\n"),
+        ("plugins:\n  allow: [] # none yet", "plugins:\n  allow: [example] # none yet\n"),
+        (
+            "plugins:\n  allow: # why\n    - a # because\n    # old\n    - b\ncompany: {name: x}\n",
+            "plugins:\n  allow: # why\n    - a # because\n    # old\n    - b\n    - example\ncompany: {name: x}\n",
+        ),
+        (
+            "notify:\n  options:\n    allow: {x: [a]}\nplugins:\n  allow: [a]\n",
+            "notify:\n  options:\n    allow: {x: [a]}\nplugins:\n  allow: [a, example]\n",
+        ),
+    ],
+    ids=["comment", "empty", "block", "elsewhere"],
+)
+def test_allowing_keeps_comments_and_names(companyos, tmp_path, before, after):
+    """One name is added to the file's own names; names of the environment are not written down."""
+    (tmp_path / "companyos.yaml").write_text(before)
+    ended = companyos("plugins", "allow", "example", COMPANYOS__PLUGINS__ALLOW="[fromenv]")
+    assert (ended.returncode, (tmp_path / "companyos.yaml").read_text()) == (0, after), ended.stderr
+
+
+def test_allowing_refuses_what_it_cannot_write_faithfully(companyos, tmp_path):
+    """A way of writing that is not known stays untouched, and the message says what to write."""
+    (tmp_path / "companyos.yaml").write_text("plugins: {allow: [a]}\n")
+    ended = companyos("plugins", "allow", "example")
+    assert (ended.returncode, "plugins: {allow: [a, example]}" in ended.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["companyos.yaml"]
+    assert (tmp_path / "companyos.yaml").read_text() == "plugins: {allow: [a]}\n"
+
+
 def test_its_engine_decides_and_its_channel_delivers(companyos, site, tmp_path):
     """Chosen in companyos.yaml, the plugin's engine answers authorize() and its channel takes messages."""
     (tmp_path / "companyos.yaml").write_text(

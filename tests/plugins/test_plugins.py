@@ -1,6 +1,9 @@
 """Plugins: allowed by name, isolated, unable to alter."""
 
+import asyncio
 import datetime as dt
+import sys
+import types
 
 import pytest
 
@@ -83,6 +86,166 @@ def test_one_refusal_is_enough_and_a_failing_validator_refuses():
     assert make(Failing()).validate_entry("a.b", {}) == "p0 failed: validator broke"
     assert make(Refuser()).validate_decision(AccessRequest({}, "read", {}), "r") == "p0: not read by r"
     assert make().validate_entry("a.b", {}) is None
+
+
+@pytest.mark.parametrize("kind", [SystemExit, asyncio.CancelledError, GeneratorExit])
+def test_a_listener_cannot_end_the_process(kind):
+    """sys.exit() and its like in a listener are failures like any other; in a validator they refuse."""
+
+    class Leaving:
+        @hookimpl
+        def companyos_on_entry(self):
+            raise kind
+
+        @hookimpl
+        def companyos_validate_entry(self):
+            raise kind
+
+    manager = make(Leaving())
+    manager.on_entry(ENTRY)
+    assert manager.failures == {"p0": 1}
+    assert manager.validate_entry("a.b", {}) == f"p0 failed: {kind.__name__}"
+
+
+def test_data_that_cannot_be_copied_as_it_is_reaches_validators():
+    """A read-only view of a mapping is shown as a dictionary, at any depth."""
+    seen = []
+
+    class Looking:
+        @hookimpl
+        def companyos_validate_entry(self, data):
+            seen.append(data)
+
+        @hookimpl
+        def companyos_validate_decision(self, request):
+            seen.append(request.subject)
+
+    view = types.MappingProxyType({"a": [types.MappingProxyType({"b": 1})]})
+    manager = make(Looking())
+    assert manager.validate_entry("a.b", view) is None
+    assert manager.validate_decision(AccessRequest(view, "read", {}), "r") is None
+    assert seen == [{"a": [{"b": 1}]}] * 2
+
+
+def plugin(hook, function):
+    return types.SimpleNamespace(**{hook: hookimpl(function)})
+
+
+async def never(**_):
+    """Never runs."""
+
+
+def promise():
+    return never()
+
+
+def leave():
+    sys.exit(0)
+
+
+@pytest.mark.parametrize("hook", ["companyos_controls", "companyos_commands", "companyos_obligation_handlers"])
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda: 5, "returned int instead of a list"),
+        (lambda: None, "returned NoneType instead of a list"),
+        (lambda: "ab", "returned str instead of a list"),
+        (lambda: [object()], "returned a object that does not fit"),
+        (lambda: 1 / 0, "ZeroDivisionError"),
+        (leave, "SystemExit: 0"),
+        (promise, "returned a coroutine"),
+    ],
+    ids=["int", "None", "str", "item", "raises", "exits", "coroutine"],
+)
+def test_bad_registrations_are_named(hook, function, message):
+    """Whatever a collecting hook does wrong is an error that names plugin and hook."""
+    manager = make(plugin(hook, function))
+    with pytest.raises(PluginError, match=f"plugin p0 failed in {hook}") as caught:
+        getattr(manager, hook.removeprefix("companyos_"))()
+    assert message in caught.value.message
+
+
+def test_an_error_of_a_built_in_stays_what_it_is(monkeypatch):
+    """Only third parties are wrapped: the built-ins say themselves what is wrong."""
+    with pytest.raises(ConfigError, match="notify.options.jsonl") as caught:
+        Plugins().channels({"options": {"jsonl": {"path": 5}}})
+    assert not isinstance(caught.value, PluginError)
+
+
+@pytest.mark.parametrize("name", ["companyos", "companyos.guardrails.plugin", "companyos.mine"])
+def test_no_plugin_passes_for_a_built_in(name):
+    """Names of built-ins are reserved, and all built-ins stay."""
+    manager = Plugins()
+    with pytest.raises(PluginError, match="passes for a built-in"):
+        manager.register(types.SimpleNamespace(), name)
+    assert sorted(manager.controls()) == sorted(Plugins().controls())
+
+
+def test_a_built_in_is_not_registered_again_under_another_name():
+    """An entry point that leads to a built-in module is refused."""
+    from companyos.notify import plugin as builtin
+
+    with pytest.raises(PluginError, match="passes for a built-in"):
+        make(builtin)
+
+
+async def listening(entry):
+    """Never runs."""
+
+
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        (plugin("companyos_on_entry", listening), "async companyos_on_entry"),
+        (plugin("companyos_on_entri", lambda entry: None), "companyos_on_entri"),
+        (types.SimpleNamespace(companyos_on_entri=hookimpl(optionalhook=True)(lambda: None)), "does not exist"),
+    ],
+    ids=["async", "misspelt", "optional"],
+)
+def test_what_is_refused_is_not_registered(refused, message):
+    """After a refusal the manager is as it was, and takes the next plugin."""
+    manager = Plugins()
+    with pytest.raises(PluginError, match=message):
+        manager.register(refused, "refused")
+    assert manager.hooks_of("refused") == ()
+    manager.on_entry(ENTRY)
+    assert manager.failures == {}
+    manager.register(Refuser(), "refused")
+    assert manager.validate_entry("a.b", {}) == "refused: no a.b"
+
+
+def test_a_second_registration_is_refused_and_the_first_stays():
+    """One name, one plugin."""
+    manager = make(Refuser())
+    with pytest.raises(PluginError, match="registered already"):
+        manager.register(Meddler(), "p0")
+    assert manager.validate_entry("a.b", {}) == "p0: no a.b"
+
+
+def install(directory, distribution, module, source):
+    info = directory / f"{distribution.replace('-', '_')}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[companyos]\nshared = {module}\n")
+    (directory / f"{module}.py").write_text(source)
+
+
+def test_a_name_that_two_distributions_claim_is_refused(tmp_path, monkeypatch):
+    """Nobody knows which of the two was meant, so neither is loaded."""
+    for letter in "ab":
+        install(tmp_path, f"dist-{letter}", f"claims_{letter}", "raise RuntimeError('ran')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match="more than one distribution claims the plugin shared") as caught:
+        Plugins({"shared"})
+    assert "dist-a (claims_a), dist-b (claims_b)" in caught.value.message
+
+
+def test_a_plugin_that_exits_while_it_is_loaded_is_an_error(tmp_path, monkeypatch):
+    """sys.exit(0) in a plugin's module does not end the process as if all were well."""
+    install(tmp_path, "dist-exits", "exits_at_import", "import sys; sys.exit(0)")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match="plugin shared cannot be imported"):
+        Plugins({"shared"})
 
 
 def test_a_misspelt_hook_is_a_start_up_error():
