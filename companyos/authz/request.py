@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from companyos.authz._text import is_visible, plain
 from companyos.authz.interface import RequestError
 from companyos.ports import AccessRequest
 
@@ -71,7 +72,7 @@ def build_request(
         "resource": _copy("resource", resource, budget),
         "environment": _copy("environment", {} if environment is None else environment, budget),
     }
-    _check_name("action", action)
+    _check_action(action)
     for part in ("subject", "resource"):
         for key in ("id", "type"):
             if key not in values[part]:
@@ -180,8 +181,17 @@ def _check_name(where: str, value: object) -> None:
         raise RequestError(f"{where} is empty, padded or too long", expected=f"1 to {MAX_ID} characters")
     if not value.isascii() and value != unicodedata.normalize("NFC", _unicode(value, where)):
         raise RequestError(f"{where} is not in Unicode normal form C", expected="one spelling per id")
-    if not value.isprintable():
+    if not is_visible(value):
         raise RequestError(f"{where} holds invisible characters", expected="printable characters only")
+
+
+def _check_action(action: object) -> None:
+    """Policies compare actions as text, so that `Delete` must not be asked for where `delete` needs a second factor."""
+    _check_name("action", action)
+    if isinstance(action, str) and action != plain(action):
+        raise RequestError(
+            "action is not in its plain spelling", got=repr(action), hint=f"write it in lower case: {plain(action)!r}"
+        )
 
 
 def _check_types(values: Mapping[str, Any]) -> None:

@@ -45,6 +45,11 @@ BAD = {
     "an action that is nothing": (SUBJECT, None, RESOURCE, None),
     "an action that is empty": (SUBJECT, "", RESOURCE, None),
     "an action that is a list": (SUBJECT, ["read"], RESOURCE, None),
+    "an action in capitals": (SUBJECT, "EXPORT", RESOURCE, None),
+    "an action with a capital": (SUBJECT, "Delete", RESOURCE, None),
+    "an action in wide letters": (SUBJECT, "\uff44elete", RESOURCE, None),
+    "an action with a long s": (SUBJECT, "tran\u017ffer", RESOURCE, None),
+    "an action with a filler": (SUBJECT, "delete\u3164", RESOURCE, None),
     "personal data as a text": (SUBJECT, "read", {**RESOURCE, "contains_pii": "true"}, None),
     "personal data as a number": (SUBJECT, "read", {**RESOURCE, "contains_pii": 1}, None),
     "a region that is a list": (SUBJECT, "read", {**RESOURCE, "region": ["eu"]}, None),
@@ -99,6 +104,12 @@ def test_malformed_is_denied_and_recorded(authorizer, ledger, arguments):
 def test_not_a_request(authorizer, value):
     """A JSON value that is no request at all is denied."""
     assert authorizer.authorize_dict(value).reason == "request.invalid"
+
+
+def test_the_plain_spelling_of_an_action_is_named():
+    """Who writes an action in capitals is told how to write it."""
+    with pytest.raises(RequestError, match="lower case: 'delete'"):
+        build_request(SUBJECT, "Delete", RESOURCE)
 
 
 def test_limits_are_those_documented():

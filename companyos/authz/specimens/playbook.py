@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.authorizer import evaluate
+from companyos.authz.interface import RequestError
 from companyos.authz.request import request_from_dict
 from companyos.controls import Control, Specimen
 from companyos.decision import Decision, Finding, Severity, Verdict
@@ -22,6 +23,7 @@ __all__ = ("ID", "playbook_control")
 
 ID = "AUTHZ-PLAYBOOK"
 RULES = {
+    "request.invalid": "A request in a spelling that no policy would match is refused before any is asked.",
     "policy.default_deny": "What no policy allows is denied.",
     "policy.inactive_subject": "A subject that is not active may do nothing.",
     "policy.tenant": "A resource of another organisation is out of reach.",
@@ -58,7 +60,10 @@ def playbook_control(engine: DecisionEngine | None = None) -> Control:
 
 def _check(engine: DecisionEngine, request: Mapping[str, Any]) -> Decision:
     """Denied with what the policies object to; allowed if that is nothing."""
-    decision = evaluate(engine, request_from_dict(request))
+    try:
+        decision = evaluate(engine, request_from_dict(request))
+    except RequestError as error:
+        return Decision.denied(ID, error.what, findings=[_finding("request.invalid", error.what)])
     if decision.verdict is Verdict.UNDETERMINED:
         return decision
     findings = _obliged(decision) if decision.allow else _refused(decision)
@@ -113,7 +118,16 @@ _MFA = {"auth_strength": "mfa"}
 
 
 def _specimens() -> tuple[Specimen, ...]:
-    return (*_baseline(), *_residency(), *_exports(), *_step_up(), *_redaction())
+    return (*_spellings(), *_baseline(), *_residency(), *_exports(), *_step_up(), *_redaction())
+
+
+def _spellings() -> tuple[Specimen, ...]:
+    admin = {"roles": ["admin"]}
+    actions = {"a capital": "Delete", "capitals": "EXPORT", "wide letters": "\uff44elete", "a filler": "delete\u3164"}
+    return tuple(
+        _case(f"an action with {what}", action, attributes=admin, violates="request.invalid")
+        for what, action in actions.items()
+    )
 
 
 def _baseline() -> tuple[Specimen, ...]:
