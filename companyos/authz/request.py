@@ -78,6 +78,7 @@ def build_request(
             if key not in values[part]:
                 raise RequestError(f"{part}.{key} is missing", expected="a text")
             _check_name(f"{part}.{key}", values[part][key])
+    _check_look_alike(values["subject"]["id"])
     _check_types(values)
     return AccessRequest(values["subject"], action, values["resource"], values["environment"])
 
@@ -183,6 +184,12 @@ def _check_name(where: str, value: object) -> None:
         raise RequestError(f"{where} is not in Unicode normal form C", expected="one spelling per id")
     if not is_visible(value):
         raise RequestError(f"{where} holds invisible characters", expected="printable characters only")
+
+
+def _check_look_alike(identity: str) -> None:
+    """A subject written in wide or styled letters would be somebody else's name to every reader of the log."""
+    if not identity.isascii() and identity != unicodedata.normalize("NFKC", identity):
+        raise RequestError("subject.id is written in look-alike letters", expected="Unicode normal form KC")
 
 
 def _check_action(action: object) -> None:

@@ -42,6 +42,11 @@ BAD = {
     "an id with a line break": ({"id": "u\n1", "type": "user"}, "read", RESOURCE, None),
     "an id in decomposed Unicode": ({"id": "e\u0301", "type": "user"}, "read", RESOURCE, None),
     "an id with a lone surrogate": ({"id": "\ud800", "type": "user"}, "read", RESOURCE, None),
+    "an id with a filler that is a letter": ({"id": "u\u3164", "type": "user"}, "read", RESOURCE, None),
+    "an id with a variation selector": ({"id": "u\ufe0f-1", "type": "user"}, "read", RESOURCE, None),
+    "a resource id with a blank pattern": (SUBJECT, "read", {"id": "d\u2800", "type": "document"}, None),
+    "an id in wide letters": ({"id": "\uff41dmin", "type": "user"}, "read", RESOURCE, None),
+    "an id in styled letters": ({"id": "\U0001d41admin", "type": "user"}, "read", RESOURCE, None),
     "an action that is nothing": (SUBJECT, None, RESOURCE, None),
     "an action that is empty": (SUBJECT, "", RESOURCE, None),
     "an action that is a list": (SUBJECT, ["read"], RESOURCE, None),
@@ -104,6 +109,13 @@ def test_malformed_is_denied_and_recorded(authorizer, ledger, arguments):
 def test_not_a_request(authorizer, value):
     """A JSON value that is no request at all is denied."""
     assert authorizer.authorize_dict(value).reason == "request.invalid"
+
+
+def test_an_id_in_another_script_is_an_id():
+    """Names are not held to ASCII, and a file may be called what it likes."""
+    request = build_request({"id": "j\u00fcrgen", "type": "user"}, "read", {"id": "m\u00b2.pdf", "type": "document"})
+
+    assert (request.subject["id"], request.resource["id"]) == ("j\u00fcrgen", "m\u00b2.pdf")
 
 
 def test_the_plain_spelling_of_an_action_is_named():

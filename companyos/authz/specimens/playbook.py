@@ -124,9 +124,11 @@ def _specimens() -> tuple[Specimen, ...]:
 def _spellings() -> tuple[Specimen, ...]:
     admin = {"roles": ["admin"]}
     actions = {"a capital": "Delete", "capitals": "EXPORT", "wide letters": "\uff44elete", "a filler": "delete\u3164"}
-    return tuple(
-        _case(f"an action with {what}", action, attributes=admin, violates="request.invalid")
-        for what, action in actions.items()
+    ids = {"a zero-width space": "u\u200b-1", "a filler": "u\u3164-1", "wide letters": "\uff55-1"}
+    rule = "request.invalid"
+    return (
+        *(_case(f"an action with {it}", action, attributes=admin, violates=rule) for it, action in actions.items()),
+        *(_case(f"a subject's id with {it}", "read", subject={"id": name}, violates=rule) for it, name in ids.items()),
     )
 
 
