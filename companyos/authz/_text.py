@@ -10,7 +10,7 @@ __all__ = ("is_visible", "plain", "squeezed")
 _UNSEEN = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Fillers, joiners and variation selectors: Unicode's `Default_Ignorable_Code_Point` that `isprintable` lets pass."""
+"""What `isprintable` lets pass of Unicode's `Default_Ignorable_Code_Point` (fillers, selectors), and blank Braille."""
 
 
 def is_visible(text: str) -> bool:

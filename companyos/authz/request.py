@@ -80,6 +80,8 @@ def build_request(
             _check_name(f"{part}.{key}", values[part][key])
     _check_look_alike(values["subject"]["id"])
     _check_types(values)
+    if not is_visible(values["environment"].get("approval_ticket", "")):
+        raise RequestError("environment.approval_ticket holds invisible characters", expected="printable characters")
     return AccessRequest(values["subject"], action, values["resource"], values["environment"])
 
 

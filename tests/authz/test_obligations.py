@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 from decimal import Decimal
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
 from companyos.authz import (
     AccessDeniedError,
     AccessUndeterminedError,
+    Authorizer,
     LogEvent,
     MaskFields,
     ObligationError,
@@ -195,25 +197,38 @@ class TestStepUpAndApproval:
                 handler.discharge(Obligation("require_mfa"), "value", {})
 
     @pytest.mark.parametrize(
-        ("handler", "ticket", "match"),
+        ("handler", "judged", "stated", "match"),
         [
-            (RequireApproval(), "CHG-1", "cannot be verified here"),
-            (RequireApproval(lambda *_: True), None, "ticket is required"),
-            (RequireApproval(lambda *_: True), "  ", "ticket is required"),
-            (RequireApproval(lambda *_: False), "CHG-1", "does not hold"),
-            (RequireApproval(lambda *_: "yes"), "CHG-1", "does not hold"),
+            (RequireApproval(), None, "CHG-1", "cannot be verified here"),
+            (RequireApproval(), "\u200b", None, "ticket is required"),
+            (RequireApproval(), "  ", None, "ticket is required"),
+            (RequireApproval(), 7, None, "ticket is required"),
+            (RequireApproval(), "CHG-1", "CHG-2", "not the one that was decided on"),
+            (RequireApproval(lambda *_: True), "CHG-1", "CHG-2", "not the one that was decided on"),
+            (RequireApproval(lambda *_: True), None, None, "ticket is required"),
+            (RequireApproval(lambda *_: True), None, "  ", "ticket is required"),
+            (RequireApproval(lambda *_: True), None, "CHG\u200b-1", "ticket is required"),
+            (RequireApproval(lambda *_: False), None, "CHG-1", "does not hold"),
+            (RequireApproval(lambda *_: False), "CHG-1", "CHG-1", "does not hold"),
+            (RequireApproval(lambda *_: "yes"), "CHG-1", None, "does not hold"),
         ],
     )
-    def test_an_approval_that_is_not_verified(self, handler, ticket, match):
-        """An approval that is missing, false or cannot be verified is none."""
+    def test_an_approval_that_is_not_verified(self, handler, judged, stated, match):
+        """An approval that is missing, unreadable, another's, false, or that nobody can verify is none."""
+        properties = {} if judged is None else {"approval_ticket": judged}
         with pytest.raises(ObligationError, match=match):
-            handler.discharge(Obligation("require_approval"), None, {"approval_ticket": ticket})
+            handler.discharge(Obligation("require_approval", properties=properties), 7, {"approval_ticket": stated})
 
-    def test_a_verified_approval(self):
+    @pytest.mark.parametrize(
+        ("properties", "context"),
+        [({"approval_ticket": "CHG-1"}, {}), ({}, {"approval_ticket": "CHG-1"})],
+        ids=["passed on by the policy", "from the context"],
+    )
+    def test_a_verified_approval(self, properties, context):
         """A verifier that confirms the ticket lets the call pass."""
         handler = RequireApproval(lambda ticket, _: ticket == "CHG-1")
 
-        assert handler.discharge(Obligation("require_approval"), 7, {"approval_ticket": "CHG-1"}) == 7
+        assert handler.discharge(Obligation("require_approval", properties=properties), 7, context) == 7
 
     def test_log_event_needs_a_ledger(self):
         """Logging without a ledger is refused."""
@@ -366,6 +381,31 @@ class TestWithObligations:
             with_obligations(load, decision, handlers=handlers, ledger=ledger)
 
         assert asyncio.run(with_obligations_async(load, decision, handlers=handlers, ledger=ledger)) == {"email": "***"}
+
+    @pytest.mark.parametrize(("answer", "calls"), [(True, 1), (False, 0)])
+    def test_an_export_is_verified(self, playbook, ledger, answer, calls):
+        """A ticket that satisfied the policy is still put to the verifier before anything is exported."""
+        asked, guarded = [], _Guarded()
+        handlers = [LogEvent(), RequireApproval(lambda ticket, _: asked.append(ticket) or answer)]
+        decision = Authorizer(playbook, ledger, handlers=handlers).authorize(
+            {"id": "u-1", "type": "user"}, "export", {"id": "d", "type": "file"}, {"approval_ticket": "CHG-1"}
+        )
+        assert decision.allow
+        with contextlib.nullcontext() if answer else pytest.raises(ObligationError, match="does not hold"):
+            with_obligations(guarded, decision, handlers=handlers, ledger=ledger)
+
+        assert (asked, guarded.calls) == (["CHG-1"], calls)
+
+    def test_an_export_that_nobody_verifies(self, authorizer, ledger):
+        """Without a verifier the ticket that the policy saw is enough, and the entry says that nobody verified it."""
+        decision = authorizer.authorize(
+            {"id": "u-1", "type": "user"}, "export", {"id": "d", "type": "file"}, {"approval_ticket": "CHG-1"}
+        )
+
+        assert authorizer.with_obligations(lambda: "rows", decision) == "rows"
+        assert [
+            e.data["detail"] for e in ledger.read() if e.data.get("obligation", {}).get("id") == "require_approval"
+        ] == ["the ticket was not verified: no verifier is registered"]
 
     def test_from_request_to_masked_result(self, authorizer, ledger):
         """The whole way: decide, call, mask, with decision and discharge on the ledger."""

@@ -65,6 +65,8 @@ BAD = {
     "roles that hold a number": ({**SUBJECT, "attributes": {"roles": [1]}}, "read", RESOURCE, None),
     "masked fields that are a text": (SUBJECT, "read", {**RESOURCE, "masked_fields": "iban"}, None),
     "a ticket that is true": (SUBJECT, "read", RESOURCE, {"approval_ticket": True}),
+    "a ticket that is a zero-width space": (SUBJECT, "read", RESOURCE, {"approval_ticket": "\u200b"}),
+    "a ticket with a line break": (SUBJECT, "read", RESOURCE, {"approval_ticket": "CHG-1\n"}),
     "a strength that is true": (SUBJECT, "read", RESOURCE, {"auth_strength": True}),
     "an environment that is a list": (SUBJECT, "read", RESOURCE, []),
     "bytes": (SUBJECT, "read", {**RESOURCE, "body": b"x"}, None),

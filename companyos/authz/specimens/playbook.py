@@ -31,7 +31,7 @@ RULES = {
     "policy.export_approval": "An export needs an approval ticket.",
     "policy.dlp_redaction": "Below the required clearance nothing but a masked read is allowed.",
     "lacks.require_approval": "A refused export says that an approval is what it lacks.",
-    "obligation.log_event": "An export is logged.",
+    "obligation.log_event+require_approval.ticket": "An export is logged, and its ticket is passed on to be verified.",
     "obligation.require_mfa": "Deletion, transfer and highly sensitive resources ask for more than one factor.",
     "obligation.mask_fields": "Below the required clearance a read is masked.",
     "obligation.mask_fields.fields": "The fields a resource names are those that are masked.",
@@ -82,7 +82,9 @@ def _obliged(decision: Decision) -> list[Finding]:
     if not decision.obligations:
         return []
     named = any(item.properties.get("fields", ["*"]) != ["*"] for item in decision.obligations)
-    rule = "+".join(item.id for item in decision.obligations) + (".fields" if named else "")
+    ticket = any(item.properties.get("approval_ticket") == _TICKET["approval_ticket"] for item in decision.obligations)
+    rule = "+".join(item.id for item in decision.obligations)
+    rule += (".fields" if named else "") + (".ticket" if ticket else "")
     return [_finding(f"obligation.{rule}", f"{rule} must be carried out")]
 
 
@@ -114,6 +116,7 @@ def _case(
 
 
 _TICKET = {"approval_ticket": "CHG-7"}
+_EXPORTED = "obligation.log_event+require_approval.ticket"
 _MFA = {"auth_strength": "mfa"}
 
 
@@ -175,7 +178,7 @@ def _residency() -> tuple[Specimen, ...]:
     }
     eu: dict[str, Any] = {"region": "eu-west-1", "contains_pii": True}
     away = {"region": "eu", "contains_pii": True, "destination_region": "us-west-2"}
-    logged = "obligation.log_event"
+    logged = _EXPORTED
     fine: dict[str, dict[str, Any]] = {
         "personal data sent within the EU": {"resource": {**eu, "destination_region": "westeurope"}},
         "personal data exported by a subject in the EU": {"attributes": {"region": "eu"}, "resource": eu},
@@ -204,6 +207,7 @@ def _residency() -> tuple[Specimen, ...]:
 
 
 def _exports() -> tuple[Specimen, ...]:
+    bad = "request.invalid"
     return (
         _case("an export without a ticket", "export", violates="policy.export_approval"),
         _case(
@@ -212,8 +216,12 @@ def _exports() -> tuple[Specimen, ...]:
             environment={"approval_ticket": "  "},
             violates="policy.export_approval",
         ),
+        *(
+            _case(f"an export with a ticket of {what}", "export", environment={"approval_ticket": ticket}, violates=bad)
+            for what, ticket in {"a zero-width space": "\u200b", "a filler": "\u3164", "control": "\x07"}.items()
+        ),
         _case("an export that lacks its approval", "export", violates="lacks.require_approval"),
-        _case("an approved export", "export", environment=_TICKET, violates="obligation.log_event"),
+        _case("an approved export", "export", environment=_TICKET, violates=_EXPORTED),
     )
 
 
