@@ -33,6 +33,11 @@ class RequireApproval:
         """`verify` is given the ticket and the context; only True passes."""
         self._verify = verify
 
+    @property
+    def fallback(self) -> bool:
+        """Whether a plugin's handler takes this one's place: so it is while nobody verifies."""
+        return self._verify is None
+
     def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:
         """Let the value pass if the ticket holds.
 
