@@ -41,6 +41,8 @@ class PolicySet:
     """Who answers for the policies, one for each directory."""
     digest: str
     """`sha256:…` over every file, its metadata and data included."""
+    extends_playbook: bool
+    """Whether the built-in policies are among them."""
 
 
 def load_policies(directories: Sequence[Path] = ()) -> PolicySet:
@@ -53,7 +55,8 @@ def load_policies(directories: Sequence[Path] = ()) -> PolicySet:
     data: dict[str, Any] = {}
     owners: list[str] = []
     files: dict[str, str] = {}
-    for label, directory in _with_extended(directories or (PLAYBOOK,)):
+    placed = _with_extended(directories or (PLAYBOOK,))
+    for label, directory in placed:
         owners.append(_metadata(directory)["owner"])
         for path in _policy_files(directory):
             name = f"{label}/{path.relative_to(directory).as_posix()}"
@@ -65,7 +68,8 @@ def load_policies(directories: Sequence[Path] = ()) -> PolicySet:
                 _merge(data, _json_object(path, text), path)
     if not sources:
         raise PolicyError("no policies found", got=", ".join(map(str, directories)), expected="at least one .rego file")
-    return PolicySet(sources, data, tuple(owners), digest(files))
+    extends = any(directory == PLAYBOOK for _, directory in placed)
+    return PolicySet(sources, data, tuple(owners), digest(files), extends)
 
 
 def _with_extended(directories: Iterable[Path]) -> list[tuple[str, Path]]:

@@ -8,7 +8,14 @@ import pytest
 from companyos.authz import RegoEngine, playbook_control
 from companyos.authz.engines._regorus import prepare
 from companyos.authz.policyset import PLAYBOOK
+from companyos.cli import app
 from companyos.controls import prove
+
+EXTENDS = "owner: team\nversion: 1.0.0\nextends: playbook\n"
+GREEDY = (
+    "package companyos.access\n\nimport rego.v1\n\n"
+    'allow contains {"id": "policy.mine", "message": "all"} if { input.action != "x" }\n'
+)
 
 
 def _rules():
@@ -90,3 +97,46 @@ def test_a_lost_condition_is_noticed(tmp_path):
                 survivors.append(f"{path.name}:{number + 1} {line.strip()}")
 
     assert "\n".join(survivors) == ""
+
+
+class TestPoliciesInForce:
+    @pytest.fixture
+    def prove_here(self, tmp_path, monkeypatch, capsys):
+        """Runs `companyos prove AUTHZ-PLAYBOOK --json` where policies are configured: exit status, report, stderr."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "companyos.yaml").write_text("authz:\n  policies: [policies]\n")
+
+        def run(*arguments):
+            status = app.run(["prove", "AUTHZ-PLAYBOOK", *arguments])
+            out, err = capsys.readouterr()
+            return status, json.loads(out) if "--json" in arguments else out, err
+
+        return run
+
+    def test_policies_that_extend_the_playbook(self, prove_here, policies):
+        """The control judges the configured policies when these extend the playbook."""
+        policies(mine__rego=GREEDY.replace('!= "x"', '== "certify"'), metadata__yaml=EXTENDS)
+        status, report, _ = prove_here("--json")
+
+        assert (status, report["holds"], report["unproven"]) == (0, True, [])
+
+    def test_policies_that_undo_the_playbook(self, prove_here, policies):
+        """A rule of one's own that allows what the playbook denies makes the proof fail."""
+        policies(mine__rego=GREEDY, metadata__yaml=EXTENDS)
+        status, report, _ = prove_here("--json")
+
+        assert (status, report["holds"]) == (1, False)
+
+    def test_policies_that_replace_the_playbook(self, prove_here, policies):
+        """Policies without specimens are never proven green: the exit status is 3, and a line says why."""
+        policies(mine__rego=GREEDY)
+        status, report, err = prove_here("--json")
+
+        assert (status, report["holds"], report["unproven"]) == (3, False, ["AUTHZ-PLAYBOOK"])
+        assert "the policies in force have no specimens" in err
+
+    def test_policies_that_cannot_be_used(self, prove_here, policies):
+        """Policies that do not load prove nothing."""
+        policies(mine__rego="package nowhere\n")
+
+        assert prove_here()[0] == 2
