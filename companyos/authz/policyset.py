@@ -111,11 +111,23 @@ def _describe(key: object) -> str:
 
 
 def _policy_files(directory: Path) -> list[Path]:
-    found = sorted(path for path in directory.rglob("*") if path.suffix == ".rego" or path.name in {DATA, METADATA})
+    found = [path for path in sorted(directory.rglob("*")) if path.is_symlink() or path.is_file()]
     for path in found:
         if not path.resolve().is_relative_to(directory):
             raise PolicyError(f"{path} points out of its directory", got=path.resolve(), expected="no such links")
-    return [path for path in found if path.is_file()]
+    return [path for path in found if path.is_file() and _is_policy(path)]
+
+
+def _is_policy(path: Path) -> bool:
+    """Whether to read a file; what is neither a policy nor a text about policies is refused instead of passed over."""
+    if path.suffix == ".rego" or path.name in {DATA, METADATA}:
+        return True
+    hidden = path.name.startswith(".") and ".rego" not in path.name.casefold()
+    if hidden or path.suffix == ".md" or path.name.startswith("README"):
+        return False
+    raise PolicyError(
+        f"{path} is not read as a policy", expected=f"names ending in .rego; {DATA}, {METADATA}, README, and .md files"
+    )
 
 
 def _read(path: Path) -> str:
