@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from companyos.authz._text import plain
 from companyos.canonical import digest
 from companyos.jurisdictions import EEA, jurisdiction_of, table_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set  # noqa: PYI025
 
     from companyos.ports import AccessRequest
 
@@ -36,8 +37,13 @@ UNKNOWN_REQUIREMENT = HIGHEST + 1
 UNKNOWN_CLEARANCE = 0
 """Rank of a subject without a clearance that is on the scale: that of the public."""
 
-PERSONAL = frozenset({"pii", "personal", "sensitive-personal", "special-category"})
-"""Classifications of data that count as personal data."""
+NON_PERSONAL = frozenset(
+    {"anonymised", "anonymized", "anonymous", "internal", "non_personal", "none", "operational", "public", "synthetic"}
+    | {"technical"}
+)
+"""Classifications of data that are not about people; every other one, known or not, counts as personal."""
+LOW_SENSITIVITY = frozenset({"internal", "low", "medium", "moderate", "none", "normal", "public"})
+"""Sensitivities that need no step-up; every other one, known or not, counts as high."""
 MULTI_FACTOR = frozenset({"mfa", "multi-factor", "phr", "phrh", "aal2", "aal3"})
 """Authentication strengths that are multi-factor: plain words, OpenID `acr` values, NIST SP 800-63B levels."""
 
@@ -53,7 +59,7 @@ def derive(request: AccessRequest) -> dict[str, Any]:
             **_place(resource.get("region")),
             "personal": _is_personal(resource),
             "required_clearance": _required(resource),
-            "high_sensitivity": str(resource.get("sensitivity", "")).lower() in {"high", "restricted", "critical"},
+            "high_sensitivity": not _is_among(resource.get("sensitivity"), LOW_SENSITIVITY),
         },
         "destination": _place(destination),
         "subject": {**_place(home), "clearance": rank(subject.get("clearance"), unknown=UNKNOWN_CLEARANCE)},
@@ -82,7 +88,8 @@ def facts_digest() -> str:
             "clearances": CLEARANCES,
             "jurisdictions": table_digest(),
             "multi_factor": sorted(MULTI_FACTOR),
-            "personal": sorted(PERSONAL),
+            "non_personal": sorted(NON_PERSONAL),
+            "low_sensitivity": sorted(LOW_SENSITIVITY),
         }
     )
 
@@ -98,8 +105,12 @@ def _place(region: str | None) -> dict[str, Any]:
 
 
 def _is_personal(resource: Mapping[str, Any]) -> bool:
-    classification = str(resource.get("classification", "")).strip().lower().replace("_", "-").replace(" ", "-")
-    return bool(resource.get("contains_pii", False)) or classification in PERSONAL
+    return bool(resource.get("contains_pii", False)) or not _is_among(resource.get("classification"), NON_PERSONAL)
+
+
+def _is_among(stated: object, words: Set[str]) -> bool:
+    """Whether a word is on a list, or not stated at all."""
+    return stated is None or plain(str(stated)).replace("-", "_").replace(" ", "_") in words
 
 
 def _required(resource: Mapping[str, Any]) -> int:

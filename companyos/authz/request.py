@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from companyos.authz._text import is_visible, plain
+from companyos.authz._text import is_visible, plain, squeezed
 from companyos.authz.interface import RequestError
 from companyos.ports import AccessRequest
 
@@ -51,6 +51,19 @@ _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
         "trace_id": str,
     },
 }
+
+_SPELLINGS = {
+    part: {squeezed(name): name for name in {**types, **({} if "." in part else {"id": str, "type": str})}}
+    for part, types in _TYPED.items()
+}
+"""The names that policies read, by what is left of them without letter case and separators."""
+_NESTED = {
+    ("subject", "properties"): "subject.attributes",
+    ("resource", "properties"): "resource",
+    ("resource", "attributes"): "resource",
+    ("environment", "properties"): "environment",
+}
+"""Where other models put attributes (AuthZEN's `properties`), and where the playbook's policies read them."""
 
 
 def build_request(
@@ -204,11 +217,23 @@ def _check_action(action: object) -> None:
 
 
 def _check_types(values: Mapping[str, Any]) -> None:
+    for (part, key), place in _NESTED.items():
+        if isinstance(values[part].get(key), Mapping):
+            raise RequestError(f"no policy reads {part}.{key}", hint=f"put what it holds into {place}")
     for part, types in _TYPED.items():
         outer, _, inner = part.partition(".")
         held = values[outer].get(inner, {}) if inner else values[outer]
+        _check_spellings(part, held)
         for key in types.keys() & held.keys():
             _check_type(f"{part}.{key}", held[key], types[key])
+
+
+def _check_spellings(part: str, held: Mapping[str, Any]) -> None:
+    """An attribute that is almost one that policies read would be passed over by them."""
+    for key in held:
+        name = _SPELLINGS[part].get(squeezed(key), key)
+        if key != name:
+            raise RequestError(f"{part} has a key that is not the one policies read", got=key, hint=f"write {name}")
 
 
 def _check_type(where: str, value: object, expected: type | tuple[type, ...]) -> None:

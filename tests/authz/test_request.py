@@ -57,6 +57,19 @@ BAD = {
     "an action with a filler": (SUBJECT, "delete\u3164", RESOURCE, None),
     "personal data as a text": (SUBJECT, "read", {**RESOURCE, "contains_pii": "true"}, None),
     "personal data as a number": (SUBJECT, "read", {**RESOURCE, "contains_pii": 1}, None),
+    "personal data in capitals": (SUBJECT, "read", {**RESOURCE, "Contains_PII": True}, None),
+    "personal data in camel case": (SUBJECT, "read", {**RESOURCE, "containsPii": True}, None),
+    "personal data with a hyphen": (SUBJECT, "read", {**RESOURCE, "contains-pii": True}, None),
+    "personal data in wide letters": (SUBJECT, "read", {**RESOURCE, "contains_\uff50ii": True}, None),
+    "a second spelling beside the first": (SUBJECT, "read", {**RESOURCE, "region": "eu", "Region": "us"}, None),
+    "a status in capitals": ({**SUBJECT, "STATUS": "suspended"}, "read", RESOURCE, None),
+    "attributes in capitals": ({**SUBJECT, "Attributes": {}}, "read", RESOURCE, None),
+    "a region attribute with a capital": ({**SUBJECT, "attributes": {"Region": "us"}}, "read", RESOURCE, None),
+    "a destination in camel case": (SUBJECT, "read", RESOURCE, {"destinationRegion": "us"}),
+    "properties of a resource": (SUBJECT, "read", {**RESOURCE, "properties": {"contains_pii": True}}, None),
+    "attributes of a resource": (SUBJECT, "read", {**RESOURCE, "attributes": {"contains_pii": True}}, None),
+    "properties of a subject": ({**SUBJECT, "properties": {"status": "suspended"}}, "read", RESOURCE, None),
+    "properties of an environment": (SUBJECT, "read", RESOURCE, {"properties": {"destination_region": "us"}}),
     "a region that is a list": (SUBJECT, "read", {**RESOURCE, "region": ["eu"]}, None),
     "an owner that is nothing": (SUBJECT, "read", {**RESOURCE, "owner": None}, None),
     "a clearance that is true": ({**SUBJECT, "attributes": {"clearance": True}}, "read", RESOURCE, None),
@@ -111,6 +124,27 @@ def test_malformed_is_denied_and_recorded(authorizer, ledger, arguments):
 def test_not_a_request(authorizer, value):
     """A JSON value that is no request at all is denied."""
     assert authorizer.authorize_dict(value).reason == "request.invalid"
+
+
+@pytest.mark.parametrize(
+    ("resource", "match"),
+    [
+        ({"Contains_PII": True}, "got: Contains_PII\n  next: write contains_pii"),
+        (
+            {"properties": {"contains_pii": True}},
+            r"reads resource\.properties\n  next: put what it holds into resource",
+        ),
+    ],
+)
+def test_the_right_name_is_said(resource, match):
+    """Who misspells an attribute, or puts it where no policy reads it, is told the right name."""
+    with pytest.raises(RequestError, match=match):
+        build_request(SUBJECT, "read", {**RESOURCE, **resource})
+
+
+def test_names_of_ones_own():
+    """What no policy of the playbook reads may be called as one likes."""
+    build_request(SUBJECT, "read", {**RESOURCE, "Title": "x", "region_note": "y", "properties": ["a"]})
 
 
 def test_an_id_in_another_script_is_an_id():
