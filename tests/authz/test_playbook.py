@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from companyos.authz import RegoEngine, playbook_control
+from companyos.authz import RegoEngine, derived, playbook_control
 from companyos.authz.engines._regorus import prepare
 from companyos.authz.policyset import PLAYBOOK
 from companyos.cli import app
@@ -140,3 +140,75 @@ class TestPoliciesInForce:
         policies(mine__rego="package nowhere\n")
 
         assert prove_here()[0] == 2
+
+
+class TestTables:
+    """A word lost from a table, or slipped into the wrong one, makes the proof fail."""
+
+    @pytest.mark.parametrize(
+        ("table", "word"),
+        [
+            (name, word)
+            for name in ("NON_PERSONAL", "LOW_SENSITIVITY", "MULTI_FACTOR")
+            for word in getattr(derived, name)
+        ],
+    )
+    def test_a_lost_word(self, monkeypatch, table, word):
+        """Each word of each list is there for a specimen."""
+        monkeypatch.setattr(derived, table, getattr(derived, table) - {word})
+
+        assert not prove(playbook_control()).holds
+
+    @pytest.mark.parametrize(
+        ("table", "word"),
+        [
+            ("NON_PERSONAL", "pii"),
+            ("NON_PERSONAL", "restricted"),
+            ("NON_PERSONAL", ""),
+            ("LOW_SENSITIVITY", "high"),
+            ("LOW_SENSITIVITY", "critical"),
+            ("MULTI_FACTOR", "password"),
+            ("MULTI_FACTOR", "aal1"),
+        ],
+    )
+    def test_a_word_too_many(self, monkeypatch, table, word):
+        """A word that would let something through is noticed."""
+        monkeypatch.setattr(derived, table, getattr(derived, table) | {word})
+
+        assert not prove(playbook_control()).holds
+
+    @pytest.mark.parametrize("word", derived.CLEARANCES)
+    def test_a_clearance_of_another_rank(self, monkeypatch, word):
+        """Each clearance has its rank and no other, and cannot be lost."""
+        ranks = derived.CLEARANCES
+        for other in (
+            {**ranks, word: ranks[word] + 1},
+            {**ranks, word: ranks[word] - 1},
+            {key: rank for key, rank in ranks.items() if key != word},
+        ):
+            monkeypatch.setattr(derived, "CLEARANCES", other)
+
+            assert not prove(playbook_control()).holds
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('"editor": ["write"]', '"editor": ["write", "delete"]'),
+            ('"editor": ["write"]', '"editor": ["write", "transfer"]'),
+            ('"editor": ["write"]', '"editor": []'),
+            ('"admin": ["*"]', '"admin": ["write"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["read"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["export"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["read", "export", "delete"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["read", "export", "transfer"]'),
+            ('["write", "delete", "transfer"]', '["write", "delete"]'),
+            ('["write", "delete", "transfer"]', '["write", "transfer"]'),
+            ('["write", "delete", "transfer"]', '["delete", "transfer"]'),
+            ('"step_up_actions": ["delete", "transfer"]', '"step_up_actions": ["delete"]'),
+            ('"step_up_actions": ["delete", "transfer"]', '"step_up_actions": ["transfer"]'),
+            ('"step_up_actions": ["delete", "transfer"]', '"step_up_actions": ["delete", "transfer", "write"]'),
+        ],
+    )
+    def test_another_grant(self, tmp_path, old, new):
+        """Who may do what in `data.json` is held by specimens, entry for entry."""
+        assert not _prove_changed(tmp_path, "data.json", lambda text: text.replace(old, new)).holds
