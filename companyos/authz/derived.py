@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz._text import plain
 from companyos.canonical import digest
-from companyos.jurisdictions import EEA, jurisdiction_of, table_digest
+from companyos.jurisdictions import is_within_eea, jurisdiction_of, table_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Set  # noqa: PYI025
+    from collections.abc import Iterable, Mapping, Sequence, Set  # noqa: PYI025
 
     from companyos.ports import AccessRequest
 
@@ -52,17 +52,17 @@ def derive(request: AccessRequest) -> dict[str, Any]:
     """The facts derived from a request, under the key `derived` of what an engine gets as input."""
     subject = _attributes(request.subject)
     resource = request.resource
-    home = subject.get("region", subject.get("jurisdiction"))
-    destination = resource.get("destination_region", request.environment.get("destination_region"))
+    home = _stated((subject, request.subject), ("region", "jurisdiction"))
+    destination = _stated((resource, request.environment), ("destination_region",))
     return {
         "resource": {
-            **_place(resource.get("region")),
+            **_places(_stated((resource,), ("region", "jurisdiction"))),
             "personal": _is_personal(resource),
             "required_clearance": _required(resource),
             "high_sensitivity": not _is_among(resource.get("sensitivity"), LOW_SENSITIVITY),
         },
-        "destination": _place(destination),
-        "subject": {**_place(home), "clearance": rank(subject.get("clearance"), unknown=UNKNOWN_CLEARANCE)},
+        "destination": _places(destination),
+        "subject": {**_places(home), "clearance": rank(subject.get("clearance"), unknown=UNKNOWN_CLEARANCE)},
         "multi_factor": is_multi_factor(request.environment.get("auth_strength")),
     }
 
@@ -99,9 +99,18 @@ def _attributes(subject: Mapping[str, Any]) -> Mapping[str, Any]:
     return attributes
 
 
-def _place(region: str | None) -> dict[str, Any]:
-    jurisdiction = None if region is None else jurisdiction_of(region)
-    return {"stated": region is not None, "jurisdiction": jurisdiction, "in_eea": jurisdiction in EEA}
+def _stated(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[str]:
+    return [str(holder[name]) for holder in holders for name in names if name in holder]
+
+
+def _places(regions: Sequence[str]) -> dict[str, Any]:
+    """What is known of all places stated: each must lie within, and where they differ there is no one jurisdiction."""
+    found = {jurisdiction_of(region) for region in regions}
+    return {
+        "stated": bool(regions),
+        "jurisdiction": found.pop() if len(found) == 1 else None,
+        "in_eea": bool(regions) and all(is_within_eea(region) for region in regions),
+    }
 
 
 def _is_personal(resource: Mapping[str, Any]) -> bool:

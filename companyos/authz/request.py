@@ -27,12 +27,20 @@ _SAFE_INTEGER = 2**53 - 1
 
 _LEVEL = (str, int)
 _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "subject": {"attributes": Mapping, "status": str, "org_id": str, "workspace_id": str},
+    "subject": {
+        "attributes": Mapping,
+        "status": str,
+        "org_id": str,
+        "workspace_id": str,
+        "region": str,
+        "jurisdiction": str,
+    },
     "subject.attributes": {"clearance": _LEVEL, "jurisdiction": str, "region": str, "org_id": str, "roles": list},
     "resource": {
         "owner": str,
         "org_id": str,
         "region": str,
+        "jurisdiction": str,
         "destination_region": str,
         "contains_pii": bool,
         "classification": str,

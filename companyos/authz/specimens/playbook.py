@@ -156,7 +156,16 @@ def _residency() -> tuple[Specimen, ...]:
         "in the US, by classification": {"region": "us-east-1", "classification": "PII"},
     }
     eu: dict[str, Any] = {"region": "eu-west-1", "contains_pii": True}
+    us = {"destination_region": "us-west-2"}
     away = {"region": "eu", "contains_pii": True, "destination_region": "us-west-2"}
+    only: dict[str, Any] = {"jurisdiction": "us", "contains_pii": True}
+    outside: dict[str, dict[str, Any]] = {
+        "one of two attributes": {"attributes": {"region": "eu", "jurisdiction": "us"}},
+        "the other of two attributes": {"attributes": {"region": "us", "jurisdiction": "eu"}},
+        "a region of its own": {"subject": {"region": "us"}},
+        "a region beside its attributes": {"subject": {"region": "us"}, "attributes": {"region": "eu"}},
+    }
+    export: dict[str, Any] = {"resource": eu, "environment": _TICKET}
     logged = _EXPORTED
     fine: dict[str, dict[str, Any]] = {
         "personal data sent within the EU": {"resource": {**eu, "destination_region": "westeurope"}},
@@ -176,6 +185,29 @@ def _residency() -> tuple[Specimen, ...]:
             environment=_TICKET,
             violates=rule,
         ),
+        case("held in the EU and in the US at once", "read", resource={**eu, "jurisdiction": "us"}, violates=rule),
+        case("held in the US by its jurisdiction", "read", resource=only, violates=rule),
+        case("sent to the US by the environment", "export", resource=eu, environment={**_TICKET, **us}, violates=rule),
+        case(
+            "sent to the EU by the resource and to the US by the environment",
+            "export",
+            resource={**eu, "destination_region": "eu"},
+            environment={**_TICKET, **us},
+            violates=rule,
+        ),
+        case(
+            "sent to the US by the resource and to the EU by the environment",
+            "export",
+            resource={**eu, **us},
+            environment={**_TICKET, "destination_region": "eu"},
+            violates=rule,
+        ),
+        *(
+            case(f"exported by a subject in the US by {where}", "export", **who, **export, violates=rule)
+            for where, who in outside.items()
+        ),
+        case("in the EU by region and jurisdiction", "read", resource={**eu, "jurisdiction": "no"}),
+        case("in the EU by its jurisdiction", "read", resource={"jurisdiction": "eu", "contains_pii": True}),
         *(case(name, "export", environment=_TICKET, violates=logged, **parts) for name, parts in fine.items()),
         case("personal data in the EU", "read", resource=eu),
         case("personal data in Frankfurt", "read", resource={"region": "europe-west3", "contains_pii": True}),
