@@ -54,7 +54,7 @@ def with_obligations(
     Raises:
         AccessDeniedError: the decision denies.
         AccessUndeterminedError: the decision is undetermined.
-        ObligationError: an obligation has no handler, or could not be discharged.
+        ObligationError: the decision is not on record, or an obligation has no handler or could not be discharged.
     """
     duty = _Duty(decision, handlers, ledger, context)
     duty.before()
@@ -101,6 +101,8 @@ class _Duty:
             raise AccessUndeterminedError(self._decision)
         if not self._decision.allow:
             raise AccessDeniedError(self._decision)
+        if not self._decision.audit_id:
+            raise ObligationError("the decision is not on record", hint="decide by Authorizer.authorize, which records")
         for obligation in self._decision.obligations:
             if obligation.id not in self._handlers:
                 self._note(obligation, "refused", "no handler")
