@@ -20,6 +20,8 @@ def is_visible(text: str) -> bool:
 
 def plain(text: str) -> str:
     """A name without the differences that a reader does not see: letter case, width, composition (NFKC)."""
+    if text.isascii():
+        return text.casefold().strip()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 

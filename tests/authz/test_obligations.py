@@ -5,6 +5,7 @@ import contextlib
 import datetime as dt
 import json
 from decimal import Decimal
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,12 @@ from companyos.authz import (
 )
 from companyos.decision import Decision, Obligation
 from companyos.ledger import Ledger
+
+
+class Row(NamedTuple):
+    id: str
+    iban: str
+    more: object
 
 
 class Address(BaseModel):
@@ -94,6 +101,16 @@ class TestMask:
             ({"d": Decimal(1), "t": dt.date(2026, 1, 1)}, ["d"], {"d": None, "t": dt.date(2026, 1, 1)}),
             (None, ["*"], None),
             ({"mail": "x"}, ["email"], {"mail": "x"}),
+            ({"contact.email": "x"}, ["contact.email"], {"contact.email": "***"}),
+            ({"contact.email": "x"}, ["email"], {"contact.email": "***"}),
+            ({"contact.email": {"home": "x"}}, ["contact"], {"contact.email": None}),
+            ({"a": {"contact.email": {"home": "x"}}}, ["email.home"], {"a": {"contact.email": {"home": "***"}}}),
+            ({"pre\u0301nom": "x"}, ["pr\u00e9nom"], {"pre\u0301nom": "***"}),
+            ({"pr\u00e9nom": "x"}, ["PRE\u0301NOM"], {"pr\u00e9nom": "***"}),
+            ({"\uff49\uff42\uff41\uff4e": "x"}, ["iban"], {"\uff49\uff42\uff41\uff4e": "***"}),
+            ({" iban ": "x"}, ["iban"], {" iban ": "***"}),
+            ([Row("1", "x", {"email": "y"})], ["iban", "email"], [Row("1", "***", {"email": "***"})]),
+            (Row("1", "x", None), ["*"], Row("1", "***", None)),
         ],
     )
     def test_plain_values(self, value, fields, expected):
@@ -104,6 +121,19 @@ class TestMask:
     def test_everything_is_everything(self, value):
         """Whatever the shape, no text but ids and types is left after masking everything."""
         assert "secret" not in json.dumps(mask({"value": value}, ["*"]))
+
+    def test_a_named_tuple_stays_one(self):
+        """A row by name comes back as its own class, on paths through it too."""
+        masked = mask({"row": Row("1", "x", {"city": "y"})}, ["row.more.city"])["row"]
+
+        assert isinstance(masked, Row)
+        assert masked.more == {"city": "***"}
+
+    @pytest.mark.parametrize("field", ["", " ", "a..b", ".", "a.", "\u200b", "\u3164"])
+    def test_blank_names(self, field):
+        """A name of nothing would mask nothing, and is refused."""
+        with pytest.raises(ObligationError, match="blank name"):
+            mask({"a": "x"}, ["a", field])
 
     def test_models(self):
         """A model comes back as its own class, nested models, lists and extra fields included."""
@@ -293,6 +323,25 @@ class TestWithObligations:
             entry.data["outcome"],
         ) == ("companyos.authz.obligation", "audit-1", "discharged")
         assert MASK_EMAIL.to_dict() == entry.data["obligation"]
+
+    def test_a_mask_that_matched_nothing(self, ledger, handlers):
+        """Fields that the result does not have are named in the entry: perhaps they are misspelt."""
+        obligation = Obligation("mask_fields", properties={"fields": ["email", "ibn", "*"]})
+        with_obligations(lambda: {"email": "x"}, _allowed(obligation), handlers=handlers, ledger=ledger)
+        (entry,) = ledger.read()
+
+        assert entry.data["detail"] == "matched nothing: ibn"
+
+    def test_not_on_record(self, ledger, handlers):
+        """A decision that no ledger has taken carries no call."""
+        guarded = _Guarded()
+
+        with pytest.raises(ObligationError, match="not on record"):
+            with_obligations(guarded, Decision.allowed("made.up"), handlers=handlers, ledger=ledger)
+        with pytest.raises(ObligationError, match="not on record"):
+            asyncio.run(with_obligations_async(guarded, Decision.allowed("made.up"), handlers=handlers, ledger=ledger))
+
+        assert guarded.calls == 0
 
     def test_logged_before_it_is_done(self, ledger, handlers):
         """The event is on the ledger before the guarded call begins."""
