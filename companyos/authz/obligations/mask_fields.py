@@ -112,7 +112,8 @@ class _Mask:
         if isinstance(value, tuple):
             if hasattr(value, "_fields"):
                 named = zip(value._fields, value, strict=True)
-                return type(value)._make(self._field(item, path, name) for name, item in named)
+                row: Any = type(value)
+                return row._make(self._field(item, path, name) for name, item in named)
             return tuple(self.walk(item, path) for item in value)
         raise ObligationError(
             "the result holds something that cannot be looked into",
