@@ -140,8 +140,11 @@ class Plugins:
         return _by_name(self._collect("companyos_engines", settings=settings), lambda engine: engine.name)
 
     def obligation_handlers(self) -> dict[str, ObligationHandler]:
-        """Obligation handlers by obligation."""
-        return _by_name(self._collect("companyos_obligation_handlers"), lambda handler: handler.obligation)
+        """Obligation handlers by obligation; one marked `fallback` gives way to another."""
+        handlers = self._collect("companyos_obligation_handlers")
+        claimed = {handler.obligation for handler in handlers if not getattr(handler, "fallback", False)}
+        chosen = [h for h in handlers if h.obligation not in claimed or not getattr(h, "fallback", False)]
+        return _by_name(chosen, lambda handler: handler.obligation)
 
     def controls(self) -> dict[str, Control]:
         """Controls by id."""

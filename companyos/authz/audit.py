@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from companyos.authz._text import plain
 from companyos.ports import Personal
 
 if TYPE_CHECKING:
@@ -26,8 +27,14 @@ DECISION = "companyos.authz.decision"
 DISCHARGE = "companyos.authz.obligation"
 """Type of the entry that records what became of an obligation."""
 
-_PEOPLE = frozenset({"user", "person", "customer", "employee", "subject"})
-"""Types of resource whose id is a person's."""
+_IMPERSONAL_TYPES = (
+    "api app application bucket budget collection container dashboard database dataset deployment directory doc "
+    "document endpoint environment feature feature_flag file folder host image index job model notebook object package "
+    "pipeline policy project prompt queue release report repository schema secret service stream table tool topic view "
+    "workflow workspace"
+)
+_IMPERSONAL = frozenset(_IMPERSONAL_TYPES.split())
+"""Types of resource whose ids are not about people; the id of any other is stored encrypted."""
 
 
 def append_decision(ledger: LedgerPort, request: AccessRequest, decision: Decision) -> Receipt:
@@ -96,10 +103,10 @@ def _verdict(decision: Decision) -> dict[str, Any]:
 
 def _target(resource: Mapping[str, Any]) -> dict[str, Any]:
     identity = resource["id"]
-    is_person = resource["type"].lower() in _PEOPLE
+    is_impersonal = plain(resource["type"]).replace("-", "_").replace(" ", "_") in _IMPERSONAL
     return {
         "type": resource["type"],
-        "id": Personal(identity, identity) if is_person else identity,
+        "id": identity if is_impersonal else Personal(identity, identity),
         "region": resource.get("region"),
     }
 

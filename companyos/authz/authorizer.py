@@ -11,16 +11,20 @@ from companyos.authz.enforcement import handlers_by_obligation, with_obligations
 from companyos.authz.interface import RequestError
 from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
 from companyos.decision import Decision, Obligation, Verdict
+from companyos.ports import AccessRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from companyos.authz.interface import DecisionListener, DecisionValidator
-    from companyos.ports import AccessRequest, DecisionEngine, LedgerPort, ObligationHandler, Receipt
+    from companyos.ports import DecisionEngine, LedgerPort, ObligationHandler, Receipt
 
 __all__ = ("Authorizer", "evaluate")
 
 _log = logging.getLogger(__name__)
+
+UNREADABLE = AccessRequest({"id": "", "type": ""}, "", {"id": "", "type": ""})
+"""What listeners get in place of a malformed request: no request that can be judged has an empty id."""
 
 
 class Authorizer:
@@ -101,7 +105,9 @@ class Authorizer:
         decision = Decision.denied("request.invalid", error.message, facts=self._facts())
         # What the caller sent may be a secret in the wrong field: the ledger keeps only that it was malformed.
         kept = replace(decision, message=error.what)
-        return self._record(decision, lambda: audit.append_invalid(self._ledger, kept))
+        recorded = self._record(decision, lambda: audit.append_invalid(self._ledger, kept))
+        self._tell(UNREADABLE, replace(kept, audit_id=recorded.audit_id))
+        return recorded
 
     def _facts(self) -> dict[str, Any]:
         return {"policy_digest": self.policy_digest, "engine": self._engine.name}

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from companyos.authz._text import plain
 from companyos.canonical import digest
-from companyos.jurisdictions import EEA, jurisdiction_of, table_digest
+from companyos.jurisdictions import is_within_eea, jurisdiction_of, table_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence, Set  # noqa: PYI025
 
     from companyos.ports import AccessRequest
 
@@ -36,8 +37,13 @@ UNKNOWN_REQUIREMENT = HIGHEST + 1
 UNKNOWN_CLEARANCE = 0
 """Rank of a subject without a clearance that is on the scale: that of the public."""
 
-PERSONAL = frozenset({"pii", "personal", "sensitive-personal", "special-category"})
-"""Classifications of data that count as personal data."""
+NON_PERSONAL = frozenset(
+    {"anonymised", "anonymized", "anonymous", "internal", "non_personal", "none", "operational", "public", "synthetic"}
+    | {"technical"}
+)
+"""Classifications of data that are not about people; every other one, known or not, counts as personal."""
+LOW_SENSITIVITY = frozenset({"internal", "low", "medium", "moderate", "none", "normal", "public"})
+"""Sensitivities that need no step-up; every other one, known or not, counts as high."""
 MULTI_FACTOR = frozenset({"mfa", "multi-factor", "phr", "phrh", "aal2", "aal3"})
 """Authentication strengths that are multi-factor: plain words, OpenID `acr` values, NIST SP 800-63B levels."""
 
@@ -46,17 +52,17 @@ def derive(request: AccessRequest) -> dict[str, Any]:
     """The facts derived from a request, under the key `derived` of what an engine gets as input."""
     subject = _attributes(request.subject)
     resource = request.resource
-    home = subject.get("region", subject.get("jurisdiction"))
-    destination = resource.get("destination_region", request.environment.get("destination_region"))
+    home = _stated((subject, request.subject), ("region", "jurisdiction"))
+    destination = _stated((resource, request.environment), ("destination_region",))
     return {
         "resource": {
-            **_place(resource.get("region")),
+            **_places(_stated((resource,), ("region", "jurisdiction"))),
             "personal": _is_personal(resource),
             "required_clearance": _required(resource),
-            "high_sensitivity": str(resource.get("sensitivity", "")).lower() in {"high", "restricted", "critical"},
+            "high_sensitivity": not _is_among(resource.get("sensitivity"), LOW_SENSITIVITY),
         },
-        "destination": _place(destination),
-        "subject": {**_place(home), "clearance": rank(subject.get("clearance"), unknown=UNKNOWN_CLEARANCE)},
+        "destination": _places(destination),
+        "subject": {**_places(home), "clearance": rank(subject.get("clearance"), unknown=UNKNOWN_CLEARANCE)},
         "multi_factor": is_multi_factor(request.environment.get("auth_strength")),
     }
 
@@ -82,7 +88,8 @@ def facts_digest() -> str:
             "clearances": CLEARANCES,
             "jurisdictions": table_digest(),
             "multi_factor": sorted(MULTI_FACTOR),
-            "personal": sorted(PERSONAL),
+            "non_personal": sorted(NON_PERSONAL),
+            "low_sensitivity": sorted(LOW_SENSITIVITY),
         }
     )
 
@@ -92,14 +99,27 @@ def _attributes(subject: Mapping[str, Any]) -> Mapping[str, Any]:
     return attributes
 
 
-def _place(region: str | None) -> dict[str, Any]:
-    jurisdiction = None if region is None else jurisdiction_of(region)
-    return {"stated": region is not None, "jurisdiction": jurisdiction, "in_eea": jurisdiction in EEA}
+def _stated(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[str]:
+    return [str(holder[name]) for holder in holders for name in names if name in holder]
+
+
+def _places(regions: Sequence[str]) -> dict[str, Any]:
+    """What is known of all places stated: each must lie within, and where they differ there is no one jurisdiction."""
+    found = {jurisdiction_of(region) for region in regions}
+    return {
+        "stated": bool(regions),
+        "jurisdiction": found.pop() if len(found) == 1 else None,
+        "in_eea": bool(regions) and all(is_within_eea(region) for region in regions),
+    }
 
 
 def _is_personal(resource: Mapping[str, Any]) -> bool:
-    classification = str(resource.get("classification", "")).strip().lower().replace("_", "-").replace(" ", "-")
-    return bool(resource.get("contains_pii", False)) or classification in PERSONAL
+    return bool(resource.get("contains_pii", False)) or not _is_among(resource.get("classification"), NON_PERSONAL)
+
+
+def _is_among(stated: object, words: Set[str]) -> bool:
+    """Whether a word is on a list, or not stated at all."""
+    return stated is None or plain(str(stated)).replace("-", "_").replace(" ", "_") in words
 
 
 def _required(resource: Mapping[str, Any]) -> int:

@@ -48,12 +48,13 @@ def with_obligations(
 
     Obligations of the phase *before* (step-up, approval, logging) are discharged before the call, so that nothing
     happens if one cannot be; the others work on its result. `context` is what handlers may look at (for example
-    `auth_strength`); `decision` and `ledger` are added to it. Each discharge and each refusal is a ledger entry.
+    `auth_strength`); `decision`, `ledger` and `notes` are added to it. Each discharge and each refusal is a ledger
+    entry, whose `detail` holds what the handler appended to `notes`.
 
     Raises:
         AccessDeniedError: the decision denies.
         AccessUndeterminedError: the decision is undetermined.
-        ObligationError: an obligation has no handler, or could not be discharged.
+        ObligationError: the decision is not on record, or an obligation has no handler or could not be discharged.
     """
     duty = _Duty(decision, handlers, ledger, context)
     duty.before()
@@ -100,6 +101,8 @@ class _Duty:
             raise AccessUndeterminedError(self._decision)
         if not self._decision.allow:
             raise AccessDeniedError(self._decision)
+        if not self._decision.audit_id:
+            raise ObligationError("the decision is not on record", hint="decide by Authorizer.authorize, which records")
         for obligation in self._decision.obligations:
             if obligation.id not in self._handlers:
                 self._note(obligation, "refused", "no handler")
@@ -118,14 +121,15 @@ class _Duty:
         return value
 
     def _discharge(self, handler: ObligationHandler, obligation: Obligation, value: Any) -> Any:
+        notes: list[str] = []
         try:
-            value = handler.discharge(obligation, value, self._context)
+            value = handler.discharge(obligation, value, {**self._context, "notes": notes})
         except Exception as error:
             self._note(obligation, "refused", error.what if isinstance(error, UserError) else type(error).__name__)
             if isinstance(error, ObligationError):
                 raise
             raise ObligationError(f"the obligation {obligation.id} could not be carried out") from error
-        self._note(obligation, "discharged", "")
+        self._note(obligation, "discharged", "; ".join(notes))
         return value
 
     def _note(self, obligation: Obligation, outcome: str, detail: str) -> None:

@@ -97,7 +97,11 @@ class PhasedHandler(Protocol):
 
 
 class DecisionListener(Protocol):
-    """Told of every final decision; the signature of the hook `companyos_on_decision`."""
+    """Told of every final decision, refusals of malformed requests (`request.invalid`) included.
+
+    Of a malformed request nothing is passed on: action and ids are empty texts. It is the signature of the hook
+    `companyos_on_decision`.
+    """
 
     def __call__(self, *, request: AccessRequest, decision: Decision) -> object:
         """Take note; what is returned is ignored, what is raised is logged and counted."""

@@ -41,6 +41,8 @@ class PolicySet:
     """Who answers for the policies, one for each directory."""
     digest: str
     """`sha256:…` over every file, its metadata and data included."""
+    extends_playbook: bool
+    """Whether the built-in policies are among them."""
 
 
 def load_policies(directories: Sequence[Path] = ()) -> PolicySet:
@@ -53,7 +55,8 @@ def load_policies(directories: Sequence[Path] = ()) -> PolicySet:
     data: dict[str, Any] = {}
     owners: list[str] = []
     files: dict[str, str] = {}
-    for label, directory in _with_extended(directories or (PLAYBOOK,)):
+    placed = _with_extended(directories or (PLAYBOOK,))
+    for label, directory in placed:
         owners.append(_metadata(directory)["owner"])
         for path in _policy_files(directory):
             name = f"{label}/{path.relative_to(directory).as_posix()}"
@@ -65,7 +68,8 @@ def load_policies(directories: Sequence[Path] = ()) -> PolicySet:
                 _merge(data, _json_object(path, text), path)
     if not sources:
         raise PolicyError("no policies found", got=", ".join(map(str, directories)), expected="at least one .rego file")
-    return PolicySet(sources, data, tuple(owners), digest(files))
+    extends = any(directory == PLAYBOOK for _, directory in placed)
+    return PolicySet(sources, data, tuple(owners), digest(files), extends)
 
 
 def _with_extended(directories: Iterable[Path]) -> list[tuple[str, Path]]:
@@ -107,11 +111,23 @@ def _describe(key: object) -> str:
 
 
 def _policy_files(directory: Path) -> list[Path]:
-    found = sorted(path for path in directory.rglob("*") if path.suffix == ".rego" or path.name in {DATA, METADATA})
+    found = [path for path in sorted(directory.rglob("*")) if path.is_symlink() or path.is_file()]
     for path in found:
         if not path.resolve().is_relative_to(directory):
             raise PolicyError(f"{path} points out of its directory", got=path.resolve(), expected="no such links")
-    return [path for path in found if path.is_file()]
+    return [path for path in found if path.is_file() and _is_policy(path)]
+
+
+def _is_policy(path: Path) -> bool:
+    """Whether to read a file; what is neither a policy nor a text about policies is refused instead of passed over."""
+    if path.suffix == ".rego" or path.name in {DATA, METADATA}:
+        return True
+    hidden = path.name.startswith(".") and ".rego" not in path.name.casefold()
+    if hidden or path.suffix == ".md" or path.name.startswith("README"):
+        return False
+    raise PolicyError(
+        f"{path} is not read as a policy", expected=f"names ending in .rego; {DATA}, {METADATA}, README, and .md files"
+    )
 
 
 def _read(path: Path) -> str:

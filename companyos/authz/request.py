@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from companyos.authz._text import is_visible, plain, squeezed
 from companyos.authz.interface import RequestError
 from companyos.ports import AccessRequest
 
@@ -26,12 +27,20 @@ _SAFE_INTEGER = 2**53 - 1
 
 _LEVEL = (str, int)
 _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "subject": {"attributes": Mapping, "status": str, "org_id": str, "workspace_id": str},
+    "subject": {
+        "attributes": Mapping,
+        "status": str,
+        "org_id": str,
+        "workspace_id": str,
+        "region": str,
+        "jurisdiction": str,
+    },
     "subject.attributes": {"clearance": _LEVEL, "jurisdiction": str, "region": str, "org_id": str, "roles": list},
     "resource": {
         "owner": str,
         "org_id": str,
         "region": str,
+        "jurisdiction": str,
         "destination_region": str,
         "contains_pii": bool,
         "classification": str,
@@ -50,6 +59,19 @@ _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
         "trace_id": str,
     },
 }
+
+_SPELLINGS = {
+    part: {squeezed(name): name for name in {**types, **({} if "." in part else {"id": str, "type": str})}}
+    for part, types in _TYPED.items()
+}
+"""The names that policies read, by what is left of them without letter case and separators."""
+_NESTED = {
+    ("subject", "properties"): "subject.attributes",
+    ("resource", "properties"): "resource",
+    ("resource", "attributes"): "resource",
+    ("environment", "properties"): "environment",
+}
+"""Where other models put attributes (AuthZEN's `properties`), and where the playbook's policies read them."""
 
 
 def build_request(
@@ -71,13 +93,16 @@ def build_request(
         "resource": _copy("resource", resource, budget),
         "environment": _copy("environment", {} if environment is None else environment, budget),
     }
-    _check_name("action", action)
+    _check_action(action)
     for part in ("subject", "resource"):
         for key in ("id", "type"):
             if key not in values[part]:
                 raise RequestError(f"{part}.{key} is missing", expected="a text")
             _check_name(f"{part}.{key}", values[part][key])
+    _check_look_alike(values["subject"]["id"])
     _check_types(values)
+    if not is_visible(values["environment"].get("approval_ticket", "")):
+        raise RequestError("environment.approval_ticket holds invisible characters", expected="printable characters")
     return AccessRequest(values["subject"], action, values["resource"], values["environment"])
 
 
@@ -180,16 +205,43 @@ def _check_name(where: str, value: object) -> None:
         raise RequestError(f"{where} is empty, padded or too long", expected=f"1 to {MAX_ID} characters")
     if not value.isascii() and value != unicodedata.normalize("NFC", _unicode(value, where)):
         raise RequestError(f"{where} is not in Unicode normal form C", expected="one spelling per id")
-    if not value.isprintable():
+    if not is_visible(value):
         raise RequestError(f"{where} holds invisible characters", expected="printable characters only")
 
 
+def _check_look_alike(identity: str) -> None:
+    """A subject written in wide or styled letters would be somebody else's name to every reader of the log."""
+    if not identity.isascii() and identity != unicodedata.normalize("NFKC", identity):
+        raise RequestError("subject.id is written in look-alike letters", expected="Unicode normal form KC")
+
+
+def _check_action(action: object) -> None:
+    """Policies compare actions as text, so that `Delete` must not be asked for where `delete` needs a second factor."""
+    _check_name("action", action)
+    if isinstance(action, str) and action != plain(action):
+        raise RequestError(
+            "action is not in its plain spelling", got=repr(action), hint=f"write it in lower case: {plain(action)!r}"
+        )
+
+
 def _check_types(values: Mapping[str, Any]) -> None:
+    for (part, key), place in _NESTED.items():
+        if isinstance(values[part].get(key), Mapping):
+            raise RequestError(f"no policy reads {part}.{key}", hint=f"put what it holds into {place}")
     for part, types in _TYPED.items():
         outer, _, inner = part.partition(".")
         held = values[outer].get(inner, {}) if inner else values[outer]
+        _check_spellings(part, held)
         for key in types.keys() & held.keys():
             _check_type(f"{part}.{key}", held[key], types[key])
+
+
+def _check_spellings(part: str, held: Mapping[str, Any]) -> None:
+    """An attribute that is almost one that policies read would be passed over by them."""
+    for key in held:
+        name = _SPELLINGS[part].get(squeezed(key), key)
+        if key != name:
+            raise RequestError(f"{part} has a key that is not the one policies read", got=key, hint=f"write {name}")
 
 
 def _check_type(where: str, value: object, expected: type | tuple[type, ...]) -> None:

@@ -12,9 +12,10 @@ import click
 
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.controls import Proof, SpecimenResult
-from companyos.errors import FINDINGS, ConfigError
+from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError
 
 if TYPE_CHECKING:
+    from companyos.config import Settings
     from companyos.controls import Control
 
 __all__ = ("prove",)
@@ -26,13 +27,15 @@ __all__ = ("prove",)
 def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
     """Run the controls (all, or those named) over their planted violations and clean cases.
 
-    Exit status: 0 everything planted was caught and nothing clean was refused, else 1.
+    Access is judged by the policies in force (`authz` in companyos.yaml). Exit status: 0 everything planted was caught
+    and nothing clean was refused, 3 nothing went wrong but the policies in force have no specimens, else 1.
     """
     from companyos import config
     from companyos.guardrails.runner import select
     from companyos.plugins import PluginError, Plugins, allowed_names
 
-    settings = config.load(config.find(Path.cwd()))
+    found = config.find(Path.cwd())
+    settings = config.load(found)
     plugins = Plugins(allowed_names(settings.plugins.allow))
     try:
         controls = plugins.controls()
@@ -43,16 +46,40 @@ def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
         click.echo(f"error[{error.code}]: {error.message}", err=True)
         return FINDINGS
     chosen = select(controls, ids)
+    unproven = _judge_policies_in_force(chosen, found, settings)
     started = time.perf_counter()
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prove") as pool:
         proofs = list(pool.map(_prove, chosen.values()))
     seconds = time.perf_counter() - started
-    holds = bool(proofs) and all(proof.holds for proof in proofs)
+    failed = any(not proof.holds for proof in proofs)
+    holds = bool(proofs) and not failed and not unproven
     if as_json:
-        echo_json(_totals(proofs, seconds) | {"holds": holds, "controls": [proof.to_dict() for proof in proofs]})
+        shown = {"holds": holds, "controls": [proof.to_dict() for proof in proofs], "unproven": unproven}
+        echo_json(_totals(proofs, seconds) | shown)
     else:
         _show(proofs, seconds, holds=holds)
+    if unproven and not failed:
+        return COULD_NOT_CHECK
     return 0 if holds else FINDINGS
+
+
+def _judge_policies_in_force(chosen: dict[str, Control], found: Path | None, settings: Settings) -> list[str]:
+    """Let the playbook's control judge the engine in force; where it cannot, take it out and return its id."""
+    from companyos.authz.specimens.playbook import ID, playbook_control
+    from companyos.company import Company
+
+    if ID not in chosen or not (settings.authz.policies or settings.authz.engine != "rego"):
+        return []
+    with Company.open(found) as company:
+        engine = company.engine
+    if getattr(engine, "extends_playbook", False):
+        chosen[ID] = playbook_control(engine)
+        return []
+    del chosen[ID]
+    click.echo(
+        f"{ID} says nothing: the policies in force have no specimens (they do not extend the playbook)", err=True
+    )
+    return [ID]
 
 
 def _prove(control: Control) -> Proof:

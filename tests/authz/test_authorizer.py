@@ -93,6 +93,27 @@ class TestAuthorize:
         assert b"jane" not in raw
         assert b"192.0.2.77" not in raw
 
+    @pytest.mark.parametrize(
+        ("kind", "clear"),
+        [
+            ("document", True),
+            ("Data Set", False),
+            ("feature-flag", True),
+            ("user", False),
+            ("user_profile", False),
+            ("customer", False),
+            ("mailbox", False),
+            ("x", False),
+        ],
+    )
+    def test_ids_of_resources(self, authorizer, ledger, kind, clear):
+        """An id is in the clear only for types known not to be about people; it can be revealed all the same."""
+        authorizer.authorize(USER, "read", {"id": "ann@example.org", "type": kind})
+        (entry,) = (ledger.reveal(entry) for entry in ledger.read())
+
+        assert clear == (b"ann@example.org" in ledger.raw(0))
+        assert entry.data["target"]["id"] == "ann@example.org"
+
     def test_the_trace_of_the_span_around(self, authorizer, ledger):
         """Without a trace id in the environment that of the active span is recorded."""
         span = NonRecordingSpan(SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=TraceFlags(1)))
@@ -208,6 +229,20 @@ class TestListeners:
         decision = Authorizer(_Engine(ALLOW), ledger, listeners=[listener]).authorize(USER, "read", DOCUMENT)
 
         assert [("read", decision.audit_id, 1)] == seen
+
+    def test_told_of_malformed_requests(self, ledger):
+        """A refusal of what cannot be read is told like any other, without what was sent."""
+        seen = []
+
+        def listener(*, request, decision):
+            seen.append((request.action, request.subject["id"], decision))
+
+        authorizer = Authorizer(_Engine(ALLOW), ledger, listeners=[listener])
+        decision = authorizer.authorize(USER, "read", {**DOCUMENT, "contains_pii": "secret"})
+        ((action, person, told),) = seen
+
+        assert (action, person, told.reason, told.audit_id) == ("", "", "request.invalid", decision.audit_id)
+        assert told.message == "resource.contains_pii is of the wrong type"
 
     def test_one_that_fails_disturbs_nobody(self, ledger, caplog):
         """A failing listener is logged and counted, and the next one is told all the same."""

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import pytest
+
 from companyos import authz
 from companyos.authz import plugin
 from companyos.company import Company
+from companyos.hookspecs import hookimpl
+from companyos.plugins import PluginError, Plugins
 
 
 def test_the_engine_reads_nothing_before_it_is_used(tmp_path):
@@ -26,6 +30,37 @@ def test_each_obligation_has_one_handler():
     names = [handler.obligation for handler in plugin.companyos_obligation_handlers()]
 
     assert sorted(set(names)) == sorted(names)
+
+
+def test_a_verifier_of_the_company_takes_the_place_of_none():
+    """A plugin may say how tickets are verified and factors asked for; the other handlers stay the built-in ones."""
+
+    class Verifying:
+        @hookimpl
+        def companyos_obligation_handlers(self):
+            return [authz.RequireApproval(lambda *_: True), authz.RequireMfa(lambda _: True)]
+
+    plugins = Plugins()
+    plugins.register(Verifying(), "verifying")
+    handlers = plugins.obligation_handlers()
+
+    assert [handlers[name].fallback for name in ("require_approval", "require_mfa")] == [False, False]
+    assert set(handlers) == {"log_event", "mask_fields", "require_approval", "require_mfa"}
+
+
+def test_a_handler_that_decides_is_not_replaced():
+    """Two handlers that both mean it are a configuration error, as with every other hook."""
+
+    class Masking:
+        @hookimpl
+        def companyos_obligation_handlers(self):
+            return [authz.MaskFields()]
+
+    plugins = Plugins()
+    plugins.register(Masking(), "masking")
+
+    with pytest.raises(PluginError, match="mask_fields"):
+        plugins.obligation_handlers()
 
 
 def test_the_control_is_offered():

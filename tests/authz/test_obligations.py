@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 from decimal import Decimal
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
 from companyos.authz import (
     AccessDeniedError,
     AccessUndeterminedError,
+    Authorizer,
     LogEvent,
     MaskFields,
     ObligationError,
@@ -25,6 +28,12 @@ from companyos.authz import (
 )
 from companyos.decision import Decision, Obligation
 from companyos.ledger import Ledger
+
+
+class Row(NamedTuple):
+    id: str
+    iban: str
+    more: object
 
 
 class Address(BaseModel):
@@ -92,6 +101,16 @@ class TestMask:
             ({"d": Decimal(1), "t": dt.date(2026, 1, 1)}, ["d"], {"d": None, "t": dt.date(2026, 1, 1)}),
             (None, ["*"], None),
             ({"mail": "x"}, ["email"], {"mail": "x"}),
+            ({"contact.email": "x"}, ["contact.email"], {"contact.email": "***"}),
+            ({"contact.email": "x"}, ["email"], {"contact.email": "***"}),
+            ({"contact.email": {"home": "x"}}, ["contact"], {"contact.email": None}),
+            ({"a": {"contact.email": {"home": "x"}}}, ["email.home"], {"a": {"contact.email": {"home": "***"}}}),
+            ({"pre\u0301nom": "x"}, ["pr\u00e9nom"], {"pre\u0301nom": "***"}),
+            ({"pr\u00e9nom": "x"}, ["PRE\u0301NOM"], {"pr\u00e9nom": "***"}),
+            ({"\uff49\uff42\uff41\uff4e": "x"}, ["iban"], {"\uff49\uff42\uff41\uff4e": "***"}),
+            ({" iban ": "x"}, ["iban"], {" iban ": "***"}),
+            ([Row("1", "x", {"email": "y"})], ["iban", "email"], [Row("1", "***", {"email": "***"})]),
+            (Row("1", "x", None), ["*"], Row("1", "***", None)),
         ],
     )
     def test_plain_values(self, value, fields, expected):
@@ -102,6 +121,19 @@ class TestMask:
     def test_everything_is_everything(self, value):
         """Whatever the shape, no text but ids and types is left after masking everything."""
         assert "secret" not in json.dumps(mask({"value": value}, ["*"]))
+
+    def test_a_named_tuple_stays_one(self):
+        """A row by name comes back as its own class, on paths through it too."""
+        masked = mask({"row": Row("1", "x", {"city": "y"})}, ["row.more.city"])["row"]
+
+        assert isinstance(masked, Row)
+        assert masked.more == {"city": "***"}
+
+    @pytest.mark.parametrize("field", ["", " ", "a..b", ".", "a.", "\u200b", "\u3164"])
+    def test_blank_names(self, field):
+        """A name of nothing would mask nothing, and is refused."""
+        with pytest.raises(ObligationError, match="blank name"):
+            mask({"a": "x"}, ["a", field])
 
     def test_models(self):
         """A model comes back as its own class, nested models, lists and extra fields included."""
@@ -195,25 +227,38 @@ class TestStepUpAndApproval:
                 handler.discharge(Obligation("require_mfa"), "value", {})
 
     @pytest.mark.parametrize(
-        ("handler", "ticket", "match"),
+        ("handler", "judged", "stated", "match"),
         [
-            (RequireApproval(), "CHG-1", "cannot be verified here"),
-            (RequireApproval(lambda *_: True), None, "ticket is required"),
-            (RequireApproval(lambda *_: True), "  ", "ticket is required"),
-            (RequireApproval(lambda *_: False), "CHG-1", "does not hold"),
-            (RequireApproval(lambda *_: "yes"), "CHG-1", "does not hold"),
+            (RequireApproval(), None, "CHG-1", "cannot be verified here"),
+            (RequireApproval(), "\u200b", None, "ticket is required"),
+            (RequireApproval(), "  ", None, "ticket is required"),
+            (RequireApproval(), 7, None, "ticket is required"),
+            (RequireApproval(), "CHG-1", "CHG-2", "not the one that was decided on"),
+            (RequireApproval(lambda *_: True), "CHG-1", "CHG-2", "not the one that was decided on"),
+            (RequireApproval(lambda *_: True), None, None, "ticket is required"),
+            (RequireApproval(lambda *_: True), None, "  ", "ticket is required"),
+            (RequireApproval(lambda *_: True), None, "CHG\u200b-1", "ticket is required"),
+            (RequireApproval(lambda *_: False), None, "CHG-1", "does not hold"),
+            (RequireApproval(lambda *_: False), "CHG-1", "CHG-1", "does not hold"),
+            (RequireApproval(lambda *_: "yes"), "CHG-1", None, "does not hold"),
         ],
     )
-    def test_an_approval_that_is_not_verified(self, handler, ticket, match):
-        """An approval that is missing, false or cannot be verified is none."""
+    def test_an_approval_that_is_not_verified(self, handler, judged, stated, match):
+        """An approval that is missing, unreadable, another's, false, or that nobody can verify is none."""
+        properties = {} if judged is None else {"approval_ticket": judged}
         with pytest.raises(ObligationError, match=match):
-            handler.discharge(Obligation("require_approval"), None, {"approval_ticket": ticket})
+            handler.discharge(Obligation("require_approval", properties=properties), 7, {"approval_ticket": stated})
 
-    def test_a_verified_approval(self):
+    @pytest.mark.parametrize(
+        ("properties", "context"),
+        [({"approval_ticket": "CHG-1"}, {}), ({}, {"approval_ticket": "CHG-1"})],
+        ids=["passed on by the policy", "from the context"],
+    )
+    def test_a_verified_approval(self, properties, context):
         """A verifier that confirms the ticket lets the call pass."""
         handler = RequireApproval(lambda ticket, _: ticket == "CHG-1")
 
-        assert handler.discharge(Obligation("require_approval"), 7, {"approval_ticket": "CHG-1"}) == 7
+        assert handler.discharge(Obligation("require_approval", properties=properties), 7, context) == 7
 
     def test_log_event_needs_a_ledger(self):
         """Logging without a ledger is refused."""
@@ -278,6 +323,25 @@ class TestWithObligations:
             entry.data["outcome"],
         ) == ("companyos.authz.obligation", "audit-1", "discharged")
         assert MASK_EMAIL.to_dict() == entry.data["obligation"]
+
+    def test_a_mask_that_matched_nothing(self, ledger, handlers):
+        """Fields that the result does not have are named in the entry: perhaps they are misspelt."""
+        obligation = Obligation("mask_fields", properties={"fields": ["email", "ibn", "*"]})
+        with_obligations(lambda: {"email": "x"}, _allowed(obligation), handlers=handlers, ledger=ledger)
+        (entry,) = ledger.read()
+
+        assert entry.data["detail"] == "matched nothing: ibn"
+
+    def test_not_on_record(self, ledger, handlers):
+        """A decision that no ledger has taken carries no call."""
+        guarded = _Guarded()
+
+        with pytest.raises(ObligationError, match="not on record"):
+            with_obligations(guarded, Decision.allowed("made.up"), handlers=handlers, ledger=ledger)
+        with pytest.raises(ObligationError, match="not on record"):
+            asyncio.run(with_obligations_async(guarded, Decision.allowed("made.up"), handlers=handlers, ledger=ledger))
+
+        assert guarded.calls == 0
 
     def test_logged_before_it_is_done(self, ledger, handlers):
         """The event is on the ledger before the guarded call begins."""
@@ -366,6 +430,31 @@ class TestWithObligations:
             with_obligations(load, decision, handlers=handlers, ledger=ledger)
 
         assert asyncio.run(with_obligations_async(load, decision, handlers=handlers, ledger=ledger)) == {"email": "***"}
+
+    @pytest.mark.parametrize(("answer", "calls"), [(True, 1), (False, 0)])
+    def test_an_export_is_verified(self, playbook, ledger, answer, calls):
+        """A ticket that satisfied the policy is still put to the verifier before anything is exported."""
+        asked, guarded = [], _Guarded()
+        handlers = [LogEvent(), RequireApproval(lambda ticket, _: asked.append(ticket) or answer)]
+        decision = Authorizer(playbook, ledger, handlers=handlers).authorize(
+            {"id": "u-1", "type": "user"}, "export", {"id": "d", "type": "file"}, {"approval_ticket": "CHG-1"}
+        )
+        assert decision.allow
+        with contextlib.nullcontext() if answer else pytest.raises(ObligationError, match="does not hold"):
+            with_obligations(guarded, decision, handlers=handlers, ledger=ledger)
+
+        assert (asked, guarded.calls) == (["CHG-1"], calls)
+
+    def test_an_export_that_nobody_verifies(self, authorizer, ledger):
+        """Without a verifier the ticket that the policy saw is enough, and the entry says that nobody verified it."""
+        decision = authorizer.authorize(
+            {"id": "u-1", "type": "user"}, "export", {"id": "d", "type": "file"}, {"approval_ticket": "CHG-1"}
+        )
+
+        assert authorizer.with_obligations(lambda: "rows", decision) == "rows"
+        assert [
+            e.data["detail"] for e in ledger.read() if e.data.get("obligation", {}).get("id") == "require_approval"
+        ] == ["the ticket was not verified: no verifier is registered"]
 
     def test_from_request_to_masked_result(self, authorizer, ledger):
         """The whole way: decide, call, mask, with decision and discharge on the ledger."""

@@ -5,10 +5,17 @@ import shutil
 
 import pytest
 
-from companyos.authz import RegoEngine, playbook_control
+from companyos.authz import RegoEngine, derived, playbook_control
 from companyos.authz.engines._regorus import prepare
 from companyos.authz.policyset import PLAYBOOK
+from companyos.cli import app
 from companyos.controls import prove
+
+EXTENDS = "owner: team\nversion: 1.0.0\nextends: playbook\n"
+GREEDY = (
+    "package companyos.access\n\nimport rego.v1\n\n"
+    'allow contains {"id": "policy.mine", "message": "all"} if { input.action != "x" }\n'
+)
 
 
 def _rules():
@@ -90,3 +97,118 @@ def test_a_lost_condition_is_noticed(tmp_path):
                 survivors.append(f"{path.name}:{number + 1} {line.strip()}")
 
     assert "\n".join(survivors) == ""
+
+
+class TestPoliciesInForce:
+    @pytest.fixture
+    def prove_here(self, tmp_path, monkeypatch, capsys):
+        """Runs `companyos prove AUTHZ-PLAYBOOK --json` where policies are configured: exit status, report, stderr."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "companyos.yaml").write_text("authz:\n  policies: [policies]\n")
+
+        def run(*arguments):
+            status = app.run(["prove", "AUTHZ-PLAYBOOK", *arguments])
+            out, err = capsys.readouterr()
+            return status, json.loads(out) if "--json" in arguments else out, err
+
+        return run
+
+    def test_policies_that_extend_the_playbook(self, prove_here, policies):
+        """The control judges the configured policies when these extend the playbook."""
+        policies(mine__rego=GREEDY.replace('!= "x"', '== "certify"'), metadata__yaml=EXTENDS)
+        status, report, _ = prove_here("--json")
+
+        assert (status, report["holds"], report["unproven"]) == (0, True, [])
+
+    def test_policies_that_undo_the_playbook(self, prove_here, policies):
+        """A rule of one's own that allows what the playbook denies makes the proof fail."""
+        policies(mine__rego=GREEDY, metadata__yaml=EXTENDS)
+        status, report, _ = prove_here("--json")
+
+        assert (status, report["holds"]) == (1, False)
+
+    def test_policies_that_replace_the_playbook(self, prove_here, policies):
+        """Policies without specimens are never proven green: the exit status is 3, and a line says why."""
+        policies(mine__rego=GREEDY)
+        status, report, err = prove_here("--json")
+
+        assert (status, report["holds"], report["unproven"]) == (3, False, ["AUTHZ-PLAYBOOK"])
+        assert "the policies in force have no specimens" in err
+
+    def test_policies_that_cannot_be_used(self, prove_here, policies):
+        """Policies that do not load prove nothing."""
+        policies(mine__rego="package nowhere\n")
+
+        assert prove_here()[0] == 2
+
+
+class TestTables:
+    """A word lost from a table, or slipped into the wrong one, makes the proof fail."""
+
+    @pytest.mark.parametrize(
+        ("table", "word"),
+        [
+            (name, word)
+            for name in ("NON_PERSONAL", "LOW_SENSITIVITY", "MULTI_FACTOR")
+            for word in sorted(getattr(derived, name))
+        ],
+    )
+    def test_a_lost_word(self, monkeypatch, table, word):
+        """Each word of each list is there for a specimen."""
+        monkeypatch.setattr(derived, table, getattr(derived, table) - {word})
+
+        assert not prove(playbook_control()).holds
+
+    @pytest.mark.parametrize(
+        ("table", "word"),
+        [
+            ("NON_PERSONAL", "pii"),
+            ("NON_PERSONAL", "restricted"),
+            ("NON_PERSONAL", ""),
+            ("LOW_SENSITIVITY", "high"),
+            ("LOW_SENSITIVITY", "critical"),
+            ("MULTI_FACTOR", "password"),
+            ("MULTI_FACTOR", "aal1"),
+        ],
+    )
+    def test_a_word_too_many(self, monkeypatch, table, word):
+        """A word that would let something through is noticed."""
+        monkeypatch.setattr(derived, table, getattr(derived, table) | {word})
+
+        assert not prove(playbook_control()).holds
+
+    @pytest.mark.parametrize("word", derived.CLEARANCES)
+    def test_a_clearance_of_another_rank(self, monkeypatch, word):
+        """Each clearance has its rank and no other, and cannot be lost."""
+        ranks = derived.CLEARANCES
+        for other in (
+            {**ranks, word: ranks[word] + 1},
+            {**ranks, word: ranks[word] - 1},
+            {key: rank for key, rank in ranks.items() if key != word},
+        ):
+            monkeypatch.setattr(derived, "CLEARANCES", other)
+
+            assert not prove(playbook_control()).holds
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [
+            ('"editor": ["write"]', '"editor": ["write", "delete"]'),
+            ('"editor": ["write"]', '"editor": ["write", "transfer"]'),
+            ('"editor": ["write"]', '"editor": []'),
+            ('"admin": ["*"]', '"admin": ["write"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["read"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["export"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["read", "export", "delete"]'),
+            ('"open_actions": ["read", "export"]', '"open_actions": ["read", "export", "transfer"]'),
+            ('["write", "delete", "transfer"]', '["write", "delete"]'),
+            ('["write", "delete", "transfer"]', '["write", "transfer"]'),
+            ('["write", "delete", "transfer"]', '["delete", "transfer"]'),
+            ('"step_up_actions": ["delete", "transfer"]', '"step_up_actions": ["delete"]'),
+            ('"step_up_actions": ["delete", "transfer"]', '"step_up_actions": ["transfer"]'),
+            ('"step_up_actions": ["delete", "transfer"]', '"step_up_actions": ["delete", "transfer", "write"]'),
+        ],
+    )
+    def test_another_grant(self, tmp_path, old, new):
+        """Who may do what in `data.json` is held by specimens, entry for entry."""
+        assert not _prove_changed(tmp_path, "data.json", lambda text: text.replace(old, new)).holds

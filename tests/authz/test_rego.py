@@ -93,6 +93,49 @@ class TestDirectories:
 
         assert RegoEngine([policies(helper__rego=helper, mine__rego=rule)]).decide(READ).allow
 
+    @pytest.mark.parametrize(
+        "use",
+        [
+            "data.companyos.tools.helpers.names",
+            'data["companyos"].tools["helpers"]',
+            "data.companyos.tools[input.action].names",
+        ],
+        ids=["by its path", "by a quoted path", "by a computed path"],
+    )
+    def test_a_package_that_is_referred_to(self, policies, use):
+        """Another package is loaded when a policy refers to it, however that is written."""
+        helper = 'package companyos.tools.helpers\n\nimport rego.v1\n\nnames := {"helpers"}\n'
+        rule = PACKAGE + f'allow contains {{"id": "policy.mine"}} if {{ {use} }}\n'
+        request = build_request({"id": "u", "type": "user"}, "helpers", {"id": "d", "type": "t"})
+
+        assert RegoEngine([policies(helper__rego=helper, mine__rego=rule)]).decide(request).allow
+
+    def test_packages_that_refer_only_to_each_other(self, policies):
+        """Two packages that no policy reaches are dead, though each refers to the other."""
+        one = "package companyos.one\n\nimport rego.v1\n\nx := data.companyos.two.y\nz := 1\n"
+        two = "package companyos.two\n\nimport rego.v1\n\ny := data.companyos.one.z\n"
+
+        with pytest.raises(PolicyError, match="no policy refers to"):
+            RegoEngine([policies(mine__rego=ALLOW, one__rego=one, two__rego=two)]).decide(READ)
+
+    @pytest.mark.parametrize("name", ["freeze.REGO", "freeze.rego.bak", "freeze.reg", "Data.json", "freeze", ".x.Rego"])
+    def test_a_file_that_would_be_passed_over(self, policies, name):
+        """A file that is none of a policy directory's is refused, because its author believes that it counts."""
+        directory = policies(mine__rego=ALLOW)
+        (directory / name).write_text(ALLOW)
+
+        with pytest.raises(PolicyError, match=f"{re.escape(name)} is not read as a policy"):
+            load_policies([directory])
+
+    def test_files_about_policies(self, policies):
+        """Texts and hidden files beside the policies change nothing."""
+        directory = policies(mine__rego=ALLOW)
+        before = load_policies([directory]).digest
+        for name in ("README", "README.txt", "CHANGES.md", ".gitkeep"):
+            (directory / name).write_text("text")
+
+        assert before == load_policies([directory]).digest
+
     def test_the_playbook_has_an_owner(self):
         """The built-in policies keep the layout that is asked of others."""
         assert load_policies([PLAYBOOK]).owners == ("companyos",)
@@ -121,6 +164,15 @@ BAD_POLICIES = {
     "defines a part of the decision": PACKAGE + "decision.allow := true\n",
     "defines the decision by its package": "package companyos.access.decision\n\nimport rego.v1\n\nallow := true\n",
     "defines the obligations": PACKAGE + "obligations := []\n",
+    "defines the decision from above": "package companyos\n\nimport rego.v1\n\n"
+    'access[k] := v if { some k in ["decision"]; v := {"allow": true, "reasons": [], "obligations": []} }\n',
+    "opines from below": PACKAGE.replace("access", "access.more") + 'x contains {"id": "x"} if { true }\n',
+    "denies in a mistyped package": PACKAGE.replace("access", "acess") + 'deny contains {"id": "x"} if { true }\n',
+    "allows in a mistyped package": PACKAGE.replace("access", "acess") + 'allow contains {"id": "x"} if { true }\n',
+    "obliges in a mistyped package": PACKAGE.replace("access", "acess")
+    + 'obligation contains {"id": "x", "type": "custom"} if { true }\n',
+    "is referred to by nobody": PACKAGE.replace("access", "helpers") + "x := 1\n",
+    "is referred to by itself": PACKAGE.replace("access", "helpers") + "x := data.companyos.helpers.y\ny := 1\n",
     "lives elsewhere": "package somewhere\n\nimport rego.v1\n\nx := 1\n",
     "looks like ours": "package companyosx.access\n\nimport rego.v1\n\nx := 1\n",
     "conflicts with itself": PACKAGE + 'x := 1\nx := 2\nallow contains {"id": sprintf("%v", [x])} if { true }\n',

@@ -42,11 +42,34 @@ BAD = {
     "an id with a line break": ({"id": "u\n1", "type": "user"}, "read", RESOURCE, None),
     "an id in decomposed Unicode": ({"id": "e\u0301", "type": "user"}, "read", RESOURCE, None),
     "an id with a lone surrogate": ({"id": "\ud800", "type": "user"}, "read", RESOURCE, None),
+    "an id with a filler that is a letter": ({"id": "u\u3164", "type": "user"}, "read", RESOURCE, None),
+    "an id with a variation selector": ({"id": "u\ufe0f-1", "type": "user"}, "read", RESOURCE, None),
+    "a resource id with a blank pattern": (SUBJECT, "read", {"id": "d\u2800", "type": "document"}, None),
+    "an id in wide letters": ({"id": "\uff41dmin", "type": "user"}, "read", RESOURCE, None),
+    "an id in styled letters": ({"id": "\U0001d41admin", "type": "user"}, "read", RESOURCE, None),
     "an action that is nothing": (SUBJECT, None, RESOURCE, None),
     "an action that is empty": (SUBJECT, "", RESOURCE, None),
     "an action that is a list": (SUBJECT, ["read"], RESOURCE, None),
+    "an action in capitals": (SUBJECT, "EXPORT", RESOURCE, None),
+    "an action with a capital": (SUBJECT, "Delete", RESOURCE, None),
+    "an action in wide letters": (SUBJECT, "\uff44elete", RESOURCE, None),
+    "an action with a long s": (SUBJECT, "tran\u017ffer", RESOURCE, None),
+    "an action with a filler": (SUBJECT, "delete\u3164", RESOURCE, None),
     "personal data as a text": (SUBJECT, "read", {**RESOURCE, "contains_pii": "true"}, None),
     "personal data as a number": (SUBJECT, "read", {**RESOURCE, "contains_pii": 1}, None),
+    "personal data in capitals": (SUBJECT, "read", {**RESOURCE, "Contains_PII": True}, None),
+    "personal data in camel case": (SUBJECT, "read", {**RESOURCE, "containsPii": True}, None),
+    "personal data with a hyphen": (SUBJECT, "read", {**RESOURCE, "contains-pii": True}, None),
+    "personal data in wide letters": (SUBJECT, "read", {**RESOURCE, "contains_\uff50ii": True}, None),
+    "a second spelling beside the first": (SUBJECT, "read", {**RESOURCE, "region": "eu", "Region": "us"}, None),
+    "a status in capitals": ({**SUBJECT, "STATUS": "suspended"}, "read", RESOURCE, None),
+    "attributes in capitals": ({**SUBJECT, "Attributes": {}}, "read", RESOURCE, None),
+    "a region attribute with a capital": ({**SUBJECT, "attributes": {"Region": "us"}}, "read", RESOURCE, None),
+    "a destination in camel case": (SUBJECT, "read", RESOURCE, {"destinationRegion": "us"}),
+    "properties of a resource": (SUBJECT, "read", {**RESOURCE, "properties": {"contains_pii": True}}, None),
+    "attributes of a resource": (SUBJECT, "read", {**RESOURCE, "attributes": {"contains_pii": True}}, None),
+    "properties of a subject": ({**SUBJECT, "properties": {"status": "suspended"}}, "read", RESOURCE, None),
+    "properties of an environment": (SUBJECT, "read", RESOURCE, {"properties": {"destination_region": "us"}}),
     "a region that is a list": (SUBJECT, "read", {**RESOURCE, "region": ["eu"]}, None),
     "an owner that is nothing": (SUBJECT, "read", {**RESOURCE, "owner": None}, None),
     "a clearance that is true": ({**SUBJECT, "attributes": {"clearance": True}}, "read", RESOURCE, None),
@@ -55,6 +78,8 @@ BAD = {
     "roles that hold a number": ({**SUBJECT, "attributes": {"roles": [1]}}, "read", RESOURCE, None),
     "masked fields that are a text": (SUBJECT, "read", {**RESOURCE, "masked_fields": "iban"}, None),
     "a ticket that is true": (SUBJECT, "read", RESOURCE, {"approval_ticket": True}),
+    "a ticket that is a zero-width space": (SUBJECT, "read", RESOURCE, {"approval_ticket": "\u200b"}),
+    "a ticket with a line break": (SUBJECT, "read", RESOURCE, {"approval_ticket": "CHG-1\n"}),
     "a strength that is true": (SUBJECT, "read", RESOURCE, {"auth_strength": True}),
     "an environment that is a list": (SUBJECT, "read", RESOURCE, []),
     "bytes": (SUBJECT, "read", {**RESOURCE, "body": b"x"}, None),
@@ -99,6 +124,40 @@ def test_malformed_is_denied_and_recorded(authorizer, ledger, arguments):
 def test_not_a_request(authorizer, value):
     """A JSON value that is no request at all is denied."""
     assert authorizer.authorize_dict(value).reason == "request.invalid"
+
+
+@pytest.mark.parametrize(
+    ("resource", "match"),
+    [
+        ({"Contains_PII": True}, "got: Contains_PII\n  next: write contains_pii"),
+        (
+            {"properties": {"contains_pii": True}},
+            r"reads resource\.properties\n  next: put what it holds into resource",
+        ),
+    ],
+)
+def test_the_right_name_is_said(resource, match):
+    """Who misspells an attribute, or puts it where no policy reads it, is told the right name."""
+    with pytest.raises(RequestError, match=match):
+        build_request(SUBJECT, "read", {**RESOURCE, **resource})
+
+
+def test_names_of_ones_own():
+    """What no policy of the playbook reads may be called as one likes."""
+    build_request(SUBJECT, "read", {**RESOURCE, "Title": "x", "region_note": "y", "properties": ["a"]})
+
+
+def test_an_id_in_another_script_is_an_id():
+    """Names are not held to ASCII, and a file may be called what it likes."""
+    request = build_request({"id": "j\u00fcrgen", "type": "user"}, "read", {"id": "m\u00b2.pdf", "type": "document"})
+
+    assert (request.subject["id"], request.resource["id"]) == ("j\u00fcrgen", "m\u00b2.pdf")
+
+
+def test_the_plain_spelling_of_an_action_is_named():
+    """Who writes an action in capitals is told how to write it."""
+    with pytest.raises(RequestError, match="lower case: 'delete'"):
+        build_request(SUBJECT, "Delete", RESOURCE)
 
 
 def test_limits_are_those_documented():

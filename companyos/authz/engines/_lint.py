@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz.interface import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Set  # noqa: PYI025
+    from collections.abc import Iterator, Sequence, Set  # noqa: PYI025
 
 __all__ = ("ALLOWED", "PACKAGE", "RESERVED", "check")
 
@@ -20,6 +20,8 @@ PACKAGE = "companyos.access"
 """The package whose rules `deny`, `allow` and `obligation` are combined into the decision."""
 RESERVED = frozenset({"decision", "obligations"})
 """Rules of that package which only the fixed combination may define."""
+OPINIONS = frozenset({"allow", "deny", "obligation"})
+"""Rules that mean something in that package alone."""
 
 _PLAIN = (
     "abs ceil concat contains count endswith floor format_int indexof indexof_n intersection is_array "
@@ -73,6 +75,7 @@ def check(ast_json: str, fixed: str) -> None:
             _check_rules(module, fixed)
             for name, line in module.calls(defined):
                 _check_call(name, f"{module.file}:{line}", defined)
+        _check_all_used(modules)
     except RecursionError as error:
         raise PolicyError("a policy nests too deeply") from error
 
@@ -92,13 +95,24 @@ class _Module:
     def calls(self, defined: Set[str]) -> Iterator[tuple[str, int]]:
         """Every function called: its full name (`data.…` for those that policies define) and the line."""
         for call in _find_calls(self._tree):
-            name = _path(call["fcn"])
-            head, _, rest = name.partition(".")
-            if head in self._imports:
-                name = f"{self._imports[head]}.{rest}" if rest else self._imports[head]
-            elif f"data.{self.package}.{name}" in defined:
+            name = self._in_full(_path(call["fcn"]))
+            if f"data.{self.package}.{name}" in defined:
                 name = f"data.{self.package}.{name}"
             yield name, call["span"]["line"]
+
+    def uses(self, package: str) -> bool:
+        """Whether anything in the file refers to another package, by an import or by its path."""
+        wanted = f"data.{package}."
+        paths = {*self._imports.values(), *map(self._in_full, _find_paths(self._tree))}
+        # What is worked out at run time (`data.companyos[name]`) may be any package beneath.
+        open_ended = (path.partition("*")[0] for path in paths if path.startswith("data.") and "*" in path)
+        return any(f"{path}.".startswith(wanted) for path in paths) or any(map(wanted.startswith, open_ended))
+
+    def _in_full(self, name: str) -> str:
+        head, _, rest = name.partition(".")
+        if head not in self._imports:
+            return name
+        return f"{self._imports[head]}.{rest}" if rest else self._imports[head]
 
 
 def _check_rules(module: _Module, fixed: str) -> None:
@@ -107,12 +121,52 @@ def _check_rules(module: _Module, fixed: str) -> None:
     if module.file == fixed:
         return
     for rule in sorted(module.rules):
-        name = f"{rule}.".removeprefix(f"data.{PACKAGE}.").partition(".")[0]
-        if name in RESERVED and rule.startswith(f"data.{PACKAGE}."):
-            raise PolicyError(
-                f"{module.file} defines {name}, which only the fixed combination may",
-                hint="add to deny, allow or obligation instead",
-            )
+        if module.package == PACKAGE:
+            _check_reserved(module, rule)
+        else:
+            _check_elsewhere(module, rule)
+
+
+def _check_reserved(module: _Module, rule: str) -> None:
+    name = rule.removeprefix(f"data.{PACKAGE}.").partition(".")[0]
+    if name in RESERVED:
+        raise PolicyError(
+            f"{module.file} defines {name}, which only the fixed combination may",
+            hint="add to deny, allow or obligation instead",
+        )
+
+
+def _check_elsewhere(module: _Module, rule: str) -> None:
+    name = rule.removeprefix(f"data.{module.package}.").partition(".")[0]
+    if name in OPINIONS:
+        raise PolicyError(
+            f"{module.file} adds to {name} in another package, where nobody reads it",
+            got=module.package,
+            expected=PACKAGE,
+        )
+    if f"{rule}.".startswith(f"data.{PACKAGE}."):
+        raise PolicyError(
+            f"{module.file} reaches into {PACKAGE} from another package",
+            got=module.package,
+            expected=f"{PACKAGE}, or a package beside it such as companyos.helpers",
+        )
+
+
+def _check_all_used(modules: Sequence[_Module]) -> None:
+    """Refuse a file that no decision can depend on: its package is misspelt, or it is dead."""
+    waiting = [module for module in modules if module.package != PACKAGE]
+    used = [module for module in modules if module.package == PACKAGE]
+    for user in used:
+        reached = [module for module in waiting if user.uses(module.package)]
+        waiting = [module for module in waiting if module not in reached]
+        used.extend(reached)
+    if waiting:
+        raise PolicyError(
+            f"{waiting[0].file} is in a package that no policy refers to",
+            got=waiting[0].package,
+            expected=PACKAGE,
+            hint="mend the package, or take the file out of the directory",
+        )
 
 
 def _check_call(name: str, where: str, defined: Set[str]) -> None:
@@ -134,6 +188,17 @@ def _find_calls(node: Any) -> Iterator[dict[str, Any]]:
             yield call
         for item in node.values():
             yield from _find_calls(item)
+
+
+def _find_paths(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _find_paths(item)
+    elif isinstance(node, dict):
+        for kind, item in node.items():
+            if kind in {"Var", "RefDot", "RefBrack"}:
+                yield _path({kind: item})
+            yield from _find_paths(item)
 
 
 def _import(item: dict[str, Any], source: bytes) -> tuple[str, str]:

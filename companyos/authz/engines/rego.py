@@ -59,6 +59,15 @@ class RegoEngine:
         """
         return self._load()[2]
 
+    @property
+    def extends_playbook(self) -> bool:
+        """Whether the built-in policies are among those it decides by, so that their specimens prove it.
+
+        Raises:
+            PolicyError: the policies cannot be used.
+        """
+        return self._load()[0].extends_playbook
+
     def decide(self, request: AccessRequest) -> Opinion:
         """The policies' opinion of a request.
 

@@ -1,7 +1,8 @@
 """`mask_fields`: a result leaves with the named fields masked, at whatever depth they are.
 
-A field is a name (`email`, anywhere) or a dotted path (`customer.email`); `*` is every field but `id` and `type`.
-Names are compared without regard to case. Text becomes `***`; any other value becomes None.
+A field is a name (`email`, anywhere) or a dotted path (`customer.email`, also a key spelt so); `*` is every field but
+`id` and `type`. Names are compared without regard to case, width and composition. Text becomes
+`***`; any other value becomes None.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, RootModel
 
+from companyos.authz._text import is_visible, plain
 from companyos.authz.interface import ObligationError, Phase
 
 if TYPE_CHECKING:
@@ -37,16 +39,20 @@ class MaskFields:
     obligation = "mask_fields"
     phase = Phase.AFTER
 
-    def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:  # noqa: ARG002 - the protocol's
-        """A copy of `value` with the fields masked.
+    def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:
+        """A copy of `value` with the fields masked; which of them matched nothing goes into the context's `notes`.
 
         Raises:
-            ObligationError: no fields are named, or the value holds something that cannot be looked into.
+            ObligationError: no fields are named, one of them is blank, or the value holds something that cannot be
+                looked into.
         """
         fields = obligation.properties.get("fields")
         if not isinstance(fields, list | tuple) or not fields or not all(isinstance(item, str) for item in fields):
             raise ObligationError("mask_fields names no fields", got=repr(fields), expected="a list of names")
-        return mask(value, fields)
+        masked, unmatched = _mask(value, fields)
+        if unmatched:
+            context.get("notes", []).append(f"matched nothing: {', '.join(unmatched)}")
+        return masked
 
 
 def mask(value: Any, fields: Iterable[str]) -> Any:
@@ -55,15 +61,34 @@ def mask(value: Any, fields: Iterable[str]) -> Any:
     A pydantic model comes back as its own class; masked values are not validated again.
 
     Raises:
-        ObligationError: it is a lone text or number, or holds an object that cannot be looked into; nothing leaves.
+        ObligationError: it is a lone text or number, holds an object that cannot be looked into, or a field's name is
+            blank; nothing leaves.
     """
-    paths = tuple(tuple(field.casefold().split(".")) for field in fields)
+    return _mask(value, fields)[0]
+
+
+def _mask(value: Any, fields: Iterable[str]) -> tuple[Any, list[str]]:
+    """The masked copy, and the fields that matched nothing in it."""
+    paths = {_path(field): field for field in fields}
     if isinstance(value, _SCALARS):
         raise ObligationError("a lone value has no fields to mask", got=type(value).__name__, expected="an object")
     try:
-        return _Mask(paths).walk(value, ())
+        work = _Mask(tuple(paths))
+        masked = work.walk(value, ())
     except RecursionError as error:
         raise ObligationError("the result nests too deeply to be masked") from error
+    return masked, [field for path, field in paths.items() if path not in work.matched and path != (EVERYTHING,)]
+
+
+def _path(name: str) -> tuple[str, ...]:
+    path = _parts(name)
+    if not all(path) or not is_visible(name):
+        raise ObligationError("a field to mask has a blank name", got=repr(name), expected="a name or a dotted path")
+    return path
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in plain(name).split("."))
 
 
 class _Mask:
@@ -72,6 +97,7 @@ class _Mask:
     def __init__(self, paths: tuple[tuple[str, ...], ...]) -> None:
         self._paths = paths
         self._all = (EVERYTHING,) in paths
+        self.matched: set[tuple[str, ...]] = set()
 
     def walk(self, value: Any, path: tuple[str, ...]) -> Any:
         """The masked copy of what lies at `path`."""
@@ -80,10 +106,14 @@ class _Mask:
         if isinstance(value, BaseModel):
             return self._model(value, path)
         if isinstance(value, Mapping):
-            return {key: self._field(item, (*path, str(key).casefold()), ()) for key, item in value.items()}
+            return {key: self._field(item, path, str(key)) for key, item in value.items()}
         if isinstance(value, list):
             return [self.walk(item, path) for item in value]
         if isinstance(value, tuple):
+            if hasattr(value, "_fields"):
+                named = zip(value._fields, value, strict=True)
+                row: Any = type(value)
+                return row._make(self._field(item, path, name) for name, item in named)
             return tuple(self.walk(item, path) for item in value)
         raise ObligationError(
             "the result holds something that cannot be looked into",
@@ -91,35 +121,41 @@ class _Mask:
             expected="mappings, lists, pydantic models and plain values",
         )
 
-    def _field(self, value: Any, path: tuple[str, ...], other_names: tuple[str, ...]) -> Any:
-        names = (path[-1], *other_names)
-        if any(self._named((*path[:-1], name)) for name in names):
+    def _field(self, value: Any, path: tuple[str, ...], name: str, other_names: tuple[str, ...] = ()) -> Any:
+        # Each name is looked at, even after one has matched, so that every field that matches anything is noted.
+        matches = [self._named(path, each) for each in (name, *other_names)]
+        if any(matches):
             return _masked(value)
-        if self._all and path[-1] in _KEPT and isinstance(value, _SCALARS):
+        if self._all and plain(name) in _KEPT and isinstance(value, _SCALARS):
             return value
-        return self.walk(value, path)
+        return self.walk(value, (*path, *_parts(name)))
 
-    def _named(self, path: tuple[str, ...]) -> bool:
-        return any(path[-len(field) :] == field for field in self._paths)
+    def _named(self, path: tuple[str, ...], name: str) -> bool:
+        """Whether a name at `path`, or the beginning of one that is a dotted path itself, is to be masked."""
+        parts = _parts(name)
+        places = [(*path, *parts[: length + 1]) for length in range(len(parts))]
+        found = {field for field in self._paths for place in places if place[-len(field) :] == field}
+        self.matched |= found
+        return bool(found)
 
     def _model(self, model: BaseModel, path: tuple[str, ...]) -> BaseModel:
         kind = type(model)
         for name in kind.model_computed_fields:
-            if self._all or self._named((*path, name.casefold())):
+            if self._all or self._named(path, name):
                 raise ObligationError(f"{kind.__name__}.{name} is computed and cannot be masked", hint="return a dict")
         if isinstance(model, RootModel):
             return model.model_copy(update={"root": self.walk(model.root, path)})
         update = {
-            name: self._field(getattr(model, name), (*path, name.casefold()), _aliases(field))
+            name: self._field(getattr(model, name), path, name, _aliases(field))
             for name, field in kind.model_fields.items()
         }
-        extra = {key: self._field(item, (*path, key.casefold()), ()) for key, item in (model.model_extra or {}).items()}
+        extra = {key: self._field(item, path, key) for key, item in (model.model_extra or {}).items()}
         return model.model_copy(update={**update, **extra})
 
 
 def _aliases(field: Any) -> tuple[str, ...]:
     given = (field.alias, field.serialization_alias, field.validation_alias)
-    return tuple({name.casefold() for name in given if isinstance(name, str)})
+    return tuple({name for name in given if isinstance(name, str)})
 
 
 def _masked(value: Any) -> Any:

@@ -25,6 +25,11 @@ class RequireMfa:
         """`challenge` is given the context and asks the subject for a further factor; only True passes."""
         self._challenge = challenge
 
+    @property
+    def fallback(self) -> bool:
+        """Whether a plugin's handler takes this one's place: so it is while nobody can be challenged."""
+        return self._challenge is None
+
     def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:  # noqa: ARG002 - the protocol's
         """Let the value pass if `context["auth_strength"]` is multi-factor or the challenge succeeds.
 

@@ -1,4 +1,4 @@
-# An export needs a ticket, and every export that is asked for is logged.
+# An export needs a ticket that whoever carries the export out can verify, and every export asked for is logged.
 package companyos.access
 
 import rego.v1
@@ -8,9 +8,8 @@ deny contains {"id": "policy.export_approval", "message": "an export needs an ap
 	not approval_ticket
 }
 
-obligation contains {"id": "require_approval", "type": "custom", "properties": {"for": "export"}} if {
+obligation contains {"id": "require_approval", "type": "custom", "properties": approval} if {
 	input.action == "export"
-	not approval_ticket
 }
 
 obligation contains {"id": "log_event", "type": "notification", "properties": {"event": "export"}} if {
@@ -20,3 +19,5 @@ obligation contains {"id": "log_event", "type": "notification", "properties": {"
 approval_ticket if {
 	trim_space(input.environment.approval_ticket) != ""
 }
+
+approval := object.union({"for": "export"}, object.filter(input.environment, ["approval_ticket"]))

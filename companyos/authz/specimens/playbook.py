@@ -8,20 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.authorizer import evaluate
+from companyos.authz.interface import RequestError
 from companyos.authz.request import request_from_dict
-from companyos.controls import Control, Specimen
+from companyos.authz.specimens._case import case
+from companyos.authz.specimens.tables import table_specimens
+from companyos.controls import Control
 from companyos.decision import Decision, Finding, Severity, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from companyos.controls import Specimen
     from companyos.ports import DecisionEngine
 
 __all__ = ("ID", "playbook_control")
 
 ID = "AUTHZ-PLAYBOOK"
 RULES = {
+    "request.invalid": "A request in a spelling that no policy would match is refused before any is asked.",
     "policy.default_deny": "What no policy allows is denied.",
     "policy.inactive_subject": "A subject that is not active may do nothing.",
     "policy.tenant": "A resource of another organisation is out of reach.",
@@ -29,7 +33,7 @@ RULES = {
     "policy.export_approval": "An export needs an approval ticket.",
     "policy.dlp_redaction": "Below the required clearance nothing but a masked read is allowed.",
     "lacks.require_approval": "A refused export says that an approval is what it lacks.",
-    "obligation.log_event": "An export is logged.",
+    "obligation.log_event+require_approval.ticket": "An export is logged, and its ticket is passed on to be verified.",
     "obligation.require_mfa": "Deletion, transfer and highly sensitive resources ask for more than one factor.",
     "obligation.mask_fields": "Below the required clearance a read is masked.",
     "obligation.mask_fields.fields": "The fields a resource names are those that are masked.",
@@ -58,7 +62,10 @@ def playbook_control(engine: DecisionEngine | None = None) -> Control:
 
 def _check(engine: DecisionEngine, request: Mapping[str, Any]) -> Decision:
     """Denied with what the policies object to; allowed if that is nothing."""
-    decision = evaluate(engine, request_from_dict(request))
+    try:
+        decision = evaluate(engine, request_from_dict(request))
+    except RequestError as error:
+        return Decision.denied(ID, error.what, findings=[_finding("request.invalid", error.what)])
     if decision.verdict is Verdict.UNDETERMINED:
         return decision
     findings = _obliged(decision) if decision.allow else _refused(decision)
@@ -77,7 +84,9 @@ def _obliged(decision: Decision) -> list[Finding]:
     if not decision.obligations:
         return []
     named = any(item.properties.get("fields", ["*"]) != ["*"] for item in decision.obligations)
-    rule = "+".join(item.id for item in decision.obligations) + (".fields" if named else "")
+    ticket = any(item.properties.get("approval_ticket") == _TICKET["approval_ticket"] for item in decision.obligations)
+    rule = "+".join(item.id for item in decision.obligations)
+    rule += (".fields" if named else "") + (".ticket" if ticket else "")
     return [_finding(f"obligation.{rule}", f"{rule} must be carried out")]
 
 
@@ -85,50 +94,39 @@ def _finding(rule: str, message: str) -> Finding:
     return Finding(rule, message, Severity.HIGH)
 
 
-def _case(
-    name: str,
-    action: str,
-    *,
-    subject: Mapping[str, Any] | None = None,
-    attributes: Mapping[str, Any] | None = None,
-    resource: Mapping[str, Any] | None = None,
-    environment: Mapping[str, Any] | None = None,
-    violates: str | None = None,
-) -> Specimen:
-    request = {
-        "subject": {"id": "u-1", "type": "user", **(subject or {}), "attributes": dict(attributes or {})},
-        "action": action,
-        "resource": {"id": "d-1", "type": "document", **(resource or {})},
-        "environment": dict(environment or {}),
-    }
-
-    def build(_: Path) -> dict[str, Any]:
-        return request
-
-    return Specimen(name, build, violates)
-
-
 _TICKET = {"approval_ticket": "CHG-7"}
+_EXPORTED = "obligation.log_event+require_approval.ticket"
 _MFA = {"auth_strength": "mfa"}
 
 
 def _specimens() -> tuple[Specimen, ...]:
-    return (*_baseline(), *_residency(), *_exports(), *_step_up(), *_redaction())
+    return (*_spellings(), *_baseline(), *_residency(), *_exports(), *_step_up(), *_redaction(), *table_specimens())
+
+
+def _spellings() -> tuple[Specimen, ...]:
+    admin = {"roles": ["admin"]}
+    actions = {"a capital": "Delete", "capitals": "EXPORT", "wide letters": "\uff44elete", "a filler": "delete\u3164"}
+    ids = {"a zero-width space": "u\u200b-1", "a filler": "u\u3164-1", "wide letters": "\uff55-1"}
+    rule = "request.invalid"
+    return (
+        *(case(f"an action with {it}", action, attributes=admin, violates=rule) for it, action in actions.items()),
+        *(case(f"a subject's id with {it}", "read", subject={"id": name}, violates=rule) for it, name in ids.items()),
+    )
 
 
 def _baseline() -> tuple[Specimen, ...]:
     deny, inactive, tenant = "policy.default_deny", "policy.inactive_subject", "policy.tenant"
     acme, other = {"org_id": "acme"}, {"org_id": "other"}
     return (
-        _case("an action nobody knows", "launch", violates=deny),
-        _case("a write to what somebody else owns", "write", resource={"owner": "u-2"}, violates=deny),
-        _case("an owner doing what nobody knows", "launch", resource={"owner": "u-1"}, violates=deny),
-        _case("a role that does not grant the action", "transfer", attributes={"roles": ["editor"]}, violates=deny),
-        _case("a suspended subject", "read", subject={"status": "suspended"}, violates=inactive),
-        _case("a resource of another organisation", "read", subject=other, resource=acme, violates=tenant),
-        _case("a subject without an organisation", "read", resource=acme, violates=tenant),
-        _case("an organisation attribute that differs", "read", attributes=other, resource=acme, violates=tenant),
-        _case(
+        case("an action nobody knows", "launch", violates=deny),
+        case("a write to what somebody else owns", "write", resource={"owner": "u-2"}, violates=deny),
+        case("an owner doing what nobody knows", "launch", resource={"owner": "u-1"}, violates=deny),
+        case("a role that does not grant the action", "transfer", attributes={"roles": ["editor"]}, violates=deny),
+        case("a suspended subject", "read", subject={"status": "suspended"}, violates=inactive),
+        case("a resource of another organisation", "read", subject=other, resource=acme, violates=tenant),
+        case("a subject without an organisation", "read", resource=acme, violates=tenant),
+        case("an organisation attribute that differs", "read", attributes=other, resource=acme, violates=tenant),
+        case(
             "an attribute against the subject's own organisation",
             "read",
             subject=other,
@@ -136,13 +134,13 @@ def _baseline() -> tuple[Specimen, ...]:
             resource=acme,
             violates=tenant,
         ),
-        _case("a read without anything special", "read"),
-        _case("an active subject", "read", subject={"status": "active"}),
-        _case("the same organisation", "read", subject=acme, resource=acme),
-        _case("the same organisation as an attribute", "read", attributes=acme, resource=acme),
-        _case("the owner writes", "write", resource={"owner": "u-1"}),
-        _case("an editor writes", "write", attributes={"roles": ["editor"]}),
-        _case("an administrator does something special", "archive", attributes={"roles": ["admin"]}),
+        case("a read without anything special", "read"),
+        case("an active subject", "read", subject={"status": "active"}),
+        case("the same organisation", "read", subject=acme, resource=acme),
+        case("the same organisation as an attribute", "read", attributes=acme, resource=acme),
+        case("the owner writes", "write", resource={"owner": "u-1"}),
+        case("an editor writes", "write", attributes={"roles": ["editor"]}),
+        case("an administrator does something special", "archive", attributes={"roles": ["admin"]}),
     )
 
 
@@ -158,8 +156,17 @@ def _residency() -> tuple[Specimen, ...]:
         "in the US, by classification": {"region": "us-east-1", "classification": "PII"},
     }
     eu: dict[str, Any] = {"region": "eu-west-1", "contains_pii": True}
+    us = {"destination_region": "us-west-2"}
     away = {"region": "eu", "contains_pii": True, "destination_region": "us-west-2"}
-    logged = "obligation.log_event"
+    only: dict[str, Any] = {"jurisdiction": "us", "contains_pii": True}
+    outside: dict[str, dict[str, Any]] = {
+        "one of two attributes": {"attributes": {"region": "eu", "jurisdiction": "us"}},
+        "the other of two attributes": {"attributes": {"region": "us", "jurisdiction": "eu"}},
+        "a region of its own": {"subject": {"region": "us"}},
+        "a region beside its attributes": {"subject": {"region": "us"}, "attributes": {"region": "eu"}},
+    }
+    export: dict[str, Any] = {"resource": eu, "environment": _TICKET}
+    logged = _EXPORTED
     fine: dict[str, dict[str, Any]] = {
         "personal data sent within the EU": {"resource": {**eu, "destination_region": "westeurope"}},
         "personal data exported by a subject in the EU": {"attributes": {"region": "eu"}, "resource": eu},
@@ -168,9 +175,9 @@ def _residency() -> tuple[Specimen, ...]:
         "other data exported by a subject in the US": {"attributes": {"region": "us"}},
     }
     return (
-        *(_case(f"personal data held {where}", "read", resource=it, violates=rule) for where, it in held.items()),
-        _case("personal data sent to the US", "export", resource=away, environment=_TICKET, violates=rule),
-        _case(
+        *(case(f"personal data held {where}", "read", resource=it, violates=rule) for where, it in held.items()),
+        case("personal data sent to the US", "export", resource=away, environment=_TICKET, violates=rule),
+        case(
             "personal data exported by a subject in the US",
             "export",
             attributes={"region": "us"},
@@ -178,26 +185,54 @@ def _residency() -> tuple[Specimen, ...]:
             environment=_TICKET,
             violates=rule,
         ),
-        *(_case(name, "export", environment=_TICKET, violates=logged, **parts) for name, parts in fine.items()),
-        _case("personal data in the EU", "read", resource=eu),
-        _case("personal data in Frankfurt", "read", resource={"region": "europe-west3", "contains_pii": True}),
-        _case("personal data in Norway", "read", resource={"region": "norwayeast", "contains_pii": True}),
-        _case("personal data read from abroad", "read", attributes={"region": "us"}, resource=eu),
-        _case("no personal data in the US", "read", resource={"region": "us-east-1", "contains_pii": False}),
+        case("held in the EU and in the US at once", "read", resource={**eu, "jurisdiction": "us"}, violates=rule),
+        case("held in the US by its jurisdiction", "read", resource=only, violates=rule),
+        case("sent to the US by the environment", "export", resource=eu, environment={**_TICKET, **us}, violates=rule),
+        case(
+            "sent to the EU by the resource and to the US by the environment",
+            "export",
+            resource={**eu, "destination_region": "eu"},
+            environment={**_TICKET, **us},
+            violates=rule,
+        ),
+        case(
+            "sent to the US by the resource and to the EU by the environment",
+            "export",
+            resource={**eu, **us},
+            environment={**_TICKET, "destination_region": "eu"},
+            violates=rule,
+        ),
+        *(
+            case(f"exported by a subject in the US by {where}", "export", **who, **export, violates=rule)
+            for where, who in outside.items()
+        ),
+        case("in the EU by region and jurisdiction", "read", resource={**eu, "jurisdiction": "no"}),
+        case("in the EU by its jurisdiction", "read", resource={"jurisdiction": "eu", "contains_pii": True}),
+        *(case(name, "export", environment=_TICKET, violates=logged, **parts) for name, parts in fine.items()),
+        case("personal data in the EU", "read", resource=eu),
+        case("personal data in Frankfurt", "read", resource={"region": "europe-west3", "contains_pii": True}),
+        case("personal data in Norway", "read", resource={"region": "norwayeast", "contains_pii": True}),
+        case("personal data read from abroad", "read", attributes={"region": "us"}, resource=eu),
+        case("no personal data in the US", "read", resource={"region": "us-east-1", "contains_pii": False}),
     )
 
 
 def _exports() -> tuple[Specimen, ...]:
+    bad = "request.invalid"
     return (
-        _case("an export without a ticket", "export", violates="policy.export_approval"),
-        _case(
+        case("an export without a ticket", "export", violates="policy.export_approval"),
+        case(
             "an export with a blank ticket",
             "export",
             environment={"approval_ticket": "  "},
             violates="policy.export_approval",
         ),
-        _case("an export that lacks its approval", "export", violates="lacks.require_approval"),
-        _case("an approved export", "export", environment=_TICKET, violates="obligation.log_event"),
+        *(
+            case(f"an export with a ticket of {what}", "export", environment={"approval_ticket": ticket}, violates=bad)
+            for what, ticket in {"a zero-width space": "\u200b", "a filler": "\u3164", "control": "\x07"}.items()
+        ),
+        case("an export that lacks its approval", "export", violates="lacks.require_approval"),
+        case("an approved export", "export", environment=_TICKET, violates=_EXPORTED),
     )
 
 
@@ -206,18 +241,18 @@ def _step_up() -> tuple[Specimen, ...]:
     own = {"owner": "u-1"}
     sensitive = {"sensitivity": "high"}
     return (
-        _case("a deletion with a password only", "delete", resource=own, violates=rule),
-        _case("a transfer with a password only", "transfer", resource=own, violates=rule),
-        _case("a sensitive resource with a password only", "read", resource=sensitive, violates=rule),
-        _case(
+        case("a deletion with a password only", "delete", resource=own, violates=rule),
+        case("a transfer with a password only", "transfer", resource=own, violates=rule),
+        case("a sensitive resource with a password only", "read", resource=sensitive, violates=rule),
+        case(
             "a strength nobody knows",
             "delete",
             resource=own,
             environment={"auth_strength": "mfa-soon"},
             violates=rule,
         ),
-        _case("a deletion with two factors", "delete", resource=own, environment=_MFA),
-        _case("a sensitive resource with two factors", "read", resource=sensitive, environment=_MFA),
+        case("a deletion with two factors", "delete", resource=own, environment=_MFA),
+        case("a sensitive resource with two factors", "read", resource=sensitive, environment=_MFA),
     )
 
 
@@ -227,35 +262,35 @@ def _redaction() -> tuple[Specimen, ...]:
     high_needed = {"required_clearance": "high", "owner": "u-1"}
     return (
         # "medium" > "high" and "low" > "high" as text: a policy that compares words lets these through.
-        _case("medium against high", "read", attributes=medium, resource=high_needed, violates=rule),
-        _case("low against high", "read", attributes=low, resource=high_needed, violates=rule),
-        _case("no clearance against low", "read", resource={"required_clearance": "low"}, violates=rule),
-        _case("a clearance nobody knows", "read", attributes={"clearance": "zz"}, resource=high_needed, violates=rule),
-        _case(
+        case("medium against high", "read", attributes=medium, resource=high_needed, violates=rule),
+        case("low against high", "read", attributes=low, resource=high_needed, violates=rule),
+        case("no clearance against low", "read", resource={"required_clearance": "low"}, violates=rule),
+        case("a clearance nobody knows", "read", attributes={"clearance": "zz"}, resource=high_needed, violates=rule),
+        case(
             "a requirement nobody knows",
             "read",
             attributes={"clearance": "top"},
             resource={"required_clearance": "ultra"},
             violates=rule,
         ),
-        _case(
+        case(
             "the fields that the resource names",
             "read",
             attributes=low,
             resource={**high_needed, "masked_fields": ["iban"]},
             violates=named,
         ),
-        _case(
+        case(
             "a resource that names no fields",
             "read",
             attributes=low,
             resource={**high_needed, "masked_fields": []},
             violates=rule,
         ),
-        _case("a write below the clearance", "write", attributes=low, resource=high_needed, violates=denied),
-        _case(
+        case("a write below the clearance", "write", attributes=low, resource=high_needed, violates=denied),
+        case(
             "high against medium", "read", attributes={"clearance": "high"}, resource={"required_clearance": "medium"}
         ),
-        _case("high against high", "write", attributes={"clearance": "high"}, resource=high_needed),
-        _case("a rank against a word", "read", attributes={"clearance": 3}, resource=high_needed),
+        case("high against high", "write", attributes={"clearance": "high"}, resource=high_needed),
+        case("a rank against a word", "read", attributes={"clearance": 3}, resource=high_needed),
     )
