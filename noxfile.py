@@ -120,7 +120,7 @@ def environment(session: nox.Session, name: str) -> Path:
     if "PIP_CERT" in os.environ:
         cache["SSL_CERT_FILE"] = os.environ.get("SSL_CERT_FILE", os.environ["PIP_CERT"])
     install = (uv, "pip", "install", "--quiet", "--python", str(python))
-    session.run(uv, "venv", "--quiet", "--clear", "--python", str(PYTHON), str(folder), env=cache)
+    session.run(uv, "venv", "--quiet", "--seed", "--clear", "--python", str(PYTHON), str(folder), env=cache)
     session.run(*install, "--require-hashes", "-r", lock, env=cache)
     session.run(*install, "--no-deps", "--no-build-isolation", "-e", ".", env=cache)
     stamp.write_text(digest)

@@ -19,10 +19,13 @@ from companyos.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from yaml import MarkedYAMLError
+
 __all__ = ("FILE_NAME", "Budget", "Settings", "find", "json_schema", "load", "parse_yaml")
 
 FILE_NAME = "companyos.yaml"
 ENVIRONMENT_PREFIX = "COMPANYOS__"
+_MEND = "mend the place named above"
 
 
 class _Section(BaseModel):
@@ -105,7 +108,9 @@ class NotifySection(_Section):
     """Who is told."""
 
     channels: tuple[str, ...] = Field(("log",), description="Channels by name.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Settings of channels, by channel name.")
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Settings of channels, by channel name."
+    )
 
 
 class EvidenceSection(_Section):
@@ -170,21 +175,34 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Settings
 def json_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of `companyos.yaml`, generated from the types."""
     schema = Settings.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": FILE_NAME} | schema
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": FILE_NAME}
 
 
 def parse_yaml(text: str, name: str) -> Any:
     """The YAML value in `text`, loaded safely.
 
     Raises:
-        ConfigError: it is not YAML; the message holds the place.
+        ConfigError: it is not YAML, has a key twice in one mapping, an anchor or alias, nesting without measure, or a
+            value that does not exist, such as 30 February; the message names the line.
     """
     import yaml
 
+    from companyos._yaml import NotAllowedError, StrictLoader
+
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, StrictLoader)  # noqa: S506 - it is a SafeLoader
+    except NotAllowedError as error:
+        raise ConfigError(f"{name} holds YAML that is not read here", got=_place(error), hint=_MEND) from error
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"{name} is not YAML", got=_place(error), hint=_MEND) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{name} is not YAML", got=error, hint="mend the place named above") from error
+        raise ConfigError(f"{name} is not YAML", got=error, hint=_MEND) from error
+
+
+def _place(error: MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    problem = ", ".join(part for part in (error.context, error.problem) if part)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -199,6 +217,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], key: str, text: str) -> None:
+    if not key.isprintable():
+        raise ConfigError(
+            "the name of an environment variable is not text", got=key, expected=f"{ENVIRONMENT_PREFIX}SECTION__KEY"
+        )
     *sections, last = key.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
     target = values
     for section in sections:

@@ -17,6 +17,7 @@ __all__ = (
     "RefusedError",
     "UnverifiableError",
     "UserError",
+    "printable",
 )
 
 FINDINGS = 1
@@ -53,10 +54,10 @@ class UserError(CompanyOSError):
         expected: object = None,
         hint: str | None = None,
     ) -> None:
-        self.what = what
+        self.what = printable(what)
         self.got = None if got is None else _short(got)
         self.expected = None if expected is None else _short(expected)
-        self.hint = hint
+        self.hint = None if hint is None else printable(hint)
         super().__init__(self.message)
 
     @property
@@ -121,7 +122,18 @@ class MissingToolError(UnverifiableError):
     code = "missing.tool"
 
 
+def printable(text: str) -> str:
+    """`text` with every character escaped that would drive a terminal instead of showing on it.
+
+    Those are control characters (line ends among them), what turns the direction of writing or has no width, and
+    surrogates, which cannot even be written as UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
 def _short(value: object, limit: int = 400) -> str:
     """`value` as text on one line that cannot flood a terminal."""
-    text = " ".join(str(value).split())
+    text = printable(" ".join(str(value).split()))
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"

@@ -1,7 +1,7 @@
 """Text that would drift is generated: `docs.py --write` writes it into the pages, `--check` says where it differs.
 
 A page holds what is generated between `<!-- generated: NAME -->` and `<!-- end: NAME -->`; everything else in it is
-written by hand.
+written by hand. The schema in `contracts/` is generated whole.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -29,20 +30,21 @@ if typing.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "contracts" / "companyos.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[a-z-]+) -->\n)(?P<text>.*?)(<!-- end: (?P=name) -->)", re.DOTALL)
 HELP_WIDTH = 100
 
 
 def main(arguments: list[str]) -> int:
-    """Write or compare every generated block of README.md and docs/; 1 if one differs."""
+    """Write or compare every generated block of README.md and docs/, and the schema; 1 if one differs."""
     if arguments not in (["--check"], ["--write"]):
         print("usage: docs.py --check|--write", file=sys.stderr)
         return 2
     different, failed = 0, False
     for page in pages():
-        old = page.read_text(encoding="utf-8")
+        old = page.read_text(encoding="utf-8") if page.exists() else ""
         try:
-            new = BLOCK.sub(fill, old)
+            new = schema_text() if page == SCHEMA else BLOCK.sub(fill, old)
         except ImportError as error:
             print(f"{page.relative_to(ROOT)} cannot be generated: {error}", file=sys.stderr)
             failed = True
@@ -63,7 +65,12 @@ def main(arguments: list[str]) -> int:
 
 def pages() -> list[Path]:
     """Every page that may hold generated text."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), SCHEMA]
+
+
+def schema_text() -> str:
+    """The JSON Schema of companyos.yaml, for editors and for whoever checks one without us."""
+    return json.dumps(config.json_schema(), indent=2) + "\n"
 
 
 def fill(match: re.Match[str]) -> str:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from companyos.errors import printable
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from companyos.decision import Decision
 
@@ -18,13 +20,14 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 def echo_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    """Print a value as indented JSON, readable, with what could drive a terminal escaped."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    click.echo("\n".join(_escaped(line) for line in text.split("\n")))
 
 
 def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headings, columns aligned, without borders, so that the output can be cut and grepped."""
-    cells = [[str(cell) for cell in row] for row in (headings, *rows)]
+    cells = [[printable(str(cell)) for cell in row] for row in (headings, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -36,13 +39,24 @@ def echo_decision(decision: Decision, *, as_json: bool = False) -> int:
         echo_json(decision.to_dict())
         return decision.exit_status
     colour = {"allow": "green", "deny": "red", "undetermined": "yellow"}[decision.verdict.value]
-    click.echo(f"{click.style(decision.verdict.value.upper(), fg=colour)}  {decision.reason}")
+    click.echo(f"{click.style(decision.verdict.value.upper(), fg=colour)}  {printable(decision.reason)}")
+    for line in _details(decision):
+        click.echo(f"  {printable(line)}")
+    return decision.exit_status
+
+
+def _details(decision: Decision) -> Iterator[str]:
     for label, text in (("why", decision.message), ("audit id", decision.audit_id)):
         if text:
-            click.echo(f"  {label}: {text}")
+            yield f"{label}: {text}"
     for obligation in decision.obligations:
-        click.echo(f"  obligation: {obligation.id} {json.dumps(dict(obligation.properties), sort_keys=True)}")
+        yield f"obligation: {obligation.id} {json.dumps(dict(obligation.properties), sort_keys=True)}"
     for finding in decision.findings:
         place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
-        click.echo(f"  {finding.severity.label}  {finding.rule}  {place}  {finding.message}")
-    return decision.exit_status
+        yield f"{finding.severity.label}  {finding.rule}  {place}  {finding.message}"
+
+
+def _escaped(line: str) -> str:
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)

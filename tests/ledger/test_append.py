@@ -340,7 +340,7 @@ def test_reading_ranges(ledger):
 
 
 def test_appending_while_reading(url, ledger):
-    """A half-read log can be appended to, here and elsewhere; the reader goes on to where the log ended at its start."""
+    """A half-read log can be appended to, here and elsewhere; the reader ends where the log ended at its start."""
     for number in range(258):
         ledger.append("a.b", {"n": number})
     reader = ledger.read()

@@ -124,14 +124,41 @@ def free_port() -> int:
 
 
 def process_exists(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Whether there is such a process, and it is more than a zombie that nobody has collected yet."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    return _state(pid) not in {"Z", "X"}
+
+
+def group_exists(pgid: int) -> bool:
+    """Whether any living process belongs to the group."""
+    return any(_group(int(entry.name)) == pgid and process_exists(int(entry.name)) for entry in _processes())
+
+
+def _processes() -> list[Path]:
+    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _state(pid: int) -> str:
+    fields = _fields(pid)
+    return fields[0] if fields else "X"
+
+
+def _group(pid: int) -> int | None:
+    fields = _fields(pid)
+    return int(fields[2]) if fields else None
+
+
+def _fields(pid: int) -> list[str]:
+    """What the kernel says of a process after its name, which may hold spaces; empty when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def stop_all() -> None:

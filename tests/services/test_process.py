@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.services import ServerDiedError, ServerProcess, fresh_folder
-from tests.services.process import free_port, process_exists
+from tests.services.process import free_port, group_exists, process_exists
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_SECONDS = 30
@@ -61,8 +60,7 @@ def test_a_killed_test_run_leaves_no_server():
 
     assert eventually(lambda: not process_exists(int(pid)))
     assert eventually(lambda: not Path(folder).exists())
-    with pytest.raises(ProcessLookupError):
-        os.killpg(int(pid), 0)
+    assert eventually(lambda: not group_exists(int(pid)))
 
 
 def test_kill_is_at_once_and_keeps_the_folder(server):

@@ -279,7 +279,7 @@ def test_a_key_that_others_may_touch_is_refused(tmp_path, mode):
 
 
 def test_keys_of_like_names_do_not_meet(tmp_path):
-    """`log.v1` and `log.v2`, or a key called `x.pub`: each has a public half of its own, and none overwrites another."""
+    """`log.v1` and `log.v2`, or a key called `x.pub`: each has its own public half, and none overwrites another."""
     keys = {name: PrivateKey.generate() for name in ("log.v1", "log.v2", "x.pub")}
     for name, key in keys.items():
         key.save(tmp_path / name)

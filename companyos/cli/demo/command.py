@@ -70,10 +70,10 @@ def _show(stage: Stage, *, as_json: bool) -> None:
             }
         )
         return
-    rows = [(number, o.step, o.result, f"{o.seconds:.1f} s") for number, o in enumerate(stage.outcomes, 1)]
+    rows = [(number, f"{o.seconds:.1f} s", o.step, o.result) for number, o in enumerate(stage.outcomes, 1)]
     total = sum(outcome.seconds for outcome in stage.outcomes)
     click.echo()
-    echo_table(("step", "what", "result", "time"), [*rows, ("", "in all", "", f"{total:.1f} s")])
+    echo_table(("step", "time", "what", "result"), [*rows, ("", f"{total:.1f} s", "in all", "")])
     click.echo("\nlook at")
     for name, path in stage.look_at.items():
         click.echo(f"  {name}: {path}")
