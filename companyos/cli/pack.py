@@ -58,12 +58,13 @@ def build(
     if len(evidence) != sum(map(len, folders.values())):
         raise UserError("two evidence files of one kind have the same name", hint="rename one of them")
     with Company.open() as company:
-        indexes = [entry.index for entry in company.ledger.read() if fnmatch.fnmatchcase(entry.type, entries)]
+        known = company.ledger.read(0, len(company.ledger))
+        indexes = [entry.index for entry in known if fnmatch.fnmatchcase(entry.type, entries)]
         report = Pack.build(
             out,
             subject=subject,
             revision=revision,
-            evidence={name: path.read_bytes() for name, path in evidence.items()},
+            evidence={name: _content(path) for name, path in evidence.items()},
             ledger=company.ledger,
             entries=indexes,
             signer=PrivateKey.load_or_create(company.key_uri(company.settings.evidence.key)),
@@ -74,11 +75,14 @@ def build(
 
 @pack.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--trust", type=_FILES, help="Trust policy: keys by role.")
+@click.option("--trust", type=_FILES, help="Trust policy: keys by role. Default: that of companyos.yaml.")
 @click.option("--key", "keys", type=_FILES, multiple=True, help="Public key to trust for everything; may be repeated.")
 @json_option
 def verify(file: Path, trust: Path | None, keys: tuple[Path, ...], as_json: bool) -> int:
-    """Check every claim of a pack, offline, with public keys alone."""
+    """Check every claim of a pack, offline, with public keys alone.
+
+    Without --trust and --key, the policy that companyos.yaml names at trust.policy is used.
+    """
     from companyos.evidence import Pack
 
     report = Pack.verify(file, _policy(trust, keys))
@@ -111,38 +115,76 @@ def trust(out: Path | None) -> None:
         text = _own_policy(company)
     if out is None:
         click.echo(text, nl=False)
-    else:
+        return
+    try:
         out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {out}", got=error.strerror, hint="choose a writable directory") from error
 
 
 def _own_policy(company: Company) -> str:
+    """Keys that were rotated out are in it too, without an end: what they signed while they counted stays good."""
     import yaml
 
-    from companyos.signing import PrivateKey
+    from companyos.signing import PrivateKey, retired
 
-    evidence = PrivateKey.load_or_create(company.key_uri(company.settings.evidence.key)).public
+    settings = company.settings
+    uris = {"ledger": company.key_uri(settings.ledger.key), "evidence": company.key_uri(settings.evidence.key)}
+    current = {
+        "ledger": company.ledger.verifier.key,
+        "evidence": PrivateKey.load_or_create(uris["evidence"]).public,
+    }
     keys = [
-        {"name": "ledger", "public_key": company.ledger.verifier.key.pem, "roles": ["ledger"]},
-        {"name": "evidence", "public_key": evidence.pem, "roles": ["evidence"]},
+        {"name": name, "public_key": key.pem, "roles": [role]}
+        for role, uri in uris.items()
+        for name, key in [(role, current[role]), *((f"{role}-{old.key_id[:16]}", old) for old in retired(uri))]
     ]
     return yaml.safe_dump({"keys": keys}, sort_keys=False)
 
 
 def _policy(trust: Path | None, keys: tuple[Path, ...]) -> TrustPolicy:
+    from companyos.signing import TrustPolicy
+
+    if trust is not None and keys:
+        raise UserError("--trust and --key together", expected="one of them", hint="add the key to the trust policy")
+    if keys:
+        return _policy_of(keys)
+    chosen = trust or _configured_policy()
+    if chosen is None:
+        raise UserError(
+            "no keys to verify with",
+            expected="--trust FILE, --key FILE, or trust.policy in companyos.yaml",
+            hint="ask the signer for public keys, and never take them from the pack",
+        )
+    return TrustPolicy.load(chosen)
+
+
+def _configured_policy() -> Path | None:
+    from companyos.company import Company
+
+    with Company.open() as company:
+        policy = company.settings.trust.policy
+        return None if policy is None else company.root / policy
+
+
+def _policy_of(keys: tuple[Path, ...]) -> TrustPolicy:
     from companyos.signing import PublicKey, TrustedKey, TrustPolicy
 
-    if trust is not None:
-        return TrustPolicy.load(trust)
-    if not keys:
-        raise UserError(
-            "no keys to verify with", expected="--trust FILE or --key FILE", hint="ask the signer, never the pack"
-        )
     roles = frozenset({"evidence", "ledger"})
-    return TrustPolicy(
-        keys=tuple(
-            TrustedKey(name=str(path), public_key=PublicKey.load(f"file:{path}").pem, roles=roles) for path in keys
-        )
-    )
+    by_id: dict[str, TrustedKey] = {}
+    for path in keys:
+        key = PublicKey.load(f"file:{path}")
+        if key.key_id in by_id:
+            raise UserError("--key names the same key twice", got=f"{by_id[key.key_id].name} and {path}")
+        by_id[key.key_id] = TrustedKey(name=str(path), public_key=key.pem, roles=roles)
+    return TrustPolicy(keys=tuple(by_id.values()))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}", got=error.strerror, hint="check the path") from error
 
 
 def _show(report: PackReport, *, as_json: bool, heading: str) -> None:
@@ -153,13 +195,13 @@ def _show(report: PackReport, *, as_json: bool, heading: str) -> None:
     click.echo(heading)
     click.echo(f"  about: {claim.subject} {claim.revision or ''}".rstrip())
     click.echo(f"  signed: {claim.created:%Y-%m-%d %H:%M:%S} UTC by {', '.join(key[:16] for key in report.signers)}")
+    click.echo(f"  logged: {report.logged:%Y-%m-%d %H:%M:%S} UTC")
     click.echo(f"  ledger: {claim.origin}, {len(report.entries)} of {report.tree_size} entries proved")
     for kind, figures in report.summary.items():
-        if kind != "not_supplied":
+        if kind != "version":
             click.echo(f"  {kind}: {_figures(figures)}")
-    missing = report.summary["not_supplied"]
-    if missing:
-        click.echo(f"  {click.style('not supplied', fg='yellow')}: {', '.join(missing)}")
+    if report.not_supplied:
+        click.echo(f"  {click.style('not supplied', fg='yellow')}: {', '.join(report.not_supplied)}")
 
 
 def _figures(figures: dict[str, object]) -> str:
@@ -167,6 +209,8 @@ def _figures(figures: dict[str, object]) -> str:
 
 
 def _plain(value: object) -> str:
+    """Text out of a pack, with whatever could drive a terminal spelt out."""
     if isinstance(value, list):
-        return "; ".join(" ".join(map(str, item.values())) for item in value) or "none"
-    return str(value)
+        return "; ".join(" ".join(map(_plain, item.values())) for item in value) or "none"
+    text = str(value)
+    return text if text.isprintable() else repr(text)

@@ -20,6 +20,6 @@ class PackAlteredError(IntegrityError):
 
 
 class MemberInvalidError(UserError, ValueError):
-    """A piece of evidence is not in the format that it claims."""
+    """A piece of evidence is not in the format that it claims, or may not have its name."""
 
     code = "evidence.member_invalid"

@@ -28,12 +28,13 @@ from companyos.signing.files import beside, fsync_directory, is_private, write_s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ("Algorithm", "PrivateKey", "PublicKey", "low_s", "retired", "rotate", "rotation")
+__all__ = ("P256_ORDER", "Algorithm", "PrivateKey", "PublicKey", "low_s", "retired", "rotate", "rotation")
 
 Algorithm = Literal["ed25519", "ecdsa-p256"]
 
 _ECDSA = ec.ECDSA(hashes.SHA256())
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+"""Order of the group of ECDSA P-256 (NIST SP 800-186, 3.2.1.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +325,7 @@ def low_s(signature: bytes) -> bytes:
         r, s = decode_dss_signature(signature)
     except ValueError:
         return signature
-    return encode_dss_signature(r, min(s, _P256_ORDER - s)) if 0 < s < _P256_ORDER else signature
+    return encode_dss_signature(r, min(s, P256_ORDER - s)) if 0 < s < P256_ORDER else signature
 
 
 def b64decode_strict(text: str) -> bytes:

@@ -19,6 +19,7 @@ __all__ = ("SbomError", "create_sbom")
 
 TIMEOUT_SECONDS = 120
 _PINNED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?==", re.MULTILINE)
+_HASH = re.compile(r"--hash=sha\d+:([0-9a-fA-F]+)")
 
 
 class SbomError(UnverifiableError):
@@ -34,7 +35,7 @@ def create_sbom(lock_file: Path, *, name: str, version: str) -> bytes:
     tool says.
 
     Raises:
-        SbomError: the tool fails, or a pinned requirement is missing in what it says.
+        SbomError: the tool fails, or a pinned requirement or its hashes are missing in what it says.
         MissingExtraError: cyclonedx-py is not installed.
     """
     require("cyclonedx_py", extra="supplychain")
@@ -54,14 +55,25 @@ def create_sbom(lock_file: Path, *, name: str, version: str) -> bytes:
 
 
 def _complete(document: dict[str, Any], lock_file: Path) -> None:
-    pinned = {_normal(match) for match in _PINNED.findall(lock_file.read_text(encoding="utf-8"))}
-    listed = {_normal(component["name"]) for component in document.get("components", ())}
-    missing = sorted(pinned - listed)
+    text = lock_file.read_text(encoding="utf-8")
+    pinned = {_normal(match) for match in _PINNED.findall(text)}
+    hashes = {_normal(component["name"]): _hashes(component) for component in document.get("components", ())}
+    missing = sorted(name for name in pinned if not hashes.get(name)) or sorted(
+        set(_HASH.findall(text)) - set().union(*hashes.values())
+    )
     if missing or not pinned:
         raise SbomError(
             f"the bill of materials of {lock_file.name} is incomplete",
             got=", ".join(missing) or "no pinned requirement",
+            expected="every requirement pinned with ==, and its hashes",
         )
+
+
+def _hashes(component: dict[str, Any]) -> set[str]:
+    """The tool lists what a requirement may hash to with the place it is distributed from."""
+    return {
+        listed["content"] for place in component.get("externalReferences", ()) for listed in place.get("hashes", ())
+    }
 
 
 def _normal(name: str) -> str:

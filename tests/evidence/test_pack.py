@@ -70,7 +70,8 @@ def test_verify_recomputes_what_build_said(built):
 
 def test_what_is_missing_is_said(built):
     """Evidence that nobody supplied is listed, and never green."""
-    assert built[1].summary["not_supplied"] == ["dpia", "accessibility", "approvals", "vulnerabilities"]
+    assert built[1].not_supplied == ("dpia", "accessibility", "approvals", "vulnerabilities")
+    assert built[1].to_dict()["not_supplied"] == ["dpia", "accessibility", "approvals", "vulnerabilities"]
 
 
 def test_the_same_members_make_the_same_bytes():

@@ -23,6 +23,9 @@ def test_every_pinned_requirement_is_a_component(tmp_path):
     assert document["metadata"]["component"]["name"] == "orders"
     found = {component["name"].lower(): component["purl"].partition("?")[0] for component in document["components"]}
     assert found == {"rfc8785": "pkg:pypi/rfc8785@0.1.4", "pyyaml": "pkg:pypi/pyyaml@6.0.3"}
+    for component in document["components"]:
+        (place,) = component["externalReferences"]
+        assert [{"alg": "SHA-256", "content": "0" * 64}] == place["hashes"]
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path):
@@ -31,9 +34,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
     assert create_sbom(path, name="a", version="1") == create_sbom(path, name="a", version="1")
 
 
-@pytest.mark.parametrize("text", ["", "# nothing pinned\nrfc8785>=0.1\n"])
+@pytest.mark.parametrize("text", ["", "# nothing pinned\nrfc8785>=0.1\n", f"rfc8785==0.1.4 {HASH}\npyyaml==6.0.3\n"])
 def test_nothing_pinned_is_not_a_bill_of_materials(tmp_path, text):
-    """An empty answer is could-not-check, not clean."""
+    """An empty answer, or one without a hash, is could-not-check, not clean."""
     with pytest.raises(SbomError, match="incomplete"):
         create_sbom(lock(tmp_path, text), name="a", version="1")
 
