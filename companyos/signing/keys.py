@@ -219,6 +219,7 @@ def rotation(uri: str) -> Iterator[tuple[PrivateKey, PrivateKey, Callable[[], No
     path = _file(uri)
     if path is None:
         raise KeyUnusableError("only file keys are rotated here", got=_scheme(uri), expected="file:PATH")
+    PrivateKey.load(uri)  # refused here, a key that is not there leaves no lock behind
     with _locked(path):
         old = PrivateKey.load(uri)
         new = PrivateKey.generate(old.public.algorithm)

@@ -74,7 +74,7 @@ def test_verifying_without_keys_is_refused(tmp_path):
     """The keys never come from the pack."""
     (tmp_path / "a.cpack").write_bytes(b"")
     ended = companyos("pack", "verify", "a.cpack", cwd=tmp_path)
-    assert (ended.returncode, "ask the signer, never the pack" in ended.stderr) == (2, True)
+    assert (ended.returncode, "never take them from the pack" in ended.stderr) == (2, True)
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):
