@@ -7,8 +7,9 @@ their shape. A detector yields the place, never the text that stands there.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 
 from companyos.guardrails.interface import Hit
 from companyos.guardrails.secrets.placeholders import (
@@ -41,7 +42,7 @@ _SHAPES: dict[str, tuple[str, ...]] = {
         _EDGE + r"(AIza[0-9A-Za-z_-]{35})(?![0-9A-Za-z_-])",
         _EDGE + r"(GOCSPX-[0-9A-Za-z_-]{28})",
     ),
-    "G02.json-web-token": (_EDGE + r"(eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{20,})",),
+    "G02.json-web-token": (_EDGE + r"(eyJ[A-Za-z0-9_-]{10,2000}+\.eyJ[A-Za-z0-9_-]{10,4000}+\.[A-Za-z0-9_-]{20,})",),
     "G02.model-provider-key": (
         _EDGE + r"(sk-ant-[a-z]+[0-9]{2}-[A-Za-z0-9_-]{40,})",
         _EDGE + r"(sk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,})",
@@ -65,37 +66,44 @@ _SCHEMES = (
     "postgres|postgresql|mysql|mariadb|mongodb|"
     "redis|rediss|amqp|amqps|mssql|sqlserver|oracle|clickhouse|nats|ldaps?|smtp"
 )
-_CONNECTION = re.compile(rf"\b(?:{_SCHEMES})(?:\+[a-z0-9]+)*://([^\s:/@\"'<>]*):([^\s/@\"'<>]+)@([^\s/\"'<>:?]+)")
-_CONNECTION_FIELDS = re.compile(
-    r"(?i:\b(?:server|data source|host)\s*=[^\n\"']*;\s*(?:pwd|password)\s*=\s*)([^;\s\"']{4,})"
+# Every repetition is bounded, so that a file of one long line costs no more than its length.
+_CONNECTION = re.compile(
+    rf"\b(?:{_SCHEMES})(?:\+[a-z0-9]{{1,20}}){{0,2}}://([^\s:/@\"'<>]{{0,200}}):([^\s/@\"'<>]{{1,200}})@([^\s/\"'<>:?]{{1,200}})"
 )
-_URL = re.compile(r"\b(?:https?|ftps?|git\+https?|sftp|ssh)://([^\s:/@\"'<>]+):([^\s/@\"'<>]+)@([^\s/\"'<>:?]+)")
+_CONNECTION_FIELD = re.compile(r"(?i:;\s{0,9}(?:pwd|password)\s{0,9}=\s{0,9})([^;\s\"']{4,200})")
+_CONNECTION_HEAD = re.compile(r"(?i:\b(?:server|data source|host)\s{0,9}=)[^\n\"']{0,300}\Z")
+_URL = re.compile(
+    r"\b(?:https?|ftps?|git\+https?|sftp|ssh)://([^\s:/@\"'<>]{1,200}):([^\s/@\"'<>]{1,200})@([^\s/\"'<>:?]{1,200})"
+)
 _LOCAL_HOSTS = frozenset(
     ("localhost", "127.0.0.1", "[::1]", "host.docker.internal", "db", "database", "postgres", "redis")
 )
 
-_NAME = (
-    r"(?P<name>[A-Za-z0-9_.\-]*?(?i:passw(?:or)?d|passwd|pwd|passphrase|secret|token|api[_-]?key|apikey|access[_-]?key|"
-    r"auth[_-]?key|private[_-]?key|signing[_-]?key|encryption[_-]?key|master[_-]?key|credentials?|bearer)[A-Za-z0-9_\-]*)"
+_KEYWORD = re.compile(
+    r"passw(?:or)?d|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|private[_-]?key|"
+    r"signing[_-]?key|encryption[_-]?key|master[_-]?key|credentials?|bearer",
+    re.IGNORECASE,
 )
+_NAME_SIGNS_LONGEST = 64
+_NAME_BEFORE = re.compile(rf"[A-Za-z0-9_.\-]{{0,{_NAME_SIGNS_LONGEST}}}")
+_NAME_AFTER = re.compile(rf"[A-Za-z0-9_\-]{{0,{_NAME_SIGNS_LONGEST}}}")
+_VALUE = r"[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
 _QUOTED = re.compile(
-    _NAME
-    + r"[\"'\]]{0,3}\s*(?::\s*[A-Za-z][\w\[\]., |]*)?\s*(?:={1,3}|:|=>|!=|,)\s*(?:[rbuf]{0,2})"
-    + r"[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
+    r"[\"'\]]{0,3}\s{0,20}(?::\s{0,9}[A-Za-z][\w\[\]., |]{0,60})?\s{0,20}(?:={1,3}|:|=>|!=|,)\s{0,40}[rbuf]{0,2}"
+    + _VALUE
 )
-_DEFAULTED = re.compile(
-    r"(?:environ\.get|getenv|process\.env\.|import\.meta\.env\.|env\()\s*\(?[\"']?"
-    + _NAME
-    + r"[\"']?\s*(?:,|\?\?|\|\||\)\s*or)\s*[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
+_DEFAULTED = re.compile(r"[\"']?\s{0,20}(?:,|\?\?|\|\||\)\s{0,20}or)\s{0,20}" + _VALUE)
+_DEFAULTED_HEAD = re.compile(
+    r"(?:environ\.get|getenv|process\.env|import\.meta\.env|env\()\s{0,9}\(?[\"']?[\w.\-]{0,200}\Z"
 )
 _BARE = re.compile(
-    r"^[ \t]*(?:export[ \t]+|ENV[ \t]+|ARG[ \t]+|-[ \t]+|set[ \t]+)?"
-    + _NAME
-    + r"(?:[ \t]*[=:][ \t]*|[ \t]+)(?P<value>[^\s\"'#,;]{6,500})[ \t]*(?:#.*)?$",
-    re.MULTILINE,
+    r"(?:[ \t]{0,20}[=:][ \t]{0,20}|[ \t]{1,20})(?P<value>[^\s\"'#,;]{6,500})[ \t]{0,20}(?:#.*)?$", re.MULTILINE
 )
+_BARE_HEAD = re.compile(r"(?:\A|\n)[ \t]{0,80}(?:export[ \t]+|ENV[ \t]+|ARG[ \t]+|-[ \t]+|set[ \t]+)?\Z")
+_HEAD_LONGEST = 100
 _HEADER = re.compile(
-    r"(?P<name>(?i:authorization|x-api-key))[\"']?\s*[:=,]\s*[\"']?(?:(?i:bearer|basic|token)\s+)(?P<value>[A-Za-z0-9+/=_.\-]{16,})"
+    r"(?P<name>(?i:authorization|x-api-key))[\"']?\s{0,9}[:=,]\s{0,9}[\"']?(?:(?i:bearer|basic|token)\s{1,9})"
+    r"(?P<value>[A-Za-z0-9+/=_.\-]{16,500})"
 )
 _BARE_FILES = re.compile(
     r"(^|/)(\.env[^/]*|[^/]*\.env|[^/]*\.(ya?ml|ini|cfg|conf|properties|toml|tfvars|tf|sh|bash|Dockerfile)|Dockerfile[^/]*|\.npmrc|\.pypirc)$"
@@ -105,7 +113,12 @@ _PASSWORD = re.compile(r"(?i)pass|pwd")
 
 def line_of(text: str, offset: int) -> int:
     """The line, counted from 1, that holds this offset."""
-    return text.count("\n", 0, offset) + 1
+    return bisect_left(_breaks(text), offset) + 1
+
+
+@lru_cache(maxsize=4)
+def _breaks(text: str) -> list[int]:
+    return [match.start() for match in re.finditer("\n", text)]
 
 
 def _shaped(patterns: tuple[re.Pattern[str], ...], path: str, text: str) -> Iterator[Hit]:
@@ -122,8 +135,9 @@ def _connection_strings(path: str, text: str) -> Iterator[Hit]:
         harmless = host.lower() in _LOCAL_HOSTS and (password == user or len(password) < 12)
         if not (harmless or is_placeholder(password) or _is_template(password) or _is_template(host)):
             yield Hit(path, line_of(text, match.start()))
-    for match in _CONNECTION_FIELDS.finditer(text):
-        if not (is_placeholder(match.group(1)) or _is_template(match.group(1))):
+    for match in _CONNECTION_FIELD.finditer(text):
+        named = _CONNECTION_HEAD.search(text, max(0, match.start() - 320), match.start())
+        if named and not (is_placeholder(match.group(1)) or _is_template(match.group(1))):
             yield Hit(path, line_of(text, match.start()))
 
 
@@ -138,11 +152,36 @@ def _url_credentials(path: str, text: str) -> Iterator[Hit]:
 def _assigned(path: str, text: str) -> Iterator[Hit]:
     if is_lock_file(path) or path.endswith((".md", ".rst")):
         return
-    patterns = [_QUOTED, _DEFAULTED, _HEADER, *([_BARE] if _BARE_FILES.search(path) else [])]
-    for pattern in patterns:
-        for match in pattern.finditer(text):
-            if _is_secret(match.group("name"), match.group("value"), path):
-                yield Hit(path, line_of(text, match.start("value")))
+    for name, value, offset in (*_named_values(text, bare=bool(_BARE_FILES.search(path))), *_headers(text)):
+        if _is_secret(name, value, path):
+            yield Hit(path, line_of(text, offset))
+
+
+def _headers(text: str) -> Iterator[tuple[str, str, int]]:
+    return ((m.group("name"), m.group("value"), m.start("value")) for m in _HEADER.finditer(text))
+
+
+def _named_values(text: str, *, bare: bool) -> Iterator[tuple[str, str, int]]:
+    # From the word outwards: a pattern that began with any sign of a name would try every sign of a long line.
+    done = 0
+    for word in _KEYWORD.finditer(text):
+        if word.start() < done:
+            continue
+        start, done = _name_around(text, word)
+        head = text[max(0, start - _HEAD_LONGEST) : start]
+        tails = [_QUOTED]
+        tails += [_DEFAULTED] if _DEFAULTED_HEAD.search(head + text[start:done]) else []
+        tails += [_BARE] if bare and _BARE_HEAD.search(head if start > _HEAD_LONGEST else f"\n{head}") else []
+        for tail in tails:
+            match = tail.match(text, done)
+            if match:
+                yield text[start:done], match.group("value"), match.start("value")
+
+
+def _name_around(text: str, word: re.Match[str]) -> tuple[int, int]:
+    before = text[max(0, word.start() - _NAME_SIGNS_LONGEST) : word.start()]
+    signs, rest = _NAME_BEFORE.match(before[::-1]), _NAME_AFTER.match(text, word.end())
+    return word.start() - (signs.end() if signs else 0), rest.end() if rest else word.end()
 
 
 def _is_secret(name: str, value: str, path: str) -> bool:
