@@ -11,6 +11,7 @@ import pytest
 from companyos.controls import Control, tree_specimen
 from companyos.decision import Decision, Finding, Severity, Verdict
 from companyos.errors import ConfigError
+from companyos.flags.plugin import FLAG_EXPIRY
 from companyos.guardrails import Gate, Tree, TreeError, placeholders_control, run, select, to_bytes, to_sarif
 from companyos.guardrails.tree import SIZE_LIMIT_BYTES, glob_pattern, is_production
 
@@ -135,12 +136,30 @@ def test_what_is_production(path, production):
 
 def test_excluded_files_are_not_judged(plant):
     """An exclude glob holds for shared-tree controls and for those that walk themselves."""
-    found = Decision.denied("X.found", findings=[Finding("X.r", "bad", path="old/a.py")])
+    found = Decision.denied("X.found", findings=[Finding("X.r", "bad", path="old/a.py")], facts={"unchecked": []})
     controls = {"G01": placeholders_control(), "X": _control("X", lambda _: found)}
     root = plant({"old/a.py": _STUB, "b.py": "x = 1\n"})
 
     assert Verdict.DENY is run(root, controls).decision.verdict
     assert run(root, controls, exclude=["old"]).decision.allow
+
+
+@pytest.mark.parametrize("facts", [{}, {"unchecked": ["b.yaml: cannot be read"]}])
+def test_excluding_all_findings_does_not_make_the_unchecked_clean(plant, facts):
+    """A control that left something unchecked, or does not say, is not allowed because its findings are excluded."""
+    found = Decision.denied("X.found", findings=[Finding("X.r", "bad", path="old/a.py")], facts=facts)
+    report = run(plant({"b.py": "x = 1\n"}), {"X": _control("X", lambda _: found)}, exclude=["old"])
+
+    assert (Verdict.UNDETERMINED, "X.unchecked") == (report.decision.verdict, report.decision.reason)
+
+
+@pytest.mark.parametrize(("exclude", "verdict"), [("ours", "undetermined"), ("theirs", "deny"), ("**/*.yaml", "allow")])
+def test_flags_in_excluded_paths(plant, exclude, verdict):
+    """Excluding the expired flag leaves the unreadable file; excluding both leaves nothing unchecked."""
+    text = json.dumps({"flags": {"f": {}}})
+    root = plant({"ours/feature-flags/a.yaml": text, "theirs/feature-flags/b.yaml": "flags: [", "a.py": "x = 1\n"})
+
+    assert verdict == run(root, {"FLAG-EXPIRY": FLAG_EXPIRY}, exclude=[exclude]).decision.verdict.value
 
 
 def test_a_control_that_crashes_is_undetermined(plant):
