@@ -12,7 +12,7 @@ from companyos.controls import Specimen, tree_specimen
 from companyos.guardrails.secrets.control import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ("body", "specimens")
@@ -41,7 +41,7 @@ def specimens(engines: Sequence[str]) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def _trial(name: str, files: dict[str, str], engine: str, violates: str | None) -> Specimen:
+def _trial(name: str, files: Mapping[str, str | bytes], engine: str, violates: str | None) -> Specimen:
     plain = tree_specimen(name, files, violates=violates)
 
     def build(scratch: Path) -> Trial:
@@ -62,7 +62,7 @@ def _pem(kind: str) -> str:
     return f"-----BEGIN {kind}PRIVATE KEY-----\n{lines}\n-----END {kind}PRIVATE KEY-----\n"
 
 
-def _planted() -> Iterable[tuple[str, str, dict[str, str]]]:
+def _planted() -> Iterable[tuple[str, str, dict[str, str | bytes]]]:
     aws = "AKIA" + body("aws", 16, _BASE32)
     github = "ghp_" + body("github", 36)
     password = body("pw", 14, _SIGNS) + "7a"
@@ -107,6 +107,9 @@ def _planted() -> Iterable[tuple[str, str, dict[str, str]]]:
     yield "G02.assigned-secret", "an ENV in a Dockerfile", {"Dockerfile": f"FROM x\nENV API_TOKEN={key}\n"}
     yield "G02.assigned-secret", "an attribute in Terraform", {"a.tf": f'  master_password = "{password}"\n'}
     yield "G02.assigned-secret", "a header", {"a.sh": f'curl -H "Authorization: Bearer {key}" https://x\n'}
+    wide = f"SECRET_KEY={key}\n".encode("utf-16-le")
+    yield "G02.assigned-secret", "UTF-16 without its mark", {"prod.env": wide}
+    yield "G02.assigned-secret", "behind a NUL", {"prod.env": f"#\0\nSECRET_KEY={key}\n"}
     yield "G02.assigned-secret", "a file that is not UTF-8", {"src/b.py": f'# \N{EURO SIGN}\nSECRET_KEY = "{key}"\n'}
 
 
