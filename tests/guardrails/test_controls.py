@@ -118,7 +118,25 @@ def test_an_index_that_does_not_answer_is_undetermined(plant):
     assert Verdict.UNDETERMINED is packages_control(OfflineIndex()).check(root).verdict
 
 
-@pytest.mark.parametrize("path", ["pnpm-lock.yaml", "yarn.lock", "Pipfile.lock"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pnpm-lock.yaml",
+        "yarn.lock",
+        "Pipfile.lock",
+        "Cargo.toml",
+        "Cargo.lock",
+        "Gemfile",
+        "Gemfile.lock",
+        "composer.lock",
+        "go.mod",
+        "go.sum",
+        "Pipfile",
+        "environment.yml",
+        "bun.lock",
+        "pom.xml",
+    ],
+)
 def test_a_lock_file_of_an_unknown_kind_is_undetermined(plant, path):
     """A lock file that cannot be judged is a gap."""
     decision = packages_control(SnapshotIndex(INDEX)).check(plant({path: "x\n"}))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from companyos.decision import Verdict
 from companyos.guardrails import IndexUnreachableError, SnapshotIndex, Tree, open_index, verify_packages
 from companyos.guardrails.packages import ChainIndex, DirectoryIndex, HttpIndex, configured_index, take_snapshot
 from companyos.guardrails.packages.interface import Answer
@@ -191,3 +192,55 @@ def test_a_vendored_file_is_held_against_its_digest(plant):
     decision = verify_packages(Tree.open(plant(files)), SnapshotIndex({"pypi": {}}))
 
     assert ["G03.hash-mismatch"] == [finding.rule for finding in decision.findings]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "-r ../outside.txt\n"},
+        {"requirements.txt": "-r https://x.corp/requirements.txt\n"},
+        {"requirements.txt": "-c gone.txt\n"},
+        {"setup.cfg": "[options]\ninstall_requires =\n  click\n"},
+        {"setup.py": "from setuptools import setup\nsetup(install_requires=['click'])\n"},
+        {"pyproject.toml": "[tool.hatch.envs.x]\ndependencies = ['click @ {root:uri}/click']\n"},
+        {"bun.lockb": b"\0\1\2"},
+    ],
+    ids=["outside", "remote", "gone", "setup.cfg", "setup.py", "hatch", "binary lock"],
+)
+def test_what_is_declared_where_it_cannot_be_read_is_undetermined(plant, files):
+    """A file that is drawn in and not here, and a kind that is not read, are gaps and not passes."""
+    decision = verify_packages(Tree.open(plant({"a.py": "x = 1\n"} | files)), SnapshotIndex({"pypi": {"click": {}}}))
+
+    assert (Verdict.UNDETERMINED, 1) == (decision.verdict, len(decision.facts["unchecked"]))
+
+
+def test_a_manifest_behind_a_link_out_of_the_tree_is_undetermined(plant, tmp_path):
+    """A link is not followed, so what the file behind it declares is not known."""
+    (tmp_path / "elsewhere.txt").write_text("click==8.1.7\n")
+    root = plant({"a.py": "x = 1\n"})
+    (root / "requirements.txt").symlink_to(tmp_path / "elsewhere.txt")
+
+    assert Verdict.UNDETERMINED is verify_packages(Tree.open(root), SnapshotIndex({"pypi": {}})).verdict
+
+
+def test_single_files_draw_in_what_lies_beside_them(plant):
+    """Of a tree of one file the files that it names are read as well."""
+    root = plant({"requirements/dev.txt": "-r base.txt\n", "requirements/base.txt": f"ghost==1 --hash={_DIGEST}\n"})
+    tree = Tree.open(root, only=["requirements/dev.txt"])
+    decision = verify_packages(tree, SnapshotIndex({"pypi": {}}), only=tree.texts)
+
+    assert [("G03.unknown-package", "requirements/base.txt")] == [(f.rule, f.path) for f in decision.findings]
+
+
+def test_the_index_in_use_may_be_named_in_a_file(plant):
+    """An index that is the configured one is not foreign."""
+    with _registry({"/simple/click/": _PAGE}) as address:
+        text = f"--index-url {address}/simple/\nclick==8.1.7 --hash={_DIGEST}\n"
+
+        assert verify_packages(Tree.open(plant({"requirements.txt": text})), HttpIndex(f"{address}/simple")).allow
+
+
+@pytest.mark.parametrize(("ecosystem", "name"), [("pypi", "cattrs"), ("pypi", "aredis"), ("npm", "tslint")])
+def test_known_names_are_no_lookalikes(ecosystem, name):
+    """Packages that are known themselves are not taken for slips."""
+    assert lookalike(ecosystem, name) is None
