@@ -16,7 +16,7 @@ from companyos.guardrails.packages import ChainIndex, DirectoryIndex, HttpIndex,
 from companyos.guardrails.packages.interface import Answer
 from companyos.guardrails.packages.manifests import read_manifest
 from companyos.guardrails.packages.names import lookalike
-from companyos.guardrails.packages.simple import version_of
+from companyos.guardrails.packages.simple import ProjectFile, files_in, version_of
 
 _DIGEST = "sha256:" + "ab" * 32
 _PAGE = f"""<!DOCTYPE html><html><body>
@@ -154,6 +154,20 @@ def test_no_text_crashes_a_reader(text, path):
     manifest = read_manifest(path, text)
 
     assert manifest.problem or manifest.unsupported or isinstance(manifest.dependencies, list)
+
+
+def test_links_are_read_however_they_are_written():
+    """Quotes of both kinds, none, capital letters, escapes and a bare mark of withdrawal are understood."""
+    page = (
+        "<A HREF='../a-1.0.zip#sha256=AB'>x</A><a data-requires-python='>=3' href=a-2.0.zip data-yanked>x</a>"
+        '<a\nhref = "a-3.0.zip?x=1&amp;y=2#md5=00" data-yanked=""\n>x</a><abbr href="b-1.zip">x</abbr><a>x</a>'
+    )
+
+    assert [
+        ProjectFile("a-1.0.zip", "sha256:ab", yanked=False),
+        ProjectFile("a-2.0.zip", None, yanked=True),
+        ProjectFile("a-3.0.zip?x=1&y=2", None, yanked=True),
+    ] == files_in(page)
 
 
 @pytest.mark.parametrize(
