@@ -70,7 +70,7 @@ def placeholders_control(
 
     return tree_control(
         "G01",
-        "mocks, stubs and placeholders in production code",
+        "Mocks, stubs and placeholders in production code",
         inspect,
         rules=RULES.values(),
         specimens=specimens(),

@@ -16,19 +16,21 @@ from companyos.guardrails.secrets.placeholders import (
     entropy,
     is_filler,
     is_harmless_name,
+    is_label,
     is_lock_file,
+    is_passphrase,
     is_placeholder,
     is_reference,
 )
 from companyos.guardrails.tree import is_production
 
-__all__ = ("DETECTORS", "Detector", "line_of")
+__all__ = ("DETECTORS", "SHAPES", "Detector", "line_of", "shaped")
 
 Detector = Callable[[str, str], Iterable[Hit]]
 """Takes a path and its text, gives the places where a secret stands."""
 
 _EDGE = r"(?<![A-Za-z0-9])"
-_SHAPES: dict[str, tuple[str, ...]] = {
+SHAPES: dict[str, tuple[str, ...]] = {
     "G02.aws-key": (
         _EDGE + r"((?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16})(?![A-Za-z0-9])",
         r"(?i:aws.{0,24}(?:secret|access).{0,16}key).{0,6}?[=:]\s*[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
@@ -62,13 +64,14 @@ _SHAPES: dict[str, tuple[str, ...]] = {
         r"(-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\n|[\s\"'+,;|])*[A-Za-z0-9+/=:,\- ]{40})",
     ),
 }
+"""The token shapes of each rule that goes by shape."""
 _SCHEMES = (
     "postgres|postgresql|mysql|mariadb|mongodb|"
     "redis|rediss|amqp|amqps|mssql|sqlserver|oracle|clickhouse|nats|ldaps?|smtp"
 )
 # Every repetition is bounded, so that a file of one long line costs no more than its length.
 _CONNECTION = re.compile(
-    rf"\b(?:{_SCHEMES})(?:\+[a-z0-9]{{1,20}}){{0,2}}://([^\s:/@\"'<>]{{0,200}}):([^\s/@\"'<>]{{1,200}})@([^\s/\"'<>:?]{{1,200}})"
+    rf"\b(?:{_SCHEMES})(?:\+[a-z0-9]{{1,20}}){{0,2}}://([^\s:/@\"'<>]{{0,200}}):([^\s@\"'<>]{{1,200}})@([^\s/\"'<>:?]{{1,200}})"
 )
 _CONNECTION_FIELD = re.compile(r"(?i:;\s{0,9}(?:pwd|password)\s{0,9}=\s{0,9})([^;\s\"']{4,200})")
 _CONNECTION_HEAD = re.compile(r"(?i:\b(?:server|data source|host)\s{0,9}=)[^\n\"']{0,300}\Z")
@@ -80,18 +83,20 @@ _LOCAL_HOSTS = frozenset(
 )
 
 _KEYWORD = re.compile(
-    r"passw(?:or)?d|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|private[_-]?key|"
+    r"passw(?:or)?d|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|auth[_-]?key|(?:fernet|jwt|hmac)[_-]?key|private[_-]?key|"
     r"signing[_-]?key|encryption[_-]?key|master[_-]?key|credentials?|bearer",
     re.IGNORECASE,
 )
 _NAME_SIGNS_LONGEST = 64
 _NAME_BEFORE = re.compile(rf"[A-Za-z0-9_.\-]{{0,{_NAME_SIGNS_LONGEST}}}")
 _NAME_AFTER = re.compile(rf"[A-Za-z0-9_\-]{{0,{_NAME_SIGNS_LONGEST}}}")
-_VALUE = r"[\"'`](?P<value>[^\"'`\n]{6,500})[\"'`]"
+_VALUE = r"(?:\"{3}|'{3}|[\"'`])(?P<value>[^\"'`\n]{6,500})[\"'`]"
 _QUOTED = re.compile(
-    r"[\"'\]]{0,3}\s{0,20}(?::\s{0,9}[A-Za-z][\w\[\]., |]{0,60})?\s{0,20}(?:={1,3}|:|=>|!=|,)\s{0,40}[rbuf]{0,2}"
-    + _VALUE
+    r"[\"'\]]{0,3}\s{0,20}(?::\s{0,9}[A-Za-z&*][\w\[\]., |&*']{0,60})?\s{0,20}(?::=|={1,3}|:|=>|!=|,)\s{0,40}"
+    r"(?:\(\s{0,40})?[rbuf]{0,2}" + _VALUE
 )
+_MACRO = re.compile(r"[ \t]{1,40}" + _VALUE)
+_ELEMENT = re.compile(r"(?:\s[^<>\n]{0,80})?>(?P<value>[^<>\"'`\s]{6,500})</")
 _DEFAULTED = re.compile(r"[\"']?\s{0,20}(?:,|\?\?|\|\||\)\s{0,20}or)\s{0,20}" + _VALUE)
 _DEFAULTED_HEAD = re.compile(
     r"(?:environ\.get|getenv|process\.env|import\.meta\.env|env\()\s{0,9}\(?[\"']?[\w.\-]{0,200}\Z"
@@ -108,6 +113,12 @@ _HEADER = re.compile(
 _BARE_FILES = re.compile(
     r"(^|/)(\.env[^/]*|[^/]*\.env|[^/]*\.(ya?ml|ini|cfg|conf|properties|toml|tfvars|tf|sh|bash|Dockerfile)|Dockerfile[^/]*|\.npmrc|\.pypirc)$"
 )
+_TEMPLATE = re.compile(
+    r"\$[{(]|\$[A-Za-z_]\w*(?:$|[/.:])|\$(?:argon2|2[aby]|pbkdf2|scrypt|[156y])|[{<]|\*{2}|%\w+%|"
+    r".*(?:\$\{|\{\{|\{\w*\}|%\(|%s)|[A-Za-z_][\w.]*\(.*\)(?:\.\w+)*$|[\^].*[\[{(\\]"
+)
+_PORT = re.compile(r"\d{1,5}(?:/|$)")
+_NOBODYS_HOST = re.compile(r"(?i)(?:^|\.)(?:example|invalid|test|localhost)(?:\.(?:com|org|net))?$|^host$")
 _PASSWORD = re.compile(r"(?i)pass|pwd")
 
 
@@ -121,7 +132,8 @@ def _breaks(text: str) -> list[int]:
     return [match.start() for match in re.finditer("\n", text)]
 
 
-def _shaped(patterns: tuple[re.Pattern[str], ...], path: str, text: str) -> Iterator[Hit]:
+def shaped(patterns: tuple[re.Pattern[str], ...], path: str, text: str) -> Iterator[Hit]:
+    """The places where something of one of these shapes stands, unless it is filler."""
     for pattern in patterns:
         for match in pattern.finditer(text):
             if not is_filler(match.group(1).partition("KEY")[2] or match.group(1)):
@@ -133,6 +145,7 @@ def _connection_strings(path: str, text: str) -> Iterator[Hit]:
         user, password, host = match.groups()
         # A database of one's own machine whose password is the user's name guards nothing.
         harmless = host.lower() in _LOCAL_HOSTS and (password == user or len(password) < 12)
+        harmless = harmless or bool(_PORT.match(password))
         if not (harmless or is_placeholder(password) or _is_template(password) or _is_template(host)):
             yield Hit(path, line_of(text, match.start()))
     for match in _CONNECTION_FIELD.finditer(text):
@@ -145,12 +158,18 @@ def _url_credentials(path: str, text: str) -> Iterator[Hit]:
     for match in _URL.finditer(text):
         user, password, host = match.groups()
         plain = password.lower() in {user.lower(), "password", "pass", "pw", "secret", "token"}
-        if not (plain or is_placeholder(password) or _is_template(password) or is_placeholder(host)):
+        if not (
+            plain
+            or is_placeholder(password)
+            or _is_template(password)
+            or _is_template(host)
+            or _NOBODYS_HOST.search(host)
+        ):
             yield Hit(path, line_of(text, match.start()))
 
 
 def _assigned(path: str, text: str) -> Iterator[Hit]:
-    if is_lock_file(path) or path.endswith((".md", ".rst")):
+    if is_lock_file(path):
         return
     for name, value, offset in (*_named_values(text, bare=bool(_BARE_FILES.search(path))), *_headers(text)):
         if _is_secret(name, value, path):
@@ -171,6 +190,8 @@ def _named_values(text: str, *, bare: bool) -> Iterator[tuple[str, str, int]]:
         head = text[max(0, start - _HEAD_LONGEST) : start]
         tails = [_QUOTED]
         tails += [_DEFAULTED] if _DEFAULTED_HEAD.search(head + text[start:done]) else []
+        tails += [_MACRO] if head.rstrip(" \t").endswith("#define") else []
+        tails += [_ELEMENT] if head.endswith("<") else []
         tails += [_BARE] if bare and _BARE_HEAD.search(head if start > _HEAD_LONGEST else f"\n{head}") else []
         for tail in tails:
             match = tail.match(text, done)
@@ -188,25 +209,25 @@ def _is_secret(name: str, value: str, path: str) -> bool:
     if is_harmless_name(name) or is_placeholder(value) or _is_template(value):
         return False
     if " " in value and not re.match(r"(?i)(bearer|basic|token) \S{16,}$", value):
-        return False
+        return bool(_PASSWORD.search(name)) and is_production(path) and is_passphrase(value)
     random = len(value) >= 20 and entropy(value) >= 3.8
-    if not is_production(path):
+    if not is_production(path) or path.endswith((".md", ".rst")):
         return random and not is_reference(value)
     mixed = bool(re.search(r"[A-Za-z]", value) and re.search(r"\d", value))
     if _PASSWORD.search(name):
         symbols = bool(re.search(r"[!@#$%^&*?]", value))
         return (mixed or symbols or random) and not (is_reference(value) and not symbols)
-    return not is_reference(value) and ((mixed and len(value) >= 12 and entropy(value) >= 3.0) or random)
+    return not (is_reference(value) or is_label(value)) and (
+        (mixed and len(value) >= 12 and entropy(value) >= 3.0) or random
+    )
 
 
 def _is_template(value: str) -> bool:
-    return bool(re.match(r"[${%<*]|.*(\$\{|\{\{|\{\w*\}|%\(|%s)", value)) or ("(" in value and ")" in value)
+    return bool(_TEMPLATE.match(value))
 
 
 DETECTORS: dict[str, Detector] = {
-    **{
-        rule: partial(_shaped, tuple(re.compile(pattern) for pattern in patterns)) for rule, patterns in _SHAPES.items()
-    },
+    **{rule: partial(shaped, tuple(re.compile(pattern) for pattern in patterns)) for rule, patterns in SHAPES.items()},
     "G02.assigned-secret": _assigned,
     "G02.connection-string": _connection_strings,
     "G02.url-credentials": _url_credentials,
