@@ -6,7 +6,6 @@ import json
 from datetime import date, timedelta
 
 import pytest
-from tests.flags.flag_samples import TODAY, flag
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from companyos.decision import Verdict
 from companyos.flags.definition import HORIZON_DAYS
 from companyos.flags.plugin import FLAG_EXPIRY, companyos_controls
 from companyos.flags.reading import MAX_BYTES, parse
+from tests.flags.flag_samples import TODAY, flag
 
 BROKEN = {
     "no owner": (flag(owner=None), "owner"),

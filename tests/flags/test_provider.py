@@ -8,7 +8,6 @@ import sys
 from datetime import date, timedelta
 
 import pytest
-from tests.flags.flag_samples import TODAY, flag
 from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 from openfeature.event import ProviderEvent
@@ -16,6 +15,7 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
 from companyos import flags, observability
+from tests.flags.flag_samples import TODAY, flag
 
 
 def client(path, **options):

@@ -45,7 +45,7 @@ _PROMISE = (
 )
 _CONSTANT = re.compile(
     rf"\b(?:function\s+)?(?P<name>{_PROMISE}(?:[A-Z_]\w*)?)\s*(?::[^=;]{{1,200}})?(?:=\s*(?:async\s*)?)?\(\s*[\w${{\[][^()]{{0,400}}\)\s*(?::[^{{;=]{{1,200}})?"
-    r"(?:=>\s*)?\{\s*return\s+(?:true|false|-?[\d.]+|\"[^\"]*\"|'[^']*')\s*;?\s*\}"
+    r"(?:(?:=>\s*)?\{\s*return\s+(?:true|false|-?[\d.]+|\"[^\"]*\"|'[^']*')\s*;?\s*\}|=>\s*(?:true|false|-?[\d.]+)\s*[;,\n])"
 )
 _FIGURE = re.compile(r"\b(?:const|let|var)?\s*(?P<name>\w+)\s*[:=]\s*(?P<value>\d+\.\d+|[2-9]\d*|1\d+)\s*[,;}\n]")
 _FUNCTION = re.compile(r"\b(?:function\s+(\w+)|(?:const|let)\s+(\w+)\s*=\s*(?:async\s*)?\()")
