@@ -216,8 +216,8 @@ def _is_nothing(node: ast.expr | None) -> bool:
 
 
 def _names_a_property(function: _Function, answer: ast.stmt) -> bool:
-    text = isinstance(answer, ast.Return) and isinstance(answer.value, ast.Constant)
-    named = text and isinstance(answer.value, ast.Constant) and isinstance(answer.value.value, str)
+    value = answer.value if isinstance(answer, ast.Return) else None
+    named = isinstance(value, ast.Constant) and isinstance(value.value, str)
     said = _SAYS_NOTHING.search(ast.get_docstring(function) or "")
     return bool(said) or (named and bool(_PROPERTY.search(function.name)))
 
