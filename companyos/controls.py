@@ -64,6 +64,8 @@ class Control:
     """What kind of thing it checks: `tree` is a directory of files; other rooms name their own."""
     severity: Severity = Severity.HIGH
     """Severity of its findings unless a finding says otherwise."""
+    check_without: Callable[[Path, Callable[[str], bool]], Decision] | None = None
+    """The same check of a directory, leaving out the relative paths for which the predicate holds."""
 
     def __post_init__(self) -> None:
         planted = {specimen.violates for specimen in self.specimens if specimen.violates}

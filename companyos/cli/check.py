@@ -123,6 +123,10 @@ def _show_gaps(result: Result) -> None:
     gaps = result.decision.facts.get("unchecked") or ()
     for gap in gaps or ([result.decision.message] if result.decision.verdict.value == "undetermined" else ()):
         click.echo(f"{result.control.id} could not check: {gap}")
+    others = result.decision.facts.get("not_judged")
+    if others:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())
+        click.echo(f"note: {result.control.id} does not judge the code of these files: {counts}")
     for engine in result.decision.facts.get("engines", ()):
         if engine["status"] == "missing":
             hint = engine.get("next", "")

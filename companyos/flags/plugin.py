@@ -22,6 +22,7 @@ FLAG_EXPIRY = Control(
     rules=RULES,
     specimens=SPECIMENS,
     docs="flags.md",
+    check_without=check_tree,
 )
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ("SPECIMENS",)
 
+_NESTED = "orders/feature-flags/prod/build/flags.yaml"
+_CASED = "Feature-Flags/flags.YML"
+
 
 def _flag(days: int = 30, **changes: Any) -> dict[str, Any]:
     metadata = {
@@ -33,11 +36,11 @@ def _flag(days: int = 30, **changes: Any) -> dict[str, Any]:
     return {"state": "ENABLED", "variants": {"on": True, "off": False}, "defaultVariant": "off", "metadata": metadata}
 
 
-def _planted(name: str, make: Callable[[], Any], violates: str | None = None) -> Specimen:
+def _planted(name: str, make: Callable[[], Any], violates: str | None = None, *, path: str = DEFAULT_PATH) -> Specimen:
     def build(scratch: Path) -> Path:
         made = make()
         text = made if isinstance(made, str) else json.dumps({"flags": made}, indent=2)
-        target = scratch / DEFAULT_PATH
+        target = scratch / path
         target.parent.mkdir(parents=True)
         target.write_text(text, encoding="utf-8")
         return scratch
@@ -54,6 +57,8 @@ SPECIMENS = (
     _planted("a flag that expired yesterday", lambda: {"f": _flag(-1)}, "expired"),
     _planted("a flag that expired a year ago", lambda: {"f": _flag(-365)}, "expired"),
     _planted("an expired flag among current ones", lambda: {"a": _flag(), "b": _flag(-2), "c": _flag()}, "expired"),
+    _planted("an expired flag in a nested file", lambda: {"f": _flag(-1)}, "expired", path=_NESTED),
+    _planted("an expired flag in a file of another case", lambda: {"f": _flag(-1)}, "expired", path=_CASED),
     _planted("a flag without owner", lambda: {"f": _flag(owner=None)}, "owner"),
     _planted("a flag owned by nobody", lambda: {"f": _flag(owner="TBD")}, "owner"),
     _planted("a flag owned by white space", lambda: {"f": _flag(owner="  ")}, "owner"),
@@ -72,6 +77,7 @@ SPECIMENS = (
     _planted("an unknown targeting operator", lambda: {"f": _flag() | {"targeting": {"iff": [True, "on"]}}}, "shape"),
     _planted("a flag defined twice", _twice, "duplicate"),
     _planted("no flags", dict),
+    _planted("a file that only looks like one of flags", lambda: {"f": 1}, path="docs/feature-flags.yaml"),
     _planted("a current flag", lambda: {"f": _flag()}),
     _planted("a flag on its last day", lambda: {"f": _flag(0)}),
     _planted("a flag at the horizon", lambda: {"f": _flag(HORIZON_DAYS)}),

@@ -109,10 +109,7 @@ def run(
 def _run_one(control: Control, tree: Tree) -> Result:
     started = time.perf_counter()
     try:
-        if isinstance(control, TreeControl):
-            decision = control.inspect(tree)
-        else:
-            decision = _without_excluded(control.check(tree.root), control.id, tree)
+        decision = _ask(control, tree)
     except CompanyOSError as error:
         decision = Decision.undetermined(f"{control.id}.error", str(error))
     except Exception as error:  # noqa: BLE001 - whatever a control raises, the answer is "could not check"
@@ -120,8 +117,21 @@ def _run_one(control: Control, tree: Tree) -> Result:
     return Result(control, decision, time.perf_counter() - started)
 
 
+def _ask(control: Control, tree: Tree) -> Decision:
+    if isinstance(control, TreeControl):
+        return control.inspect(tree)
+    if control.check_without is not None:
+        return control.check_without(tree.root, tree.excludes)
+    decision = control.check(tree.root)
+    return _without_excluded(decision, control.id, tree) if tree.exclude else decision
+
+
 def _without_excluded(decision: Decision, control: str, tree: Tree) -> Decision:
     kept = tuple(f for f in decision.findings if f.path is None or not tree.excludes(f.path))
-    if decision.verdict is Verdict.DENY and decision.findings and not kept:
+    if decision.verdict is not Verdict.DENY or kept or not decision.findings:
+        return replace(decision, findings=kept)
+    # Its findings are gone, but only the control knows whether they were all that it had against the tree.
+    if decision.facts.get("unchecked") == []:
         return Decision.allowed(f"{control}.clean", "all findings lie in excluded paths", facts=decision.facts)
-    return replace(decision, findings=kept)
+    message = f"{control}: all findings lie in excluded paths, and it does not say that everything else was checked"
+    return Decision.undetermined(f"{control}.unchecked", message, facts=decision.facts)

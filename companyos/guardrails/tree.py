@@ -25,6 +25,13 @@ __all__ = ("SIZE_LIMIT_BYTES", "Note", "Tree", "TreeError", "glob_pattern", "is_
 SIZE_LIMIT_BYTES = 10 * 1024 * 1024
 """Text files above this size are not read; they make a check undetermined."""
 _HEAD_BYTES = 8192
+_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_PRINTABLE_BYTES = bytes((*range(0x20, 0x7F), *b"\t\n\r"))
+_TEXT_NAME = re.compile(
+    r"(^|/)([^/]*\.(py|pyi|[cm]?[jt]sx?|json|ya?ml|toml|ini|cfg|conf|properties|env|sh|bash|sql|tf|tfvars|txt|md|rst|csv|"
+    r"xml|html?|css|go|rs|rb|java|kt|php|c|h|cpp|cs|pem|key|crt|lock)|\.env[^/]*|\.npmrc|\.pypirc|Dockerfile[^/]*|Makefile)$",
+    re.IGNORECASE,
+)
 _NOT_SOURCE = frozenset(
     (
         *(".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".nox", ".tox", ".cache"),
@@ -89,19 +96,19 @@ class Tree:
 
     @property
     def skipped(self) -> tuple[Note, ...]:
-        """What was left out on purpose: binary files, symbolic links, submodules."""
+        """What was left out on purpose: binary files, symbolic links; and text that could be read in part only."""
         return tuple(self._skipped)
 
     @property
     def unchecked(self) -> tuple[Note, ...]:
         """What should have been looked at and could not be."""
-        return tuple(self._unchecked)
+        return tuple(note for note in self._unchecked if not self.excludes(note.path))
 
     @cached_property
     def texts(self) -> dict[str, str]:
         """The text of every file that has one, by path, sorted."""
         found: dict[str, str] = {}
-        for path in sorted(_listing(self.root, self._skipped) if self._only is None else self._only):
+        for path in sorted(_listing(self.root, self._skipped, self._unchecked) if self._only is None else self._only):
             if self.excludes(path):
                 self.excluded_files += 1
                 continue
@@ -126,7 +133,9 @@ class Tree:
                 return None
             with absolute.open("rb") as file:
                 head = file.read(_HEAD_BYTES)
-                if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+                if b"\0" in head and not (
+                    head.startswith(_MARKS) or _TEXT_NAME.search(path) or _mostly_printable(head)
+                ):
                     self._skipped.append(Note(path, "binary"))
                     return None
                 size = os.fstat(file.fileno()).st_size
@@ -139,12 +148,32 @@ class Tree:
             return None
 
     def _decode(self, path: str, data: bytes) -> str:
-        encoding = "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+        encoding = _wide_encoding(data) or "utf-8-sig"
         try:
-            return data.decode(encoding)
+            text = data.decode(encoding)
         except UnicodeDecodeError:
             self._skipped.append(Note(path, f"not valid {encoding[:6].rstrip('-')}; read byte by byte"))
-            return data.decode("latin-1")
+            text = data.decode("latin-1")
+        if "\0" in text:
+            self._skipped.append(Note(path, "holds NUL; read without"))
+        return text.replace("\0", "")
+
+
+def _wide_encoding(data: bytes) -> str | None:
+    if data.startswith(_MARKS):
+        return "utf-16"
+    head = data[:_HEAD_BYTES]
+    low, high = head[::2].count(0), head[1::2].count(0)
+    # Latin text in UTF-16 has a zero in every other byte, and hardly one in between.
+    if max(low, high) * 4 < len(head) or min(low, high) * 8 > max(low, high):
+        return None
+    return "utf-16-le" if high > low else "utf-16-be"
+
+
+def _mostly_printable(head: bytes) -> bool:
+    rest = head.replace(b"\0", b"")
+    strange = len(rest.translate(None, _PRINTABLE_BYTES))
+    return len(rest) * 8 >= len(head) and strange * 10 <= len(rest)
 
 
 def printable(path: str) -> str:
@@ -166,9 +195,21 @@ def is_production(path: str) -> bool:
     return not _TEST_DIRECTORIES.intersection(directories) and not _TEST_FILE.match(name)
 
 
-def _listing(root: Path, skipped: list[Note]) -> set[str]:
+def _listing(root: Path, skipped: list[Note], unchecked: list[Note]) -> set[str]:
     listed = _git_listing(root, skipped) if _inside_git(root) else None
-    return set(_walk(root)) if listed is None else listed
+    if listed is None:
+        return set(_walk(root))
+    # Git names a repository inside the repository, and a submodule, without what they hold.
+    nested = {path for path in listed if (root / path).is_dir() and not (root / path).is_symlink()}
+    for path in (nested_path.rstrip("/") for nested_path in nested):
+        inner: tuple[list[Note], list[Note]] = ([], [])
+        found = _listing(root / path, *inner) if (root / path / ".git").exists() else set(_walk(root / path))
+        if not found:
+            unchecked.append(Note(path, "a repository of its own, or a submodule, in which there is no file"))
+        for notes, those in zip((skipped, unchecked), inner, strict=True):
+            notes.extend(Note(f"{path}/{note.path}", note.reason) for note in those)
+        listed |= {f"{path}/{name}" for name in found}
+    return listed - nested
 
 
 def _inside_git(root: Path) -> bool:

@@ -72,7 +72,7 @@ def test_sound_flags_are_allowed(write):
     }
     decision = flags.check(write(definitions), today=TODAY)
     assert (decision.verdict, decision.findings) == (Verdict.ALLOW, ())
-    assert dict(decision.facts) == {"files": 1, "flags": 6, "today": "2026-07-01"}
+    assert dict(decision.facts) == {"files": 1, "flags": 6, "today": "2026-07-01", "unchecked": []}
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,41 @@ def test_a_tree_without_flags(tmp_path):
     """A tree without a feature-flags directory has no flags to refuse, and the answer says so."""
     decision = flags.check(tmp_path)
     assert (decision.verdict, decision.reason) == (Verdict.ALLOW, "flags.none")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "feature-flags/prod/eu/flags.yaml",
+        "Feature-Flags/flags.yaml",
+        "feature-flags/flags.YML",
+        "feature-flags/build/f.json",
+    ],
+)
+def test_nested_and_differently_written_files_are_found(tmp_path, path):
+    """Neither a directory below `feature-flags` nor capital letters hide a flag."""
+    target = tmp_path / path
+    target.parent.mkdir(parents=True)
+    target.write_text(json.dumps({"flags": {"f": flag(expires="2020-01-01")}}))
+    decision = flags.check(tmp_path, today=TODAY)
+    assert [(finding.rule, finding.path) for finding in decision.findings] == [("FLAG-EXPIRY.expired", path)]
+
+
+def test_the_directory_of_flags_itself_is_a_tree_of_flags(write):
+    """Asked for `feature-flags`, the check looks into it."""
+    root = write({"f": flag(expires="2020-01-01")}).parent
+    (root / "feature-flags").mkdir(exist_ok=True)
+    (root / "feature-flags" / "f.yaml").write_text(json.dumps({"flags": {"f": flag(expires="2020-01-01")}}))
+    assert flags.check(root / "feature-flags", today=TODAY).reason == "flags.refused"
+
+
+def test_a_linked_directory_of_flags_is_undetermined(tmp_path):
+    """Links are not followed; what lies behind one is not taken for checked."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "feature-flags").symlink_to(tmp_path / "elsewhere")
+    decision = flags.check(tmp_path, today=TODAY)
+    assert decision.verdict is Verdict.UNDETERMINED
+    assert decision.facts["unchecked"] == ["feature-flags: a linked directory is not followed"]
 
 
 def test_an_unreadable_file_beside_a_bad_one(write, tmp_path):

@@ -45,6 +45,14 @@ def test_check_finds_a_planted_secret_and_a_stub(plant, tmp_path):
     assert {"G01.empty-body", "G02.aws-key"} == {result["ruleId"] for result in results}
 
 
+def test_check_says_which_languages_g01_does_not_judge(plant):
+    """Code in a language without detectors is named, and tests are not counted."""
+    root = plant({"a.rb": "x = 1\n", "b.kt": "val x = 1\n", "c.kt": "", "tests/d.rb": ""})
+    output = _run(check, root, "--only", "G01")[1]
+
+    assert "note: G01 does not judge the code of these files: 2 .kt, 1 .rb" in output
+
+
 def test_check_offline_cannot_know_packages(plant):
     """A declared package that is not looked up is exit 3."""
     root = plant({"requirements.txt": f"click==8.1.7 --hash=sha256:{'0' * 64}\n"})

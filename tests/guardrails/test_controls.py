@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +25,7 @@ from companyos.guardrails.placeholders.python import PYTHON_DETECTORS, PythonFil
 from companyos.guardrails.placeholders.typescript import TYPESCRIPT_DETECTORS, ScriptFile
 from companyos.guardrails.plugin import companyos_controls
 from companyos.guardrails.secrets.detectors import DETECTORS as SECRET_DETECTORS
+from companyos.guardrails.secrets.detectors import SHAPES, shaped
 from companyos.guardrails.secrets.engines import Gitleaks, OwnDetectors
 from companyos.guardrails.specimens.g02 import body
 from companyos.guardrails.specimens.g03 import INDEX
@@ -47,6 +51,17 @@ def test_a_missing_detector_of_secrets_is_noticed(rule):
     control = secrets_control([OwnDetectors(_without(SECRET_DETECTORS, rule))])
 
     assert not prove(control).holds
+
+
+@pytest.mark.parametrize(
+    ("rule", "place"), [(rule, place) for rule, patterns in SHAPES.items() for place in range(len(patterns))]
+)
+def test_a_missing_shape_of_a_token_is_noticed(rule, place):
+    """Without any single one of the providers' token shapes G02 no longer holds."""
+    kept = tuple(re.compile(p) for number, p in enumerate(SHAPES[rule]) if number != place)
+    weak = {**SECRET_DETECTORS, rule: partial(shaped, kept)}
+
+    assert not prove(secrets_control([OwnDetectors(weak)])).holds
 
 
 @pytest.mark.parametrize("rule", sorted(PYTHON_DETECTORS))
@@ -118,7 +133,25 @@ def test_an_index_that_does_not_answer_is_undetermined(plant):
     assert Verdict.UNDETERMINED is packages_control(OfflineIndex()).check(root).verdict
 
 
-@pytest.mark.parametrize("path", ["pnpm-lock.yaml", "yarn.lock", "Pipfile.lock"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pnpm-lock.yaml",
+        "yarn.lock",
+        "Pipfile.lock",
+        "Cargo.toml",
+        "Cargo.lock",
+        "Gemfile",
+        "Gemfile.lock",
+        "composer.lock",
+        "go.mod",
+        "go.sum",
+        "Pipfile",
+        "environment.yml",
+        "bun.lock",
+        "pom.xml",
+    ],
+)
 def test_a_lock_file_of_an_unknown_kind_is_undetermined(plant, path):
     """A lock file that cannot be judged is a gap."""
     decision = packages_control(SnapshotIndex(INDEX)).check(plant({path: "x\n"}))

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from companyos.decision import Verdict
 from companyos.guardrails import IndexUnreachableError, SnapshotIndex, Tree, open_index, verify_packages
 from companyos.guardrails.packages import ChainIndex, DirectoryIndex, HttpIndex, configured_index, take_snapshot
 from companyos.guardrails.packages.interface import Answer
 from companyos.guardrails.packages.manifests import read_manifest
 from companyos.guardrails.packages.names import lookalike
-from companyos.guardrails.packages.simple import version_of
+from companyos.guardrails.packages.simple import ProjectFile, files_in, version_of
 
 _DIGEST = "sha256:" + "ab" * 32
 _PAGE = f"""<!DOCTYPE html><html><body>
@@ -155,6 +156,20 @@ def test_no_text_crashes_a_reader(text, path):
     assert manifest.problem or manifest.unsupported or isinstance(manifest.dependencies, list)
 
 
+def test_links_are_read_however_they_are_written():
+    """Quotes of both kinds, none, capital letters, escapes and a bare mark of withdrawal are understood."""
+    page = (
+        "<A HREF='../a-1.0.zip#sha256=AB'>x</A><a data-requires-python='>=3' href=a-2.0.zip data-yanked>x</a>"
+        '<a\nhref = "a-3.0.zip?x=1&amp;y=2#md5=00" data-yanked=""\n>x</a><abbr href="b-1.zip">x</abbr><a>x</a>'
+    )
+
+    assert [
+        ProjectFile("a-1.0.zip", "sha256:ab", yanked=False),
+        ProjectFile("a-2.0.zip", None, yanked=True),
+        ProjectFile("a-3.0.zip?x=1&y=2", None, yanked=True),
+    ] == files_in(page)
+
+
 @pytest.mark.parametrize(
     ("filename", "version"),
     [("a_b-1.0-py3-none-any.whl", "1"), ("a-b-1.0.post1.tar.gz", "1.post1"), ("a-2.zip", "2"), ("readme.txt", None)],
@@ -191,3 +206,55 @@ def test_a_vendored_file_is_held_against_its_digest(plant):
     decision = verify_packages(Tree.open(plant(files)), SnapshotIndex({"pypi": {}}))
 
     assert ["G03.hash-mismatch"] == [finding.rule for finding in decision.findings]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "-r ../outside.txt\n"},
+        {"requirements.txt": "-r https://x.corp/requirements.txt\n"},
+        {"requirements.txt": "-c gone.txt\n"},
+        {"setup.cfg": "[options]\ninstall_requires =\n  click\n"},
+        {"setup.py": "from setuptools import setup\nsetup(install_requires=['click'])\n"},
+        {"pyproject.toml": "[tool.hatch.envs.x]\ndependencies = ['click @ {root:uri}/click']\n"},
+        {"bun.lockb": b"\0\1\2"},
+    ],
+    ids=["outside", "remote", "gone", "setup.cfg", "setup.py", "hatch", "binary lock"],
+)
+def test_what_is_declared_where_it_cannot_be_read_is_undetermined(plant, files):
+    """A file that is drawn in and not here, and a kind that is not read, are gaps and not passes."""
+    decision = verify_packages(Tree.open(plant({"a.py": "x = 1\n"} | files)), SnapshotIndex({"pypi": {"click": {}}}))
+
+    assert (Verdict.UNDETERMINED, 1) == (decision.verdict, len(decision.facts["unchecked"]))
+
+
+def test_a_manifest_behind_a_link_out_of_the_tree_is_undetermined(plant, tmp_path):
+    """A link is not followed, so what the file behind it declares is not known."""
+    (tmp_path / "elsewhere.txt").write_text("click==8.1.7\n")
+    root = plant({"a.py": "x = 1\n"})
+    (root / "requirements.txt").symlink_to(tmp_path / "elsewhere.txt")
+
+    assert Verdict.UNDETERMINED is verify_packages(Tree.open(root), SnapshotIndex({"pypi": {}})).verdict
+
+
+def test_single_files_draw_in_what_lies_beside_them(plant):
+    """Of a tree of one file the files that it names are read as well."""
+    root = plant({"requirements/dev.txt": "-r base.txt\n", "requirements/base.txt": f"ghost==1 --hash={_DIGEST}\n"})
+    tree = Tree.open(root, only=["requirements/dev.txt"])
+    decision = verify_packages(tree, SnapshotIndex({"pypi": {}}), only=tree.texts)
+
+    assert [("G03.unknown-package", "requirements/base.txt")] == [(f.rule, f.path) for f in decision.findings]
+
+
+def test_the_index_in_use_may_be_named_in_a_file(plant):
+    """An index that is the configured one is not foreign."""
+    with _registry({"/simple/click/": _PAGE}) as address:
+        text = f"--index-url {address}/simple/\nclick==8.1.7 --hash={_DIGEST}\n"
+
+        assert verify_packages(Tree.open(plant({"requirements.txt": text})), HttpIndex(f"{address}/simple")).allow
+
+
+@pytest.mark.parametrize(("ecosystem", "name"), [("pypi", "cattrs"), ("pypi", "aredis"), ("npm", "tslint")])
+def test_known_names_are_no_lookalikes(ecosystem, name):
+    """Packages that are known themselves are not taken for slips."""
+    assert lookalike(ecosystem, name) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -11,7 +12,19 @@ import pytest
 from companyos.controls import Control, tree_specimen
 from companyos.decision import Decision, Finding, Severity, Verdict
 from companyos.errors import ConfigError
-from companyos.guardrails import Gate, Tree, TreeError, placeholders_control, run, select, to_bytes, to_sarif
+from companyos.flags.plugin import FLAG_EXPIRY
+from companyos.guardrails import (
+    Gate,
+    Tree,
+    TreeError,
+    placeholders_control,
+    run,
+    secrets_control,
+    select,
+    to_bytes,
+    to_sarif,
+)
+from companyos.guardrails.secrets import OwnDetectors
 from companyos.guardrails.tree import SIZE_LIMIT_BYTES, glob_pattern, is_production
 
 _STUB = "def send(order):\n    pass\n"
@@ -44,6 +57,53 @@ def test_a_directory_that_its_repository_ignores_is_walked(plant):
     _git(root, "init", "-q")
 
     assert {"a.py"} == set(Tree.open(root / "scratch").texts)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_repository_inside_the_repository_is_looked_at(plant, tracked):
+    """What a nested repository would commit is checked, whether or not the outer one knows it as a submodule."""
+    root = plant({"a.py": "", "svc/b.py": _STUB, "svc/b.log": "", "svc/.gitignore": "*.log\n"})
+    _git(root, "init", "-q")
+    _git(root / "svc", "init", "-q")
+    _git(root / "svc", "add", "-A")
+    _git(root / "svc", "-c", "user.email=a@b", "-c", "user.name=a", "commit", "-qm", "x")
+    if tracked:
+        _git(root, "-c", "advice.addEmbeddedRepo=false", "add", "-A")
+
+    assert {"a.py", "svc/.gitignore", "svc/b.py"} == set(Tree.open(root).texts)
+
+
+def test_a_repository_without_files_inside_the_repository_is_undetermined(plant):
+    """A submodule that is not there was not checked; an exclude glob may say that it need not be."""
+    root = plant({"a.py": "x = 1\n", "svc/b.py": ""})
+    _git(root, "init", "-q")
+    _git(root / "svc", "init", "-q")
+    _git(root / "svc", "add", "-A")
+    _git(root / "svc", "-c", "user.email=a@b", "-c", "user.name=a", "commit", "-qm", "x")
+    _git(root, "-c", "advice.addEmbeddedRepo=false", "add", "-A")
+    shutil.rmtree(root / "svc")
+    (root / "svc").mkdir()
+    controls = {"G01": placeholders_control()}
+
+    assert Verdict.UNDETERMINED is run(root, controls).decision.verdict
+    assert run(root, controls, exclude=["svc"]).decision.allow
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("prod.env", b"#\0\nPASSWORD=S3cret!pw9\n"),
+        ("prod.env", "PASSWORD=S3cret!pw9\n".encode("utf-16-le")),
+        ("prod.env", "PASSWORD=S3cret!pw9\n".encode("utf-16-be")),
+        ("prod.env", "PASSWORD=S3cret!pw9\n".encode("utf-16")),
+        ("settings", b"PASSWORD = 'S3cret!pw9'\0"),
+    ],
+)
+def test_a_sign_without_shape_does_not_hide_text(plant, path, content):
+    """NUL in a text file, or UTF-16 with or without its mark, is read like any text."""
+    decision = secrets_control([OwnDetectors()]).check(plant({path: content}))
+
+    assert [(path, 2 if b"#" in content else 1)] == [(finding.path, finding.line) for finding in decision.findings]
 
 
 @pytest.mark.parametrize(
@@ -135,12 +195,30 @@ def test_what_is_production(path, production):
 
 def test_excluded_files_are_not_judged(plant):
     """An exclude glob holds for shared-tree controls and for those that walk themselves."""
-    found = Decision.denied("X.found", findings=[Finding("X.r", "bad", path="old/a.py")])
+    found = Decision.denied("X.found", findings=[Finding("X.r", "bad", path="old/a.py")], facts={"unchecked": []})
     controls = {"G01": placeholders_control(), "X": _control("X", lambda _: found)}
     root = plant({"old/a.py": _STUB, "b.py": "x = 1\n"})
 
     assert Verdict.DENY is run(root, controls).decision.verdict
     assert run(root, controls, exclude=["old"]).decision.allow
+
+
+@pytest.mark.parametrize("facts", [{}, {"unchecked": ["b.yaml: cannot be read"]}])
+def test_excluding_all_findings_does_not_make_the_unchecked_clean(plant, facts):
+    """A control that left something unchecked, or does not say, is not allowed because its findings are excluded."""
+    found = Decision.denied("X.found", findings=[Finding("X.r", "bad", path="old/a.py")], facts=facts)
+    report = run(plant({"b.py": "x = 1\n"}), {"X": _control("X", lambda _: found)}, exclude=["old"])
+
+    assert (Verdict.UNDETERMINED, "X.unchecked") == (report.decision.verdict, report.decision.reason)
+
+
+@pytest.mark.parametrize(("exclude", "verdict"), [("ours", "undetermined"), ("theirs", "deny"), ("**/*.yaml", "allow")])
+def test_flags_in_excluded_paths(plant, exclude, verdict):
+    """Excluding the expired flag leaves the unreadable file; excluding both leaves nothing unchecked."""
+    text = json.dumps({"flags": {"f": {}}})
+    root = plant({"ours/feature-flags/a.yaml": text, "theirs/feature-flags/b.yaml": "flags: [", "a.py": "x = 1\n"})
+
+    assert verdict == run(root, {"FLAG-EXPIRY": FLAG_EXPIRY}, exclude=[exclude]).decision.verdict.value
 
 
 def test_a_control_that_crashes_is_undetermined(plant):

@@ -52,7 +52,7 @@ def packages_control(
 
     return tree_control(
         "G03",
-        "hallucinated or unverified packages",
+        "Hallucinated or unverified packages",
         inspect,
         rules=RULES.values(),
         specimens=specimens(),

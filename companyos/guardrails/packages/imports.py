@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from companyos.guardrails.interface import Hit
 from companyos.guardrails.packages.manifests import normalise
+from companyos.guardrails.tree import is_production
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -46,19 +47,31 @@ _PROVIDES = {
 _SOURCE_ROOTS = frozenset(("src", "lib", "python"))
 
 
-def unprovided_imports(texts: Mapping[str, str], declared: Iterable[str]) -> Iterator[Hit]:
+def unprovided_imports(
+    texts: Mapping[str, str], declared: Iterable[str], *, in_tests: Iterable[str] = ()
+) -> Iterator[Hit]:
     """Imports that nothing provides, given the paths and texts of a tree and the names it declares.
 
     An import inside `try: ... except ImportError` is optional and not judged. What a declared distribution provides
     is known from its installed metadata where there is any, from a table of well-known names, and else from its name.
     """
-    provided = _Provided(frozenset(map(normalise, declared)))
+    names = frozenset(map(normalise, declared))
+    for_product = _Provided(names)
+    for_tests = _Provided(names | frozenset(map(normalise, in_tests)))
     local = _Local(path for path in texts if path.endswith((".py", ".pyi")))
     for path, text in texts.items():
         if not path.endswith(".py"):
             continue
+        provided = for_product if is_production(path) else for_tests
+        # What builds a project that has a setup.py is there before anything is declared.
+        building = {"setuptools"} if path.rpartition("/")[2] == "setup.py" else set()
         for module, line in _imports(text):
-            if module in sys.stdlib_module_names or local.has(module, path) or provided.has(module):
+            if (
+                module in building
+                or module in sys.stdlib_module_names
+                or local.has(module, path)
+                or provided.has(module)
+            ):
                 continue
             yield Hit(path, line, f"no declared dependency provides the module {module}")
 

@@ -11,6 +11,11 @@ RULES: dict[str, Rule] = {
     rule.id: rule
     for rule in (
         Rule(
+            "G03.foreign-index",
+            "the file lets packages come from an index of its own",
+            "configure the index for pip instead, so that the packages are looked up where they come from",
+        ),
+        Rule(
             "G03.hash-mismatch",
             "the pinned digest is none of those of the version's files",
             "do not install it; find out where the digest comes from, then lock again",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from html.parser import HTMLParser
+from html import unescape
 
 from companyos.guardrails.packages.interface import Answer
 
 __all__ = ("ProjectFile", "answer_from", "files_in", "version_of")
 
+_ANCHOR = re.compile(r"<a\s((?:[^>\"']|\"[^\"]*\"|'[^']*')*+)>", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"(?P<name>[a-zA-Z][\w-]*)\s*(?:=\s*(?P<value>\"[^\"]*\"|'[^']*'|[^\s\"'>]+))?")
 _SDIST = re.compile(r"\.(tar\.gz|zip|tar\.bz2|tgz)$")
 
 
@@ -26,27 +28,20 @@ class ProjectFile:
     """Whether it is withdrawn (PEP 592)."""
 
 
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.files: list[ProjectFile] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        address = values.get("href")
-        if tag != "a" or not address:
-            return
-        target, _, fragment = address.partition("#")
-        digest = re.search(r"(sha\d+)=([0-9a-fA-F]+)", fragment)
-        found = f"{digest.group(1)}:{digest.group(2).lower()}" if digest else None
-        self.files.append(ProjectFile(target.rpartition("/")[2], found, "data-yanked" in values))
-
-
 def files_in(page: str) -> list[ProjectFile]:
-    """The files that a page links to."""
-    links = _Links()
-    links.feed(page)
-    return links.files
+    """The files that a page links to.
+
+    Popular packages have pages of megabytes: links are all that is read of them, not the whole markup.
+    """
+    found = []
+    for anchor in _ANCHOR.finditer(page):
+        values = {m.group("name").lower(): m.group("value") or "" for m in _ATTRIBUTE.finditer(anchor.group(1))}
+        target, _, fragment = unescape(values.get("href", "").strip("\"'")).partition("#")
+        digest = re.search(r"(sha\d+)=([0-9a-fA-F]+)", fragment)
+        told = f"{digest.group(1)}:{digest.group(2).lower()}" if digest else None
+        if target:
+            found.append(ProjectFile(target.rpartition("/")[2], told, "data-yanked" in values))
+    return found
 
 
 def version_of(filename: str) -> str | None:

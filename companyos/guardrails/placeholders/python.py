@@ -19,6 +19,7 @@ from companyos.guardrails.placeholders.words import (
     MARKER,
     METRIC,
     MOCK_LIBRARIES,
+    NOT_IMPLEMENTED,
     PLACEHOLDER_TEXT,
     PROMISES_FIGURE,
     PROMISES_WORK,
@@ -35,6 +36,8 @@ _INTERFACE_DECORATORS = re.compile(
     r"(^|\.)(abstractmethod|overload|hookspec\w*|group|callback|fixture|singledispatch)$"
 )
 _SAYS_NOTHING = re.compile(r"\b(nothing|no-?op|not used|ignored?s?|on purpose)\b", re.IGNORECASE)
+
+_PROPERTY = re.compile(r"_(algorithm|type|name|version|format|mode|kind|prefix|scheme|method|label)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +142,19 @@ def _is_empty(statement: ast.stmt) -> bool:
 def _empty_body(file: PythonFile) -> Iterator[Hit]:
     for place in file.functions:
         documented = ast.get_docstring(place.function) or ""
+        if _overrides(place) and any(isinstance(statement, ast.Pass) for statement in _body(place.function)):
+            continue
         if all(map(_is_empty, _body(place.function))) and not _SAYS_NOTHING.search(documented):
             yield file.hit(place.function, f"{place.function.name} has no body")
     for node in file.nodes:
         plain = isinstance(node, ast.ClassDef) and not node.bases and not node.keywords and not node.decorator_list
         if plain and isinstance(node, ast.ClassDef) and _body(node) and all(map(_is_empty, _body(node))):
             yield file.hit(node, f"class {node.name} has no body")
+
+
+def _overrides(place: _Place) -> bool:
+    name = place.function.name
+    return place.owner is not None and (bool(place.owner.bases) or (name.startswith("__") and name.endswith("__")))
 
 
 def _not_implemented(file: PythonFile) -> Iterator[Hit]:
@@ -156,9 +166,16 @@ def _not_implemented(file: PythonFile) -> Iterator[Hit]:
     }
     declared = {id(inner) for inner in _declared(file)}
     for node in file.nodes:
-        raised = isinstance(node, ast.Raise) and _name(node.exc).rpartition(".")[2] == "NotImplementedError"
+        raised = isinstance(node, ast.Raise) and (
+            _name(node.exc).rpartition(".")[2] == "NotImplementedError" or _says_not_implemented(node.exc)
+        )
         if raised and id(node) not in interfaces and id(node) not in declared:
             yield file.hit(node)
+
+
+def _says_not_implemented(node: ast.expr | None) -> bool:
+    texts = [a.value for a in node.args if isinstance(a, ast.Constant)] if isinstance(node, ast.Call) else []
+    return any(isinstance(text, str) and NOT_IMPLEMENTED.search(text) for text in texts)
 
 
 def _declared(file: PythonFile) -> Iterator[ast.AST]:
@@ -174,8 +191,35 @@ def _constant_return(file: PythonFile) -> Iterator[Hit]:
         if not PROMISES_WORK.match(function.name) or not _parameters(function):
             continue
         work = [statement for statement in _body(function) if not _is_idle(statement)]
-        if len(work) == 1 and isinstance(work[0], ast.Return) and _is_constant(work[0].value):
+        if _answers_constant(work) and not _names_a_property(function, work[-1]):
             yield file.hit(function, f"{function.name} answers a constant whatever it is given")
+    for node in file.nodes:
+        for name, value in _named_values(node) if isinstance(node, ast.Assign | ast.AnnAssign) else ():
+            given = isinstance(value, ast.Lambda) and bool(value.args.args) and _is_constant(value.body)
+            if given and PROMISES_WORK.match(name):
+                yield file.hit(value, f"{name} answers a constant whatever it is given")
+
+
+def _answers_constant(work: list[ast.stmt]) -> bool:
+    last = work[-1] if work else None
+    if not isinstance(last, ast.Return):
+        return False
+    if len(work) == 2 and isinstance(last.value, ast.Name) and isinstance(work[0], ast.Assign | ast.AnnAssign):
+        return any(name == last.value.id and _is_constant(value) for name, value in _named_values(work[0]))
+    empty = isinstance(last.value, ast.List | ast.Tuple) and not last.value.elts
+    empty = empty or (isinstance(last.value, ast.Dict) and not last.value.keys)
+    return len(work) == 1 and (_is_constant(last.value) or empty or _is_nothing(last.value))
+
+
+def _is_nothing(node: ast.expr | None) -> bool:
+    return node is None or (isinstance(node, ast.Constant) and node.value is None)
+
+
+def _names_a_property(function: _Function, answer: ast.stmt) -> bool:
+    value = answer.value if isinstance(answer, ast.Return) else None
+    named = isinstance(value, ast.Constant) and isinstance(value.value, str)
+    said = _SAYS_NOTHING.search(ast.get_docstring(function) or "")
+    return bool(said) or (named and bool(_PROPERTY.search(function.name)))
 
 
 def _parameters(function: _Function) -> list[str]:
@@ -232,7 +276,8 @@ def _named_values(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             (str(k.value), v) for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)
         )
     elif isinstance(node, ast.Call):
-        yield from ((k.arg, k.value) for k in node.keywords if k.arg is not None)
+        # The confidence that is asked of an interval is given, not measured.
+        yield from ((k.arg, k.value) for k in node.keywords if k.arg not in {None, "confidence"} and k.arg)
 
 
 def _is_figure(node: ast.expr) -> bool:

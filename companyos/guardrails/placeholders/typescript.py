@@ -30,12 +30,13 @@ _MOCK = re.compile(
     r"\b(?:jest|vi)\s*\.\s*(?:mock|fn|spyOn)\s*\(|\b(?:from|require\(|import\()\s*[\"'](?:sinon|nock|msw(?:/\w+)?|jest-mock|"
     r"ts-mockito|@faker-js/faker|testdouble|fetch-mock)[\"']"
 )
+# Repetitions are bounded, so that a file of one long line costs no more than its length.
 _THROW = re.compile(
-    r"\bthrow\s+(?:new\s+)?\w*(?:Error|Exception)?\s*\(?\s*(?P<quote>[\"'`])(?P<text>.*?)(?P=quote)", re.DOTALL
+    r"\bthrow\s+(?:new\s+)?\w*(?:Error|Exception)?\s*\(?\s*(?P<quote>[\"'`])(?P<text>.{0,400}?)(?P=quote)", re.DOTALL
 )
 _EMPTY = re.compile(
-    r"\bfunction\s*\*?\s*(?P<name>[\w$]+)\s*(?:<[^>]*>)?\([^()]*\)\s*(?::[^{;=]+)?\{\s*\}|"
-    r"\b(?:const|let|var)\s+(?P<arrow>[\w$]+)\s*(?::[^=]+)?=\s*(?:async\s*)?\([^()]*\)\s*(?::[^=]+)?=>\s*\{\s*\}"
+    r"\bfunction\s*\*?\s*(?P<name>[\w$]+)\s*(?:<[^>]{0,200}>)?\([^()]{0,400}\)\s*(?::[^{;=]{1,200})?\{\s*\}|"
+    r"\b(?:const|let|var)\s+(?P<arrow>[\w$]+)\s*(?::[^=]{1,200})?=\s*(?:async\s*)?\([^()]{0,400}\)\s*(?::[^=]{1,200})?=>\s*\{\s*\}"
 )
 _NO_OPERATION = re.compile(r"^_?no-?_?op", re.IGNORECASE)
 _PROMISE = (
@@ -43,8 +44,8 @@ _PROMISE = (
     r"score|evaluate|encrypt|decrypt|sign)"
 )
 _CONSTANT = re.compile(
-    rf"\b(?:function\s+)?(?P<name>{_PROMISE}(?:[A-Z_]\w*)?)\s*(?::[^=;]+)?(?:=\s*(?:async\s*)?)?\(\s*[\w${{\[][^()]*\)\s*(?::[^{{;=]+)?"
-    r"(?:=>\s*)?\{\s*return\s+(?:true|false|-?[\d.]+|\"[^\"]*\"|'[^']*')\s*;?\s*\}"
+    rf"\b(?:function\s+)?(?P<name>{_PROMISE}(?:[A-Z_]\w*)?)\s*(?::[^=;]{{1,200}})?(?:=\s*(?:async\s*)?)?\(\s*[\w${{\[][^()]{{0,400}}\)\s*(?::[^{{;=]{{1,200}})?"
+    r"(?:(?:=>\s*)?\{\s*return\s+(?:true|false|-?[\d.]+|\"[^\"]*\"|'[^']*')\s*;?\s*\}|=>\s*(?:true|false|-?[\d.]+)\s*[;,\n])"
 )
 _FIGURE = re.compile(r"\b(?:const|let|var)?\s*(?P<name>\w+)\s*[:=]\s*(?P<value>\d+\.\d+|[2-9]\d*|1\d+)\s*[,;}\n]")
 _FUNCTION = re.compile(r"\b(?:function\s+(\w+)|(?:const|let)\s+(\w+)\s*=\s*(?:async\s*)?\()")

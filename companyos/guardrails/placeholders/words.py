@@ -17,7 +17,7 @@ __all__ = (
     "PROMISES_WORK",
 )
 
-MARKER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|TB" + r"D|XX" + r"X)\b")
+MARKER = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|TB" + r"D|XX" + r"X)\b|\b(to" + r"do|fix" + r"me)(?=[:(])")
 """Marks of unfinished work, as the seed lists them."""
 
 PROMISES_WORK = re.compile(

@@ -54,7 +54,7 @@ def secrets_control(engines: Sequence[SecretEngine] | None = None, *, least: int
 
     return tree_control(
         "G02",
-        "hard-coded secrets",
+        "Hard-coded secrets",
         inspect,
         rules=RULES.values(),
         specimens=specimens([engine.name for engine in accepted if _is_installed(engine)]),

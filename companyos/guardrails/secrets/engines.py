@@ -28,6 +28,7 @@ __all__ = ("EngineError", "Gitleaks", "OwnDetectors", "SecretEngine")
 
 _TIMEOUT_SECONDS = 300
 _LEAKS_FOUND = 1
+_LONGEST_MARK = 600
 _CONFIG = r"""
 [extend]
 useDefault = true
@@ -194,9 +195,10 @@ def _is_harmless(text: str, item: dict[str, Any]) -> bool:
 
 def _marked(line: str, start: int, end: int) -> str:
     # gitleaks counts columns of later lines from 2: go back to where the word begins.
-    while 0 < start <= len(line) and re.match(r"[\w.\-]", line[start - 1]):
+    least = max(0, start - _LONGEST_MARK)
+    while least < start <= len(line) and re.match(r"[\w.\-]", line[start - 1]):
         start -= 1
-    return line[start:end].strip("\"' ,;")
+    return line[start : min(end, start + 2 * _LONGEST_MARK)].strip("\"' ,;")
 
 
 def _last_line(output: bytes) -> str:

@@ -6,7 +6,16 @@ import math
 import re
 from collections import Counter
 
-__all__ = ("entropy", "is_filler", "is_harmless_name", "is_lock_file", "is_placeholder", "is_reference")
+__all__ = (
+    "entropy",
+    "is_filler",
+    "is_harmless_name",
+    "is_label",
+    "is_lock_file",
+    "is_passphrase",
+    "is_placeholder",
+    "is_reference",
+)
 
 _PLACEHOLDER = re.compile(
     r"example|sample|dummy|fake|change[-_ ]?(me|it|this)|replace|redacted|placeholder|your[-_ ]|<[^>]*>|insert|"
@@ -23,8 +32,9 @@ _REFERENCE = re.compile(
 _PUBLIC_KEY = re.compile(r"^\S+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{40,}$|^ssh-(rsa|ed25519) |^ecdsa-sha2-")
 _DIGEST = re.compile(r"^(sha(1|224|256|384|512)|md5|blake2[bs]?|integrity|etag)[-:=]", re.IGNORECASE)
 _WORDS = re.compile(r"^[A-Za-z]+([-_./: ]+[A-Za-z]+)*[-_.:/]?$|^[a-z][a-z0-9]*(\.[a-z_][a-z0-9_]*)+(\(.*\))?$")
+_LABEL = re.compile(r"^[A-Za-z]+(?:[-_./:](?:[A-Za-z]+|\d{1,4}))+$")
 _NOT_THE_SECRET = re.compile(
-    r"(?i)(_|-|\b)(file|path|url|uri|name|names|id|ids|env|var|hash|hashes|digest|sha256|header|type|field|fields|ttl|regex|"
+    r"(?i)(_|-|\b)(file|path|url|uri|name|names|id|ids|env|var|hash|hashes|digest|sha256|header|type|field|fields|ttl|regex|re|namespace|message|"
     r"pattern|length|prefix|suffix|expiry|expires|count|limit|policy|rule|rules|endpoint|placeholder|label|help|hint|format|"
     r"scheme|ref|version|kind)s?$|tokeni[sz]|max[_-]?tokens|token[_-]?(usage|budget|bucket|count)|public[_-]?key|"
     r"(password|token|secret)[A-Z]?(Url|Label|Type|Name|Path|File|Field|Hash|Id)$"
@@ -34,6 +44,7 @@ _LOCK_FILE = re.compile(
     r"Pipfile\.lock|Cargo\.lock|go\.sum|\.terraform\.lock\.hcl|requirements[^/]*\.(txt|lock)|requirements/[^/]+\.txt)$"
 )
 _LONGEST_WORD = 20
+_MOST_WORDS = 6
 _DISTINCT_LEAST = 4
 _DISTINCT_LEAST_IN_TOKEN = 8
 
@@ -59,6 +70,17 @@ def is_reference(value: str) -> bool:
     text = value.strip()
     words = _WORDS.match(text) and max(map(len, re.findall(r"[A-Za-z]+", text))) <= _LONGEST_WORD
     return bool(words or _REFERENCE.match(text) or _DIGEST.match(text) or _PUBLIC_KEY.match(text))
+
+
+def is_label(value: str) -> bool:
+    """Whether a value is words and small numbers, as the names of colours and versions are."""
+    return bool(_LABEL.match(value)) and max(map(len, re.findall(r"[A-Za-z]+", value))) <= _LONGEST_WORD
+
+
+def is_passphrase(value: str) -> bool:
+    """Whether text with spaces is a password: few words, with signs, one of them spelt with figures inside."""
+    figures, signs = re.search(r"[A-Za-z]\d+[A-Za-z]", value), re.search(r"[!@#$%^&*?]", value)
+    return len(value.split()) <= _MOST_WORDS and bool(figures and signs)
 
 
 def is_lock_file(path: str) -> bool:

@@ -34,6 +34,17 @@ def _planted() -> Iterable[tuple[str, str, str, str]]:
         'function f(a: A) { throw new Error("Not implemented yet"); }\n',
     )
     yield "G01.constant-return", "verify says yes", "src/a.py", "def verify_signature(data, key):\n    return True\n"
+    yield "G01.constant-return", "nothing", "src/a.py", "def verify_signature(data):\n    return None\n"
+    yield "G01.constant-return", "a bare return", "src/a.py", "def process_payment(order):\n    return\n"
+    yield "G01.constant-return", "an empty list", "src/a.py", "def search_orders(query):\n    return []\n"
+    yield "G01.constant-return", "an empty object", "src/a.py", "def parse(text):\n    return {}\n"
+    yield "G01.constant-return", "by a name", "src/a.py", "def verify_token(t):\n    ok = True\n    return ok\n"
+    yield "G01.constant-return", "a lambda", "src/a.py", "verify_token = lambda token: True\n"
+    yield "G01.constant-return", "a short arrow", "src/a.ts", "export const verifyToken = (t: string) => true;\n"
+    said = 'def send(order):\n    raise RuntimeError("not imple' + 'mented yet")\n'
+    yield "G01.not-implemented", "another error that says so", "src/a.py", said
+    yield "G01.open-marker", "lower case", "src/a.py", "x = 1  # to" + "do: real value\n"
+    yield "G01.open-marker", "Kotlin", "src/a.kt", "val x = 1 // TO" + "DO\n"
     yield "G01.constant-return", "after a log line", "src/a.py", _LOGGED
     yield (
         "G01.constant-return",
@@ -114,9 +125,23 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
             "README.md": "TO" + "DO lists are managed elsewhere\n",
         },
     )
+    yield "overrides that need do nothing", {"src/over.py": _OVERRIDES}
     yield "TypeScript that works", {"src/work.ts": _WORK_TS}
 
 
+_OVERRIDES = """class Quiet(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+class Scope:
+    def __exit__(self, *error):
+        pass
+
+
+def compute_interval(data):
+    return stats.t.interval(confidence=0.95, df=len(data))
+"""
 _BRANCH = (
     "def send(order, how):\n    if how == 'mail':\n        return post(order)\n    raise NotImplementedError(how)\n"
 )
@@ -192,8 +217,8 @@ def check_size(data):
     return True
 
 
-def parse_nothing(text):
-    return None
+def hash_algorithm(self, key_size):
+    return "sha256"
 """
 _MEASURED = """def measure(model, data):
     score = 0.0

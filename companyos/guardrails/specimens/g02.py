@@ -12,7 +12,7 @@ from companyos.controls import Specimen, tree_specimen
 from companyos.guardrails.secrets.control import Trial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ("body", "specimens")
@@ -41,7 +41,7 @@ def specimens(engines: Sequence[str]) -> tuple[Specimen, ...]:
     return tuple(found)
 
 
-def _trial(name: str, files: dict[str, str], engine: str, violates: str | None) -> Specimen:
+def _trial(name: str, files: Mapping[str, str | bytes], engine: str, violates: str | None) -> Specimen:
     plain = tree_specimen(name, files, violates=violates)
 
     def build(scratch: Path) -> Trial:
@@ -62,7 +62,7 @@ def _pem(kind: str) -> str:
     return f"-----BEGIN {kind}PRIVATE KEY-----\n{lines}\n-----END {kind}PRIVATE KEY-----\n"
 
 
-def _planted() -> Iterable[tuple[str, str, dict[str, str]]]:
+def _planted() -> Iterable[tuple[str, str, dict[str, str | bytes]]]:
     aws = "AKIA" + body("aws", 16, _BASE32)
     github = "ghp_" + body("github", 36)
     password = body("pw", 14, _SIGNS) + "7a"
@@ -106,8 +106,46 @@ def _planted() -> Iterable[tuple[str, str, dict[str, str]]]:
     yield "G02.assigned-secret", "a value in YAML", {"values.yaml": f"auth:\n  adminPassword: {password}\n"}
     yield "G02.assigned-secret", "an ENV in a Dockerfile", {"Dockerfile": f"FROM x\nENV API_TOKEN={key}\n"}
     yield "G02.assigned-secret", "an attribute in Terraform", {"a.tf": f'  master_password = "{password}"\n'}
+    yield from _planted_tokens()
+    yield from _planted_shapes(password, key)
     yield "G02.assigned-secret", "a header", {"a.sh": f'curl -H "Authorization: Bearer {key}" https://x\n'}
+    wide = f"SECRET_KEY={key}\n".encode("utf-16-le")
+    yield "G02.assigned-secret", "UTF-16 without its mark", {"prod.env": wide}
+    yield "G02.assigned-secret", "behind a NUL", {"prod.env": f"#\0\nSECRET_KEY={key}\n"}
     yield "G02.assigned-secret", "a file that is not UTF-8", {"src/b.py": f'# \N{EURO SIGN}\nSECRET_KEY = "{key}"\n'}
+
+
+def _planted_tokens() -> Iterable[tuple[str, str, dict[str, str | bytes]]]:
+    fine = f"github_pat_{body('pat1', 22)}_{body('pat2', 59)}"
+    yield "G02.git-host-token", "a fine-grained GitHub token", {"src/g.py": f'T = "{fine}"\n'}
+    older = f"sk-{body('old1', 20)}T3Blbk" + f"FJ{body('old2', 20)}"
+    yield "G02.model-provider-key", "a key of the older shape", {"src/m.py": f'K = "{older}"\n'}
+    hub = f"hf_{body('hub', 34, string.ascii_letters)}"
+    yield "G02.model-provider-key", "a key of a model hub", {"src/m.py": f'K = "{hub}"\n'}
+    yield "G02.stripe-key", "a webhook's key", {"pay.env": f"A=whsec_{body('wh', 32)}\n"}
+
+
+def _planted_shapes(password: str, key: str) -> Iterable[tuple[str, str, dict[str, str | bytes]]]:
+    written = {
+        "Go": ("a.go", f'password := "{password}"\n'),
+        "Rust": ("a.rs", f'const PASSWORD: &\'static str = "{password}";\n'),
+        "a C macro": ("a.c", f'#define DB_PASSWORD "{password}"\n'),
+        "an XML element": ("a.xml", f"<dbPassword>{password}</dbPassword>\n"),
+        "triple quotes": ("a.py", f'PASSWORD = """{password}"""\n'),
+        "brackets over lines": ("a.py", f'PASSWORD = (\n    "{password}"\n)\n'),
+        "a dollar first": ("a.py", f'PASSWORD = "$up-{password}"\n'),
+        "a percent sign first": ("a.py", f'PASSWORD = "%a!{password}"\n'),
+        "brackets inside": ("a.py", f'PASSWORD = "{password}(&)3"\n'),
+        "spaces inside": ("a.py", 'PASSWORD = "' + "Tr0ub4" + 'dor & 3 horses!"\n'),
+        "Markdown": ("README.md", f'Call it with api_key = "{key}".\n'),
+        "a signing key of a framework": ("a.py", f'FERNET_KEY = "{key}"\n'),
+    }
+    for name, (path, text) in written.items():
+        yield "G02.assigned-secret", f"a password in {name}", {path: text}
+    slash = f"postgresql://app:{body('sl', 9)}/{body('sh', 9)}@db.internal/x"
+    yield "G02.connection-string", "a password with a slash", {"src/db.py": f'connect("{slash}")\n'}
+    remote = f"https://bot:{body('u', 20)}@samples.corp/x"
+    yield "G02.url-credentials", "a host that sounds like a sample", {"ci.sh": f"git clone {remote}\n"}
 
 
 def _planted_for_gitleaks() -> Iterable[tuple[str, str, dict[str, str]]]:
@@ -150,6 +188,17 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
             "src/names.py": "TOKEN_" + 'URL = "https://login.corp/oauth2/v2.0/token"\nmax_tokens = "4096-default1"\n'
             'password_field = "user_password_1"\nSECRET_' + 'NAME = "orders/prod/database-7"\n'
             'PUBLIC_KEY = "ssh-ed25519-abc123"\n'
+        },
+    )
+    yield (
+        "words, numbers and shapes",
+        {
+            "src/shapes.py": 'tokens = "color-primary-500"\nPASSWORD_RE = r"^[A-Z0-9]{8,}"\n'
+            'token_namespace = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"\n'
+            'password_message = "At least 8 characters, 1 of them a number!"\n'
+            'password = "%(password)s"\nsecret = "$DB_SECRET_1"\npassword = make_password1("x")\n',
+            "src/url.py": 'u = "redis://cache:6379/0?name=a@b"\nv = "https://bot:Zk3Qx9Lm2Pw7@git.example.com/x"\n',
+            "a.xml": "<tokenCount>1234567</tokenCount>\n<password>${db.password}</password>\n",
         },
     )
     yield from _clean_elsewhere()

@@ -42,6 +42,7 @@ INDEX: dict[str, Any] = {
 def specimens() -> tuple[Specimen, ...]:
     """Planted dependencies that are not real, not pinned or not what was locked, and sound ones."""
     planted = [_trial(name, {path: text}, rule) for rule, name, path, text in _planted()]
+    planted += [_trial(name, files, rule) for rule, name, files in _planted_in_several()]
     return (*planted, *(_trial(name, files, None) for name, files in _clean()))
 
 
@@ -85,6 +86,25 @@ def _planted() -> Iterable[tuple[str, str, str, str]]:
     yield "G03.no-hash", "a pin without digest", requirements, "click==8.1.7\n"
     yield "G03.no-hash", "a URL without digest", requirements, "thing @ https://files.corp/thing-1.0-py3-none-any.whl\n"
     yield "G03.no-hash", "package-lock without integrity", "package-lock.json", _lock("react", "18.2.0", "")
+    yield "G03.no-hash", "an editable checkout", requirements, "-e git+https://git.corp/x.git@main#egg=thing\n"
+    yield "G03.no-hash", "a URL in pyproject.toml", "pyproject.toml", _project("thing @ https://x.corp/t-1.0.tar.gz")
+    yield "G03.no-hash", "a URL in package.json", "package.json", '{"dependencies": {"t": "https://x.corp/t.tgz"}}\n'
+    yield "G03.no-hash", "a branch in package.json", "package.json", '{"dependencies": {"t": "github:corp/t"}}\n'
+    yield "G03.unknown-package", "requirements of another name", "dev-requirements.txt", _pin("ghost", "1", _sha("x"))
+    yield "G03.unknown-package", "a requirement to be compiled", "requirements.in", "ghost-lib>=1\n"
+    yield "G03.unknown-package", "a constraint", "constraints.txt", "ghost-lib==1\n"
+    poetry = '[tool.poetry.group.dev.dependencies]\nghost-lib = "^1"\n'
+    yield "G03.unknown-package", "a group of poetry", "pyproject.toml", poetry
+    grouped = '[dependency-groups]\ndev = ["ghost-lib>=1"]\n'
+    yield "G03.unknown-package", "a dependency group", "pyproject.toml", grouped
+    for tool in ("uv]\ndev-dependencies", "pdm.dev-dependencies]\ntest", "hatch.envs.x]\ndependencies"):
+        name = f"a table of {tool.partition(']')[0]}"
+        yield "G03.unknown-package", name, "pyproject.toml", f'[tool.{tool} = ["ghost-lib>=1"]\n'
+    yield "G03.foreign-index", "an index", requirements, f"--index-url https://pkg.evil.example/simple\n{click}"
+    yield "G03.foreign-index", "one more index", requirements, f"--extra-index-url=https://evil.example/x\n{click}"
+    yield "G03.foreign-index", "files elsewhere", requirements, f"-f https://evil.example/files\n{click}"
+    source = '[[tool.uv.index]]\nurl = "https://evil.example/simple"\n'
+    yield "G03.foreign-index", "a source in pyproject.toml", "pyproject.toml", _project("click>=8") + source
     yield "G03.hash-mismatch", "another file than the index has", requirements, _pin("click", "8.1.7", _sha("other"))
     yield "G03.hash-mismatch", "npm", "package-lock.json", _lock("react", "18.2.0", "sha512-" + "B" * 86 + "==")
     yield "G03.lookalike", "two letters swapped", requirements, _pin("reqeusts", "1.0", _sha("squat"))
@@ -98,6 +118,16 @@ def _planted() -> Iterable[tuple[str, str, str, str]]:
     )
     yield "G03.unreadable", "broken TOML", "pyproject.toml", "[project\nname = 1\n"
     yield "G03.unreadable", "JSON that is no lock", "package-lock.json", "[1, 2]\n"
+
+
+def _planted_in_several() -> Iterable[tuple[str, str, dict[str, str]]]:
+    click = _pin("click", "8.1.7", _sha("click"))
+    drawn = {"requirements.txt": f"-r deps/prod.list\n{click}", "deps/prod.list": _pin("ghost-lib", "1", _sha("x"))}
+    yield "G03.unknown-package", "a file that another draws in", drawn
+    hidden = {"package.json": '{"dependencies": {"ghost-lib": "file:./x"}}', "x/a.js": "1", "requirements.txt": click}
+    hidden["requirements.txt"] += _pin("ghost-lib", "1", _sha("x"))
+    yield "G03.unknown-package", "the name of a local npm package", hidden
+    yield "G03.unpinned", "a lock of other packages", {"pyproject.toml": _project("pyyaml"), "requirements.txt": click}
 
 
 def _clean() -> Iterable[tuple[str, dict[str, str]]]:
@@ -139,6 +169,26 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
         {"src/a.py": "try:\n    import ujson_fast as json\nexcept ImportError:\n    import json\n"},
     )
     yield "uv.lock", {"uv.lock": _uv("click", "8.1.7", _sha("click")), "src/a.py": "import click\n"}
+    yield (
+        "tests with requirements of their own",
+        {"tests/requirements.txt": "ghost-lib==1.0\n", "tests/test_a.py": "import ghost_lib\n", "app.py": "x = 1\n"},
+    )
+    yield (
+        "sources of the tree itself, and a commit",
+        {
+            "requirements.txt": f"-e ./libs/core\n-e git+https://git.corp/x.git@{'0a' * 20}#egg=thing\n",
+            "libs/core/core.py": "x = 1\n",
+            "package.json": '{"dependencies": {"ours": "workspace:*", "core": "file:libs/core"}}\n',
+        },
+    )
+    files = {
+        "requirements/base.txt": f"--find-links ../wheels\n--index-url https://pypi.org/simple\n{pins}",
+        "requirements/dev.txt": "-r base.txt\n-c ../constraints.txt\n",
+        "constraints.txt": "click==8.1.7\n",
+        "wheels/readme.txt": "Wheels lie here.\n",
+    }
+    yield "files that draw each other in", files
+    yield "setup.py that declares nothing", {"setup.py": "from setuptools import setup\n\nsetup()\n"}
     yield "no dependency at all", {"src/a.py": "import sys\n\nsys.exit(0)\n"}
     yield "manifests of tests", {"src/a.py": "import os\n", "tests/fixtures/bad/requirements.txt": "invented-name\n"}
 
