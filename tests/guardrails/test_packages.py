@@ -26,11 +26,14 @@ _PAGE = f"""<!DOCTYPE html><html><body>
 
 
 @contextmanager
-def _registry(pages, status=404):
+def _registry(pages, status=404, stumbles=0):
+    asked = []
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
+            asked.append(self.path)
             page = pages.get(self.path)
-            self.send_response(200 if page is not None else status)
+            self.send_response(503 if len(asked) <= stumbles else 200 if page is not None else status)
             self.end_headers()
             self.wfile.write((page or "").encode())
 
@@ -75,6 +78,12 @@ def test_a_registry_that_errs_is_no_answer(status):
     """Any status but 200 and 404 means that nothing was found out."""
     with _registry({}, status) as address, pytest.raises(IndexUnreachableError, match=str(status)):
         HttpIndex(address).find("pypi", "click", "8.1.7")
+
+
+def test_a_registry_that_stumbles_is_asked_again():
+    """A status that may be gone a moment later, or a lost connection, is no reason to find nothing out."""
+    with _registry({"/simple/click/": _PAGE}, stumbles=2) as address:
+        assert HttpIndex(f"{address}/simple").find("pypi", "click", "8.1.7").version_exists
 
 
 def test_an_unreachable_registry_is_given_up_and_credentials_stay_hidden():

@@ -7,6 +7,7 @@ import hashlib
 import json
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -25,6 +26,10 @@ __all__ = ("ChainIndex", "DirectoryIndex", "HttpIndex", "OfflineIndex", "Snapsho
 
 _PAGE_LIMIT_BYTES = 32 * 1024 * 1024
 _TIMEOUT_SECONDS = 10.0
+_WAITS_SECONDS = (0.2, 1.0)
+"""Pauses before a look-up is tried again."""
+_PASSING = frozenset({429, 500, 502, 503, 504})
+"""Statuses that may be gone a moment later."""
 _GIVE_UP_AFTER = 3
 _NOT_FOUND = frozenset((404, 410))
 
@@ -88,10 +93,7 @@ class HttpIndex:
         if self._failures >= _GIVE_UP_AFTER:
             raise IndexUnreachableError(f"{self.name} cannot be reached", hint="try again, or use a local snapshot")
         try:
-            with urllib.request.urlopen(  # noqa: S310 - the scheme is checked by _request
-                _request(url, accept), timeout=_TIMEOUT_SECONDS, context=self._context
-            ) as answer:
-                data: bytes = answer.read(_PAGE_LIMIT_BYTES + 1)
+            data = self._patiently(url, accept)
         except urllib.error.HTTPError as error:
             if error.code in _NOT_FOUND:
                 return None
@@ -103,6 +105,21 @@ class HttpIndex:
         if len(data) > _PAGE_LIMIT_BYTES:
             raise IndexUnreachableError(f"{_public(url)} is too large", expected=f"at most {_PAGE_LIMIT_BYTES} bytes")
         self._failures = 0
+        return data
+
+    def _patiently(self, url: str, accept: str, waits: tuple[float, ...] = _WAITS_SECONDS) -> bytes:
+        """The page, asked for again where the network or the server only stumbled: a look-up must not fail by chance."""
+        try:
+            with urllib.request.urlopen(  # noqa: S310 - the scheme is checked by _request
+                _request(url, accept), timeout=_TIMEOUT_SECONDS, context=self._context
+            ) as answer:
+                data: bytes = answer.read(_PAGE_LIMIT_BYTES + 1)
+        except OSError as error:
+            final = isinstance(error, urllib.error.HTTPError) and error.code not in _PASSING
+            if final or not waits or self._failures >= _GIVE_UP_AFTER:
+                raise
+            time.sleep(waits[0])
+            return self._patiently(url, accept, waits[1:])
         return data
 
     @cached_property
