@@ -108,7 +108,7 @@ class HttpIndex:
         return data
 
     def _patiently(self, url: str, accept: str, waits: tuple[float, ...] = _WAITS_SECONDS) -> bytes:
-        """The page, asked for again where the network or the server only stumbled: a look-up must not fail by chance."""
+        """The page, asked for again where the network or the server only stumbled."""
         try:
             with urllib.request.urlopen(  # noqa: S310 - the scheme is checked by _request
                 _request(url, accept), timeout=_TIMEOUT_SECONDS, context=self._context
