@@ -12,6 +12,7 @@ Names load on first use, so that `import companyos` costs next to nothing.
 
 from typing import TYPE_CHECKING
 
+from companyos._lazy import attach
 from companyos._version import __version__
 
 if TYPE_CHECKING:
@@ -42,36 +43,14 @@ __all__ = (
     "hookspec",
 )
 
-_HOME = {
-    "Company": "companyos.company",
-    "CompanyOSError": "companyos.errors",
-    "Control": "companyos.controls",
-    "Decision": "companyos.decision",
-    "Finding": "companyos.decision",
-    "Ledger": "companyos.ledger",
-    "Obligation": "companyos.decision",
-    "Severity": "companyos.decision",
-    "Specimen": "companyos.controls",
-    "UserError": "companyos.errors",
-    "Verdict": "companyos.decision",
-    "canonical_bytes": "companyos.canonical",
-    "digest": "companyos.canonical",
-    "hookimpl": "companyos.hookspecs",
-    "hookspec": "companyos.hookspecs",
+_HOMES = {
+    "canonical": ("canonical_bytes", "digest"),
+    "company": ("Company",),
+    "controls": ("Control", "Specimen"),
+    "decision": ("Decision", "Finding", "Obligation", "Severity", "Verdict"),
+    "errors": ("CompanyOSError", "UserError"),
+    "hookspecs": ("hookimpl", "hookspec"),
+    "ledger": ("Ledger",),
 }
 
-
-def __getattr__(name: str) -> object:
-    """Load a public name from the module that owns it, on first use (PEP 562)."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'companyos' has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = attach(__name__, _HOMES)

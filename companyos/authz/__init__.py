@@ -5,6 +5,8 @@ Start with `Authorizer(RegoEngine(), ledger, handlers=...)` and its `authorize()
 
 from typing import TYPE_CHECKING
 
+from companyos._lazy import attach
+
 if TYPE_CHECKING:
     from companyos.authz.authorizer import Authorizer, evaluate
     from companyos.authz.enforcement import with_obligations, with_obligations_async
@@ -45,41 +47,22 @@ __all__ = (
     "with_obligations_async",
 )
 
-_HOME = {
-    "AccessDeniedError": "interface",
-    "AccessUndeterminedError": "interface",
-    "Authorizer": "authorizer",
-    "EngineError": "interface",
-    "LogEvent": "obligations",
-    "MaskFields": "obligations",
-    "ObligationError": "interface",
-    "Phase": "interface",
-    "PolicyError": "interface",
-    "RegoEngine": "engines.rego",
-    "RequestError": "interface",
-    "RequireApproval": "obligations",
-    "RequireMfa": "obligations",
-    "build_request": "request",
-    "evaluate": "authorizer",
-    "mask": "obligations",
-    "playbook_control": "specimens",
-    "request_from_dict": "request",
-    "with_obligations": "enforcement",
-    "with_obligations_async": "enforcement",
+_HOMES = {
+    "authorizer": ("Authorizer", "evaluate"),
+    "enforcement": ("with_obligations", "with_obligations_async"),
+    "engines.rego": ("RegoEngine",),
+    "interface": (
+        "AccessDeniedError",
+        "AccessUndeterminedError",
+        "EngineError",
+        "ObligationError",
+        "Phase",
+        "PolicyError",
+        "RequestError",
+    ),
+    "obligations": ("LogEvent", "MaskFields", "RequireApproval", "RequireMfa", "mask"),
+    "request": ("build_request", "request_from_dict"),
+    "specimens": ("playbook_control",),
 }
 
-
-def __getattr__(name: str) -> object:
-    """Load a public name from the module that owns it, on first use (PEP 562)."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(f"{__name__}.{home}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = attach(__name__, _HOMES)

@@ -7,6 +7,8 @@ others. The controls themselves are `placeholders_control()` (G01), `secrets_con
 
 from typing import TYPE_CHECKING
 
+from companyos._lazy import attach
+
 if TYPE_CHECKING:
     from companyos.guardrails.catalogue import Catalogue, load_catalogue
     from companyos.guardrails.gate import Gate
@@ -56,44 +58,24 @@ __all__ = (
     "verify_packages",
 )
 
-_HOME = {
-    "Answer": "packages",
-    "Catalogue": "catalogue",
-    "EngineError": "secrets",
-    "Gate": "gate",
-    "Hit": "interface",
-    "IndexUnreachableError": "packages",
-    "PackageIndex": "packages",
-    "Report": "runner",
-    "Result": "runner",
-    "Rule": "interface",
-    "SecretEngine": "secrets",
-    "SnapshotIndex": "packages",
-    "Tree": "tree",
-    "TreeControl": "interface",
-    "TreeError": "tree",
-    "judge": "interface",
-    "load_catalogue": "catalogue",
-    "open_index": "packages",
-    "packages_control": "packages",
-    "placeholders_control": "placeholders",
-    "run": "runner",
-    "secrets_control": "secrets",
-    "select": "runner",
-    "to_bytes": "sarif",
-    "to_sarif": "sarif",
-    "tree_control": "interface",
-    "verify_packages": "packages",
+_HOMES = {
+    "catalogue": ("Catalogue", "load_catalogue"),
+    "gate": ("Gate",),
+    "interface": ("Hit", "Rule", "TreeControl", "judge", "tree_control"),
+    "packages": (
+        "Answer",
+        "IndexUnreachableError",
+        "PackageIndex",
+        "SnapshotIndex",
+        "open_index",
+        "packages_control",
+        "verify_packages",
+    ),
+    "placeholders": ("placeholders_control",),
+    "runner": ("Report", "Result", "run", "select"),
+    "sarif": ("to_bytes", "to_sarif"),
+    "secrets": ("EngineError", "SecretEngine", "secrets_control"),
+    "tree": ("Tree", "TreeError"),
 }
 
-
-def __getattr__(name: str) -> object:
-    """Load a public name from the module that owns it, on first use (PEP 562)."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'companyos.guardrails' has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(f"companyos.guardrails.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = attach(__name__, _HOMES)

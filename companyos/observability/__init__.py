@@ -12,6 +12,8 @@ Names load on first use: `structlog` and OpenTelemetry cost tens of milliseconds
 
 from typing import TYPE_CHECKING
 
+from companyos._lazy import attach
+
 if TYPE_CHECKING:
     from companyos.observability.asgi import ASGIMiddleware
     from companyos.observability.bridge import capture_stdlib_logging, serve_global_tracer
@@ -68,7 +70,7 @@ __all__ = (
     "start_trace",
 )
 
-_HOME = {
+_HOMES = {
     "asgi": ("ASGIMiddleware",),
     "bridge": ("capture_stdlib_logging", "serve_global_tracer"),
     "errors": ("MetricError", "SetupError"),
@@ -81,20 +83,5 @@ _HOME = {
     "semconv": ("ALIASES",),
     "tracing": ("Trace", "current_span_id", "current_trace_id", "outgoing_headers", "start_trace"),
 }
-_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-
-def __getattr__(name: str) -> object:
-    """Load a public name from the module that owns it, on first use (PEP 562)."""
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module 'companyos.observability' has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(f"companyos.observability.{module}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = attach(__name__, _HOMES)

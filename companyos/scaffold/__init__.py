@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from companyos._lazy import attach
+
 if TYPE_CHECKING:
     from companyos.scaffold.create import Created, kinds, new
     from companyos.scaffold.errors import (
@@ -38,36 +40,12 @@ __all__ = (
     "update",
 )
 
-_HOME = {
-    "PUBLIC_URL": "store",
-    "AnswersError": "errors",
-    "Created": "create",
-    "DestinationError": "errors",
-    "Pin": "pin",
-    "PinError": "errors",
-    "ScaffoldError": "errors",
-    "Template": "store",
-    "TemplateError": "errors",
-    "TemplateStore": "store",
-    "UpdateRefusedError": "errors",
-    "Updated": "refresh",
-    "cache_directory": "store",
-    "carried_template": "store",
-    "find_pin": "pin",
-    "kinds": "create",
-    "new": "create",
-    "pin_wheel": "pin",
-    "update": "refresh",
+_HOMES = {
+    "create": ("Created", "kinds", "new"),
+    "errors": ("AnswersError", "DestinationError", "PinError", "ScaffoldError", "TemplateError", "UpdateRefusedError"),
+    "pin": ("Pin", "find_pin", "pin_wheel"),
+    "refresh": ("Updated", "update"),
+    "store": ("PUBLIC_URL", "Template", "TemplateStore", "cache_directory", "carried_template"),
 }
 
-
-def __getattr__(name: str) -> object:
-    """Load a public name from the module that owns it, on first use (PEP 562)."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module 'companyos.scaffold' has no attribute {name!r}")
-    from importlib import import_module
-
-    value: object = getattr(import_module(f"companyos.scaffold.{home}"), name)
-    globals()[name] = value
-    return value
+__getattr__, __dir__ = attach(__name__, _HOMES)

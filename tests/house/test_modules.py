@@ -61,14 +61,14 @@ def test_a_room_promises_and_does_nothing_else(path):
 
 
 def allowed_in_a_room(node: ast.stmt) -> bool:
-    """Docstring, imports (also for typing only), `__all__`, constants for lazy loading, `__getattr__` and `__dir__`."""
+    """Docstring, imports (also for typing only), `__all__`, constants and `attach` for lazy loading."""
     match node:
         case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant(value=str())):
             return True
+        case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id="__getattr__"), ast.Name(id="__dir__")])]):
+            return True
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
             return name.startswith("_")
-        case ast.FunctionDef(name="__getattr__" | "__dir__"):
-            return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
             return all(isinstance(inner, (ast.Import, ast.ImportFrom)) for inner in node.body)
     return False
