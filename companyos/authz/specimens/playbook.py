@@ -166,15 +166,7 @@ def _residency() -> tuple[Specimen, ...]:
         "a region beside its attributes": {"subject": {"region": "us"}, "attributes": {"region": "eu"}},
     }
     export: dict[str, Any] = {"resource": eu, "environment": _TICKET}
-    logged = _EXPORTED
-    fine: dict[str, dict[str, Any]] = {
-        "personal data sent within the EU": {"resource": {**eu, "destination_region": "westeurope"}},
-        "personal data exported by a subject in the EU": {"attributes": {"region": "eu"}, "resource": eu},
-        "personal data exported by a subject of no stated region": {"resource": eu},
-        "other data sent to the US": {"resource": {"destination_region": "us-west-2"}},
-        "other data exported by a subject in the US": {"attributes": {"region": "us"}},
-    }
-    return (
+    planted = (
         *(case(f"personal data held {where}", "read", resource=it, violates=rule) for where, it in held.items()),
         case("personal data sent to the US", "export", resource=away, environment=_TICKET, violates=rule),
         case(
@@ -206,9 +198,22 @@ def _residency() -> tuple[Specimen, ...]:
             case(f"exported by a subject in the US by {where}", "export", **who, **export, violates=rule)
             for where, who in outside.items()
         ),
+    )
+    return (*planted, *_residency_kept(eu))
+
+
+def _residency_kept(eu: dict[str, Any]) -> tuple[Specimen, ...]:
+    fine: dict[str, dict[str, Any]] = {
+        "personal data sent within the EU": {"resource": {**eu, "destination_region": "westeurope"}},
+        "personal data exported by a subject in the EU": {"attributes": {"region": "eu"}, "resource": eu},
+        "personal data exported by a subject of no stated region": {"resource": eu},
+        "other data sent to the US": {"resource": {"destination_region": "us-west-2"}},
+        "other data exported by a subject in the US": {"attributes": {"region": "us"}},
+    }
+    return (
         case("in the EU by region and jurisdiction", "read", resource={**eu, "jurisdiction": "no"}),
         case("in the EU by its jurisdiction", "read", resource={"jurisdiction": "eu", "contains_pii": True}),
-        *(case(name, "export", environment=_TICKET, violates=logged, **parts) for name, parts in fine.items()),
+        *(case(name, "export", environment=_TICKET, violates=_EXPORTED, **parts) for name, parts in fine.items()),
         case("personal data in the EU", "read", resource=eu),
         case("personal data in Frankfurt", "read", resource={"region": "europe-west3", "contains_pii": True}),
         case("personal data in Norway", "read", resource={"region": "norwayeast", "contains_pii": True}),

@@ -18,6 +18,7 @@ from companyos.guardrails.packages.indexes import (
     load_snapshot,
 )
 from companyos.guardrails.packages.interface import IndexUnreachableError
+from companyos.guardrails.packages.public import PUBLIC_NPM, PUBLIC_PYPI
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from companyos.guardrails.packages.interface import PackageIndex
 
 __all__ = ("configured_index", "open_index")
-
-_DEFAULT_PYPI = "https://pypi.org/simple"
-_DEFAULT_NPM = "https://registry.npmjs.org"
 
 
 def open_index(where: str | None, *, offline: bool = False, environ: Mapping[str, str] = os.environ) -> PackageIndex:
@@ -58,7 +56,7 @@ def configured_index(environ: Mapping[str, str] = os.environ) -> PackageIndex:
     that over the machine's. `extra-index-url` and `find-links` count as further places.
     """
     options = _pip_options(environ)
-    first = None if options.get("no-index", "").lower() in {"1", "true", "yes", "on"} else _DEFAULT_PYPI
+    first = None if options.get("no-index", "").lower() in {"1", "true", "yes", "on"} else PUBLIC_PYPI
     main = options.get("index-url", first) if first else None
     parts: list[HttpIndex | DirectoryIndex] = [HttpIndex(main, _npm_registry(environ), cafile=options.get("cert"))]
     for address in options.get("extra-index-url", "").split() if first else ():
@@ -105,4 +103,4 @@ def _pip_files(environ: Mapping[str, str]) -> list[Path]:
 
 
 def _npm_registry(environ: Mapping[str, str]) -> str:
-    return environ.get("npm_config_registry") or environ.get("NPM_CONFIG_REGISTRY") or _DEFAULT_NPM
+    return environ.get("npm_config_registry") or environ.get("NPM_CONFIG_REGISTRY") or PUBLIC_NPM

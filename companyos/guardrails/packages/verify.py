@@ -16,6 +16,7 @@ from companyos.guardrails.packages.imports import unprovided_imports
 from companyos.guardrails.packages.interface import Answer, Dependency, IndexUnreachableError, PackageIndex
 from companyos.guardrails.packages.manifests import Manifest, read_manifest
 from companyos.guardrails.packages.names import lookalike
+from companyos.guardrails.packages.public import PUBLIC_PYPI
 from companyos.guardrails.tree import Tree, is_production, printable
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = ("DETECTORS", "Survey", "survey")
 
 _REQUESTS_AT_ONCE = 16
-_DEFAULT_INDEX = "https://pypi.org/simple"
 _Key = tuple[str, str, str | None]
 
 
@@ -219,7 +219,7 @@ def _foreign_index(found: Survey) -> Iterator[Hit]:
             target = (found.tree.root / posixpath.dirname(manifest.path) / place).resolve()
             here = "://" not in place and target.is_relative_to(found.tree.root)
             public = re.sub(r"//[^/@]*@", "//", place).rstrip("/")
-            known = {_DEFAULT_INDEX, *(name.rstrip("/") for name in found.index_name.split(", "))}
+            known = {PUBLIC_PYPI, *(name.rstrip("/") for name in found.index_name.split(", "))}
             if not here and public not in known:
                 host = urlsplit(place).hostname or "a directory"
                 yield Hit(manifest.path, line, f"packages may come from {host}, which is not the index used here")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from companyos.controls import Specimen, tree_specimen
 from companyos.guardrails.packages.control import Trial
 from companyos.guardrails.packages.indexes import SnapshotIndex
+from companyos.guardrails.packages.public import PUBLIC_PYPI
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -168,6 +169,11 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
         "an optional import",
         {"src/a.py": "try:\n    import ujson_fast as json\nexcept ImportError:\n    import json\n"},
     )
+    yield from _clean_sources()
+
+
+def _clean_sources() -> Iterable[tuple[str, dict[str, str]]]:
+    pins = _pin("click", "8.1.7", _sha("click")) + _pin("PyYAML", "6.0.2", _sha("pyyaml"))
     yield "uv.lock", {"uv.lock": _uv("click", "8.1.7", _sha("click")), "src/a.py": "import click\n"}
     yield (
         "tests with requirements of their own",
@@ -182,7 +188,7 @@ def _clean() -> Iterable[tuple[str, dict[str, str]]]:
         },
     )
     files = {
-        "requirements/base.txt": f"--find-links ../wheels\n--index-url https://pypi.org/simple\n{pins}",
+        "requirements/base.txt": f"--find-links ../wheels\n--index-url {PUBLIC_PYPI}\n{pins}",
         "requirements/dev.txt": "-r base.txt\n-c ../constraints.txt\n",
         "constraints.txt": "click==8.1.7\n",
         "wheels/readme.txt": "Wheels lie here.\n",
