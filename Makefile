@@ -7,7 +7,7 @@ PYTHON ?= python3
 export STRICT SHARD SYSTEM_PACKAGES
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fix docs bench lock clean bootstrap-demo bootstrap-test
+.PHONY: help demo test lint fix docs bench wheel lock clean bootstrap-demo bootstrap-test
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ docs: bootstrap-test ## Generate what is generated in docs/, then run the code o
 
 bench: bootstrap-test ## Measure against the bars; figures in build/bench/
 	@.venv/bin/nox --non-interactive -s bench
+
+wheel: bootstrap-demo ## Build the wheel of this tree into dist/
+	@.venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 lock: bootstrap-test ## Pin again what each environment installs (UPGRADE=1: the newest versions)
 	@.venv/bin/python scripts/lock.py $(if $(UPGRADE),--upgrade)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from companyos.decision import Decision, Severity, Verdict
-from companyos.errors import CompanyOSError, ConfigError
+from companyos.errors import CompanyOSError, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -154,7 +154,11 @@ class Proof:
 
 
 def prove(control: Control) -> Proof:
-    """Run a control over all its specimens; a specimen it cannot judge counts as failed."""
+    """Run a control over all its specimens; a specimen it cannot judge counts as failed.
+
+    Raises:
+        MissingExtraError: what the control needs is not installed, so nothing can be said of it.
+    """
     started = time.perf_counter()
     results = tuple(_meet(control, specimen) for specimen in control.specimens)
     return Proof(control.id, results, time.perf_counter() - started)
@@ -188,7 +192,7 @@ def _meet(control: Control, specimen: Specimen) -> SpecimenResult:
         try:
             decision = control.check(specimen.build(Path(scratch)))
             rules = sorted({finding.rule for finding in decision.findings})
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, MissingExtraError):
             raise
         except BaseException as error:  # noqa: BLE001 - a control that breaks, or even exits, on a specimen failed it
             kind = "error" if isinstance(error, CompanyOSError) else f"crashed: {type(error).__name__}: {error}"

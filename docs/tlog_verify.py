@@ -93,6 +93,9 @@ def check(entry: bytes, proof: str, vkey: str) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.stderr.write("usage: tlog_verify.py ENTRY PROOF VKEY (a verifier key, or a file that holds one)\n")
+        sys.exit(2)
     given = sys.argv[3]
     try:
         key = Path(given).read_text("utf-8") if Path(given).is_file() else given

@@ -212,7 +212,9 @@ def command_helps() -> Iterator[tuple[str, str]]:
 
 def walk(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
     """The help of one command and of those below it."""
-    context = click.Context(command, info_name=path, terminal_width=HELP_WIDTH)
+    # The names of the help option come from the root command, as they do when the command is really called.
+    names = ["-h", "--help"]
+    context = click.Context(command, info_name=path, terminal_width=HELP_WIDTH, help_option_names=names)
     yield path, command.get_help(context).strip()
     if isinstance(command, click.Group):
         for name in sorted(command.commands):

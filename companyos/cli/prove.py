@@ -12,7 +12,7 @@ import click
 
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.controls import Proof, SpecimenResult
-from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError
+from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from companyos.config import Settings
@@ -28,7 +28,7 @@ def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
     """Run the controls (all, or those named) over their planted violations and clean cases.
 
     Access is judged by the policies in force (`authz` in companyos.yaml). Exit status: 0 everything planted was caught
-    and nothing clean was refused, 3 nothing went wrong but the policies in force have no specimens, else 1.
+    and nothing clean was refused, 3 nothing went wrong but a control could not be proved, else 1.
     """
     from companyos import config
     from companyos.guardrails.runner import select
@@ -49,7 +49,9 @@ def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
     unproven = _judge_policies_in_force(chosen, found, settings)
     started = time.perf_counter()
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prove") as pool:
-        proofs = list(pool.map(_prove, chosen.values()))
+        outcomes = list(pool.map(_prove, chosen.values()))
+    proofs = [outcome for outcome in outcomes if isinstance(outcome, Proof)]
+    unproven += [outcome for outcome in outcomes if isinstance(outcome, str)]
     seconds = time.perf_counter() - started
     failed = any(not proof.holds for proof in proofs)
     holds = bool(proofs) and not failed and not unproven
@@ -82,12 +84,16 @@ def _judge_policies_in_force(chosen: dict[str, Control], found: Path | None, set
     return [ID]
 
 
-def _prove(control: Control) -> Proof:
+def _prove(control: Control) -> Proof | str:
+    """The control's score; its id alone where what it needs is not installed."""
     from companyos import controls
 
     started = time.perf_counter()
     try:
         proof = controls.prove(control)
+    except MissingExtraError as error:
+        click.echo(f"{control.id} could not be proved: {error.message}", err=True)
+        return control.id
     except Exception as error:  # noqa: BLE001 - a control that crashes on a specimen proves nothing
         crash = SpecimenResult("all", f"{control.id}.crashed", passed=False, got=f"{type(error).__name__}: {error}")
         proof = Proof(control.id, (crash,), time.perf_counter() - started)

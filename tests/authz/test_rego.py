@@ -264,7 +264,7 @@ class TestRefusedPolicies:
 
 class TestWithoutTheLibrary:
     @pytest.mark.parametrize(
-        ("machine", "hint"), [("x86_64", "pip install 'companyos[authz]'"), ("riscv64", "choose a remote engine")]
+        ("machine", "hint"), [("x86_64", "pip install 'companyos[authz]"), ("riscv64", "choose a remote engine")]
     )
     def test_what_to_do_is_said(self, monkeypatch, machine, hint):
         """Without regorus the first use says what to install, or that there is nothing to install here."""

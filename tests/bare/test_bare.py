@@ -74,4 +74,4 @@ def test_a_missing_extra_exits_with_could_not_check():
         require("a_module_that_is_nowhere", extra="authz")
 
     assert caught.value.exit_status == 3
-    assert "next: pip install 'companyos[authz]'" in str(caught.value)
+    assert "next: pip install 'companyos[authz]" in str(caught.value)

@@ -15,6 +15,7 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 
 from companyos import flags, observability
+from companyos._extras import install_command
 from tests.flags.flag_samples import TODAY, flag
 
 
@@ -252,7 +253,7 @@ def test_without_the_extra(write):
     """Checking works with the base install; evaluating says what to install."""
     path = write({"f": flag(expires=(date.today() + timedelta(days=30)).isoformat())})  # noqa: DTZ011 - a month off
     done = subprocess.run([sys.executable, "-c", WITHOUT_EXTRA, str(path)], capture_output=True, text=True, check=True)
-    hint = "pip install 'companyos[flags]'"
+    hint = install_command("flags")
     assert done.stdout.splitlines() == ["allow", hint, hint]
 
 

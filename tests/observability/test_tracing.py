@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from companyos import observability
+from companyos._extras import install_command
 from companyos.observability import SetupError, outgoing_headers, start_trace
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -165,7 +166,7 @@ def test_without_the_extra():
     assert line["trace_id"] == trace_id
     assert result["in"] == f"00-{'a' * 32}-{result['in_span']}-00"
     assert result["in_span"] != "b" * 16
-    assert {result[name] for name in ("spans", "metrics", "otlp")} == {"pip install 'companyos[observability]'"}
+    assert {result[name] for name in ("spans", "metrics", "otlp")} == {install_command("observability")}
 
 
 def test_what_one_message_taught_is_not_told_of_the_next(service):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from companyos._extras import require
 from companyos.cli.demo import birth, judgement, proof
 from companyos.cli.demo.stage import Stage, StepFailedError
 from companyos.cli.output import echo_json, echo_table, json_option
@@ -29,11 +30,22 @@ STEPS = (
 )
 
 
+NEEDS = {
+    "regorus": "authz",
+    "openfeature": "flags",
+    "opentelemetry.sdk": "observability",
+    "cyclonedx_py": "supplychain",
+}
+"""Optional modules that some step needs, and the extra that brings each: said before the first step, not at the fifth."""
+
+
 @click.command()
 @click.argument("dest", required=False, type=click.Path(path_type=Path))
 @json_option
 def demo(dest: Path | None, as_json: bool) -> int:
     """Run the main job from end to end in DEST (default: a fresh temporary directory)."""
+    for module, extra in NEEDS.items():
+        require(module, extra=extra)
     stage = Stage(_directory(dest), lambda line: click.echo(line, err=True))
     click.echo(f"the demo plays in {stage.root}", err=True)
     try:

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from companyos._extras import install_command
 from companyos.errors import MissingToolError, UnverifiableError
 from companyos.guardrails.interface import Hit
 from companyos.guardrails.secrets.detectors import DETECTORS
@@ -132,7 +133,7 @@ class Gitleaks:
         beside = Path(sysconfig.get_path("scripts")) / "gitleaks"
         found = self._given or (str(beside) if beside.is_file() else None) or shutil.which("gitleaks")
         if not found or not Path(found).is_file():
-            raise MissingToolError("gitleaks is not installed", hint="pip install 'companyos[guardrails]'")
+            raise MissingToolError("gitleaks is not installed", hint=install_command("guardrails"))
         return found
 
     def _run(self, program: str, tree: Tree, scratch: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ GRACE_SECONDS = 20
 
 
 def main() -> int:
-    """Serve until told to stop; requests in flight are finished first. 2 if the environment or the address is not valid."""
+    """Serve until told to stop; requests in flight are finished first. 2 if environment or address are not usable."""
     try:
         settings = load()
     except SettingsError as error:
