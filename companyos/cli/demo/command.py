@@ -36,7 +36,7 @@ NEEDS = {
     "opentelemetry.sdk": "observability",
     "cyclonedx_py": "supplychain",
 }
-"""Optional modules that some step needs, and the extra that brings each: said before the first step, not at the fifth."""
+"""Modules that some step needs, and the extra that brings each: said before the first step, not at the fifth."""
 
 
 @click.command()
