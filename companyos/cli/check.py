@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from companyos.cli.output import echo_json, echo_table, json_option
-from companyos.errors import ConfigError, UserError
+from companyos.errors import ConfigError, UserError, printable
 
 if TYPE_CHECKING:
     from companyos.config import Settings
@@ -102,10 +102,10 @@ def _show(report: Report) -> None:
     for result in report.results:
         for finding in result.decision.findings:
             place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
-            click.echo(f"{place}  {finding.severity.label}  {finding.rule}  {finding.message}")
+            click.echo(printable(f"{place}  {finding.severity.label}  {finding.rule}  {finding.message}"))
     hints = {f.rule: f.hint for result in report.results for f in result.decision.findings if f.hint}
     for rule, hint in sorted(hints.items()):
-        click.echo(f"  {rule}: next: {hint}")
+        click.echo(printable(f"  {rule}: next: {hint}"))
     for result in report.results:
         _show_gaps(result)
     echo_table(
@@ -122,7 +122,7 @@ def _show(report: Report) -> None:
 def _show_gaps(result: Result) -> None:
     gaps = result.decision.facts.get("unchecked") or ()
     for gap in gaps or ([result.decision.message] if result.decision.verdict.value == "undetermined" else ()):
-        click.echo(f"{result.control.id} could not check: {gap}")
+        click.echo(printable(f"{result.control.id} could not check: {gap}"))
     others = result.decision.facts.get("not_judged")
     if others:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in others.items())

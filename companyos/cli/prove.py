@@ -12,7 +12,7 @@ import click
 
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.controls import Proof, SpecimenResult
-from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError, MissingExtraError
+from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError, MissingExtraError, printable
 
 if TYPE_CHECKING:
     from companyos.config import Settings
@@ -117,7 +117,7 @@ def _show(proofs: list[Proof], seconds: float, *, holds: bool) -> None:
         for result in proof.results:
             if not result.passed:
                 wanted = f"{result.violates} was not caught" if result.violates else "a clean case was refused"
-                click.echo(f"{proof.control}  {result.specimen}: {wanted}; got {result.got}")
+                click.echo(printable(f"{proof.control}  {result.specimen}: {wanted}; got {result.got}"))
     rows = [
         (p.control, f"{p.caught}/{p.planted}", f"{p.false_alarms}/{p.clean}", f"{p.seconds:.1f}", _word(holds=p.holds))
         for p in proofs
