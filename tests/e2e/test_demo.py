@@ -41,13 +41,13 @@ def test_every_step_comes_out_as_it_should(demo):
         assert expected in results
 
 
-def test_the_demos_pack_is_accepted_and_no_byte_of_it_can_change(demo, record_property):
+def test_the_demos_pack_is_accepted_and_no_byte_of_it_can_change(demo):
     """Its pack verifies; with a flipped bit in any member it does not, even behind mended checksums of the zip."""
     root, report = demo
     pack, trust = Path(report["look_at"]["evidence pack"]), TrustPolicy.load(root / "stranger" / "trust.yaml")
     assert Pack.verify(pack, trust).claim.subject == "orders"
     seed = random.SystemRandom().randrange(2**32)
-    record_property("seed", seed)
+    print("seed", seed)  # shown when it fails
     chance = random.Random(seed)
     data, copy = pack.read_bytes(), root / "copy.cpack"
     members = unpack_bytes(data)
