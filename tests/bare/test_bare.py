@@ -15,7 +15,7 @@ from scripts.docs import module_names
 pytestmark = pytest.mark.bare
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-INSTALL = re.compile(r"pip install 'companyos\[([a-z0-9-]+)\]'")
+INSTALL = re.compile(r"pip install 'companyos\[([a-z0-9-]+)\](?: @ \S+)?'")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 MODULES = module_names()
 OURS_FOR_TESTS = {"pytest"}
