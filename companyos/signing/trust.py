@@ -90,7 +90,7 @@ class TrustPolicy(_Model):
     keys: tuple[TrustedKey, ...] = ()
     """Trusted keys."""
     identities: tuple[Identity, ...] = ()
-    """Trusted keyless identities."""
+    """Trusted keyless identities; read and checked for form, but no verifier asks for them yet: they trust nobody."""
     base: Path = Path()
     """Directory that relative `file:` URIs start from."""
 
