@@ -25,6 +25,7 @@ __all__ = (
     "Message",
     "ObligationHandler",
     "Opinion",
+    "Pending",
     "Personal",
     "Receipt",
 )
@@ -56,6 +57,20 @@ class Receipt:
     """SHA-256 leaf hash (RFC 6962), 32 bytes."""
     size: int
     """A tree size that includes the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What an append in a caller's own transaction returns: the entry is logged if and only if that commits."""
+
+    id: str
+    """The entry's id, unique within its source."""
+    source: str
+    """What produced it."""
+    digest: bytes
+    """The leaf hash that it will have, 32 bytes."""
+    sameness: bytes = field(repr=False)
+    """The keyed digest by which a repeated append is recognised, 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,7 @@ from companyos import config
 from companyos.cli.output import echo_json, json_option
 from companyos.errors import UnverifiableError, UserError
 from companyos.ledger import Ledger, LedgerDamagedError
-from companyos.ledger.log import key_directory, store_path
-from companyos.ledger.stores import SqliteStore
+from companyos.ledger.url import key_directory, open_store, store_path
 from companyos.signing import Note, NoteVerifier, PublicKey, SignatureInvalidError, retired
 
 if TYPE_CHECKING:
@@ -199,7 +198,7 @@ def _reader(url: str | None, key: str | None = None) -> Iterator[Ledger]:
 
 
 def _stored_origin(url: str) -> str | None:
-    store = SqliteStore(store_path(url), create=False, readonly=True)
+    store = open_store(url, create=False, readonly=True)
     try:
         note = store.head()
         return None if note is None else Note.parse(note).text.partition("\n")[0]

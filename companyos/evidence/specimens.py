@@ -18,7 +18,7 @@ from companyos.evidence.claim import ENTRIES, PREDICATE_TYPE, STATEMENT, SUMMARY
 from companyos.evidence.container import pack_bytes, unpack_bytes
 from companyos.evidence.pack import Pack
 from companyos.ledger import Ledger
-from companyos.ledger.log import key_directory
+from companyos.ledger.url import key_directory
 from companyos.signing import Envelope, PrivateKey, Statement, TrustedKey, TrustPolicy
 from companyos.signing.keys import P256_ORDER
 

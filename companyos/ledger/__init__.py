@@ -5,6 +5,7 @@ from __future__ import annotations
 from companyos.ledger.checkpoint import Checkpoint, Proof
 from companyos.ledger.errors import (
     CheckpointInvalidError,
+    ClockBackwardsError,
     EntryAlteredError,
     EntryInvalidError,
     EntryMissingError,
@@ -12,21 +13,28 @@ from companyos.ledger.errors import (
     ErasedError,
     IdReusedError,
     LedgerDamagedError,
+    NotPlacedError,
     PayloadTooLargeError,
     ProofInvalidError,
     RolledBackError,
     SplitViewError,
+    StoreBusyError,
+    StoreFullError,
+    StoreTamperedError,
     StoreUnreadableError,
     TailDroppedError,
     TreeAlteredError,
 )
 from companyos.ledger.log import Ledger
+from companyos.ledger.preparation import Draft
 from companyos.ledger.projection import Projection
 from companyos.ledger.verification import Verification
 
 __all__ = (
     "Checkpoint",
     "CheckpointInvalidError",
+    "ClockBackwardsError",
+    "Draft",
     "EntryAlteredError",
     "EntryInvalidError",
     "EntryMissingError",
@@ -35,12 +43,16 @@ __all__ = (
     "IdReusedError",
     "Ledger",
     "LedgerDamagedError",
+    "NotPlacedError",
     "PayloadTooLargeError",
     "Projection",
     "Proof",
     "ProofInvalidError",
     "RolledBackError",
     "SplitViewError",
+    "StoreBusyError",
+    "StoreFullError",
+    "StoreTamperedError",
     "StoreUnreadableError",
     "TailDroppedError",
     "TreeAlteredError",

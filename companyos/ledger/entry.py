@@ -2,7 +2,8 @@
 
 The format is final. Attributes beyond the CloudEvents core: `stream` (the sequence an entry belongs to) and, for a
 detached payload, `dataref` (`detached/hmac-sha256/<hex>`: a salted commitment to the payload's canonical bytes, the
-salt being the key of the HMAC) with `datasize` in bytes, instead of `data`.
+salt being the key of the HMAC) with `datasize` in bytes, instead of `data`, and `retention`, the class that says how
+long the payload is kept.
 
 A personal value inside `data` is replaced by `{"$personal": {"alg": "A256GCM", "ct": …, "iv": …, "sub": …}}`, where
 `sub` is the pseudonym of the data subject; a person as `subject` is that pseudonym.
@@ -10,15 +11,18 @@ A personal value inside `data` is replaced by `{"$personal": {"alg": "A256GCM", 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
+import os
 import re
+import time as _time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from companyos.canonical import NotCanonicalError, canonical_bytes, loads
+from companyos.canonical import NotCanonicalError, loads
 from companyos.ledger.errors import EntryInvalidError
 from companyos.ports import Entry, Personal
 
@@ -26,15 +30,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = (
+    "DETACHED",
     "MAX_DEPTH",
     "MAX_ENTRY_BYTES",
     "PERSONAL",
-    "Draft",
+    "Envelope",
+    "Sameness",
+    "check_id",
     "commitment",
     "dataref",
     "decode",
+    "envelope",
     "map_personal",
-    "sameness",
+    "new_id",
+    "time_of",
+    "timestamp",
 )
 
 MAX_ENTRY_BYTES = 65_535
@@ -43,66 +53,108 @@ MAX_DEPTH = 100
 """How many objects and arrays a payload may nest: far below what any reader's parser takes, wherever it is called."""
 PERSONAL = "$personal"
 """The reserved key of an encrypted value."""
+DETACHED = b'{"datacontenttype":'
+"""How an entry begins whose payload is detached: with one inside, the first key is `data`."""
 _NAME = re.compile(r"[A-Za-z0-9._:/@+~-]{1,255}")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
+_CLASS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_SCHEME = "detached/hmac-sha256/"
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """An entry before it has its place: everything but the index."""
+class Envelope:
+    """The attributes that many entries share, checked once; made by `envelope`."""
 
-    id: str
-    """Unique within `source`."""
     source: str
     """URI reference of what produced it."""
     type: str
     """Dotted name of what happened."""
-    time: datetime
-    """Aware, UTC."""
     stream: str | None
     """The sequence it belongs to."""
     subject: str | None
     """What it is about; a person only as a pseudonym."""
+    retention: str | None
+    """How long a detached payload is kept, by the name of the class."""
 
-    def __post_init__(self) -> None:
-        for name, value, pattern in (
-            ("id", self.id, _NAME),
-            ("source", self.source, _NAME),
-            ("type", self.type, _TYPE),
-            ("stream", self.stream, _NAME),
-            ("subject", self.subject, _NAME),
-        ):
-            if value is None and name in {"stream", "subject"}:
-                continue
-            if not isinstance(value, str) or not pattern.fullmatch(value):
-                raise EntryInvalidError(f"entry has an unusable {name}", got=repr(value), expected=pattern.pattern)
+    def encode(self, id: str, time: str, data: bytes) -> bytes:  # noqa: A002 - the CloudEvents attribute is called so
+        """The canonical bytes of an entry with the canonical bytes `data` inside; `time` as `timestamp` gives it."""
+        return b'{"data":%b,"datacontenttype":"application/json",%b' % (data, self._rest(id, time))
 
-    def encode(self, data: Mapping[str, Any]) -> bytes:
-        """The canonical bytes with `data` inside."""
-        return canonical_bytes(self._attributes() | {"data": dict(data), "datacontenttype": "application/json"})
-
-    def encode_detached(self, commit: bytes, size: int) -> bytes:
+    def encode_detached(self, id: str, time: str, commit: bytes, size: int) -> bytes:  # noqa: A002 - as above
         """The canonical bytes with a commitment to a payload of `size` bytes in its place."""
-        return canonical_bytes(
-            self._attributes()
-            | {
-                "dataref": f"detached/hmac-sha256/{commit.hex()}",
-                "datasize": size,
-                "datacontenttype": "application/json",
-            }
-        )
+        reference = f'{{"datacontenttype":"application/json","dataref":"{_SCHEME}{commit.hex()}","datasize":{size},'
+        return reference.encode() + self._rest(id, time)
 
-    def _attributes(self) -> dict[str, Any]:
-        attributes = {
-            "specversion": "1.0",
-            "id": self.id,
-            "source": self.source,
-            "type": self.type,
-            "time": self.time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "stream": self.stream,
-            "subject": self.subject,
-        }
-        return {key: value for key, value in attributes.items() if value is not None}
+    def message(self, id: str, about: bytes, plain: bytes) -> bytes:  # noqa: A002 - as above
+        """What sameness is judged over: the canonical array of source, id, type, stream, subject and plain data."""
+        stream = "null" if self.stream is None else f'"{self.stream}"'
+        return f'["{self.source}","{id}","{self.type}",{stream},'.encode() + about + b"," + plain + b"]"
+
+    def _rest(self, id: str, time: str) -> bytes:  # noqa: A002 - as above
+        # Written out in the order of the keys: every attribute is of an alphabet that JSON does not escape.
+        retention = "" if self.retention is None else f',"retention":"{self.retention}"'
+        stream = "" if self.stream is None else f',"stream":"{self.stream}"'
+        subject = "" if self.subject is None else f',"subject":"{self.subject}"'
+        return (
+            f'"id":"{id}"{retention},"source":"{self.source}","specversion":"1.0"{stream}{subject},'
+            f'"time":"{time}","type":"{self.type}"}}'
+        ).encode()
+
+
+@functools.lru_cache(maxsize=4096)
+def envelope(source: str, type: str, stream: str | None, subject: str | None, retention: str | None) -> Envelope:  # noqa: A002 - as above
+    """The shared attributes, checked.
+
+    Raises:
+        EntryInvalidError: one of them is unusable.
+    """
+    _check("source", source, _NAME)
+    _check("type", type, _TYPE)
+    for name, value, pattern in (
+        ("stream", stream, _NAME),
+        ("subject", subject, _NAME),
+        ("retention", retention, _CLASS),
+    ):
+        if value is not None:
+            _check(name, value, pattern)
+    return Envelope(source, type, stream, subject, retention)
+
+
+def check_id(id: str) -> str:  # noqa: A002 - the CloudEvents attribute is called so
+    """`id`, if it can be one.
+
+    Raises:
+        EntryInvalidError: it cannot.
+    """
+    _check("id", id, _NAME)
+    return id
+
+
+def new_id() -> str:
+    """A new id that sorts by the time it was made (UUID version 7, RFC 9562), so that an index grows at its end."""
+    value = (_time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
+    value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def timestamp(time: datetime) -> str:
+    """An aware time as entries carry it: UTC, microseconds."""
+    return f"{time.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
+
+
+def time_of(raw: bytes) -> datetime:
+    """The time in the canonical bytes of an entry.
+
+    Raises:
+        NotCanonicalError: there is none.
+    """
+    # The last of its kind: after `data`, which comes first, only `type` follows, which has no quotation marks.
+    place = raw.rfind(b'"time":"') + 8
+    try:
+        return datetime.fromisoformat(raw[place : place + 27].decode())
+    except ValueError as error:
+        raise NotCanonicalError("not a ledger entry", got=error) from error
 
 
 def commitment(salt: bytes, payload: bytes) -> bytes:
@@ -110,19 +162,23 @@ def commitment(salt: bytes, payload: bytes) -> bytes:
     return hmac.digest(salt, payload, hashlib.sha256)
 
 
-def sameness(key: bytes, draft: Draft, subject: str | Personal | None, data: Mapping[str, Any]) -> bytes:
-    """The keyed digest by which a repeated append is recognised, over plaintext, without time and ciphertext.
+class Sameness:
+    """Recognises repeated appends by a digest under the log's secret, over plain data, without time and ciphertext."""
 
-    Raises:
-        EntryInvalidError: `data` holds something that is not JSON.
-    """
-    about = {"person": subject.person} if isinstance(subject, Personal) else subject
-    plain = map_personal(data, lambda personal, _: {PERSONAL: {"person": personal.person, "value": personal.value}})
-    try:
-        message = canonical_bytes([draft.source, draft.id, draft.type, draft.stream, about, plain])
-    except NotCanonicalError as error:
-        raise EntryInvalidError("payload is not JSON", got=error.got, expected=error.expected) from error
-    return hmac.digest(key, message, hashlib.sha256)
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, secret: bytes) -> None:
+        # HMAC-SHA256 with both of its first blocks computed once, which halves its cost.
+        block = secret.ljust(64, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def digest(self, message: bytes) -> bytes:
+        """HMAC-SHA256 of `message`, 32 bytes."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
 
 def map_personal(data: Mapping[str, Any], seal: Callable[[Personal, str], Any], path: str = "") -> dict[str, Any]:
@@ -185,6 +241,11 @@ def _map(value: Any, seal: Callable[[Personal, str], Any], path: str, depth: int
     if isinstance(value, (list, tuple)):
         return [_map(inner, seal, f"{path}/{number}", depth + 1) for number, inner in enumerate(value)]
     return value
+
+
+def _check(name: str, value: object, pattern: re.Pattern[str]) -> None:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise EntryInvalidError(f"entry has an unusable {name}", got=repr(value), expected=pattern.pattern)
 
 
 def _escape(key: object) -> str:

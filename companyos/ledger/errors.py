@@ -6,6 +6,7 @@ from companyos.errors import IntegrityError, RefusedError, UnverifiableError, Us
 
 __all__ = (
     "CheckpointInvalidError",
+    "ClockBackwardsError",
     "EntryAlteredError",
     "EntryInvalidError",
     "EntryMissingError",
@@ -13,10 +14,14 @@ __all__ = (
     "ErasedError",
     "IdReusedError",
     "LedgerDamagedError",
+    "NotPlacedError",
     "PayloadTooLargeError",
     "ProofInvalidError",
     "RolledBackError",
     "SplitViewError",
+    "StoreBusyError",
+    "StoreFullError",
+    "StoreTamperedError",
     "StoreUnreadableError",
     "TailDroppedError",
     "TreeAlteredError",
@@ -57,6 +62,30 @@ class StoreUnreadableError(UnverifiableError):
     """The store of the log cannot be opened, read or written."""
 
     code = "ledger.store_unreadable"
+
+
+class StoreBusyError(StoreUnreadableError):
+    """Another writer is at work and did not end in time; nothing was written."""
+
+    code = "ledger.store_busy"
+
+
+class StoreFullError(StoreUnreadableError):
+    """The store could not be written for lack of space, or a limit; nothing was written."""
+
+    code = "ledger.store_full"
+
+
+class NotPlacedError(UnverifiableError):
+    """An entry has no place in the log yet, because the transaction that it is part of is not committed."""
+
+    code = "ledger.not_placed"
+
+
+class ClockBackwardsError(UnverifiableError):
+    """The clock shows a time well before the newest entry's; nothing was written."""
+
+    code = "ledger.clock_backwards"
 
 
 class LedgerDamagedError(IntegrityError):
@@ -111,6 +140,12 @@ class SplitViewError(LedgerDamagedError):
     """The log and an anchor kept outside of it show different histories."""
 
     code = "ledger.split_view"
+
+
+class StoreTamperedError(LedgerDamagedError):
+    """Files of the store were removed or replaced while it was open; nothing was written."""
+
+    code = "ledger.store_tampered"
 
 
 class ProofInvalidError(IntegrityError):

@@ -91,6 +91,11 @@ class People:
         sealed = AESGCM(key).encrypt(nonce, canonical_bytes(personal.value), canonical_bytes(list(context)))
         return {PERSONAL: {"alg": "A256GCM", "ct": _b64(sealed), "iv": _b64(nonce), "sub": pseudonym}}
 
+    def mac(self, personal: Personal) -> dict[str, Any]:
+        """What stands for a personal value where sameness is judged."""
+        pseudonym, key = self._person(personal.person)
+        return {"sub": pseudonym, "mac": hmac.digest(key, canonical_bytes(personal.value), hashlib.sha256).hex()}
+
     def open(self, sealed: dict[str, str], context: tuple[str, ...]) -> Any:
         """The value inside an encrypted form.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from companyos.canonical import NotCanonicalError, parse
 from companyos.ledger.checkpoint import Checkpoint
-from companyos.ledger.entry import MAX_ENTRY_BYTES, commitment, dataref
+from companyos.ledger.entry import DETACHED, MAX_ENTRY_BYTES, commitment, dataref
 from companyos.ledger.errors import (
     EntryAlteredError,
     EntryMissingError,
@@ -16,15 +17,18 @@ from companyos.ledger.errors import (
     TailDroppedError,
     TreeAlteredError,
 )
-from companyos.ledger.merkle import Frontier, leaf_hash
+from companyos.ledger.merkle import EMPTY_ROOT
+from companyos.ledger.tree import HASH, NODES, WIDTH, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from companyos.ledger.stores import Row, Store
+    from companyos.ledger.stores.interface import Store, Tile
     from companyos.signing import NoteVerifier
 
 __all__ = ("Verification", "verify")
+
+_PAGE = 8 * WIDTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Verification:
     """Size of the anchor that agrees; None without one, and then a rollback is not excluded."""
     dropped_payloads: int
     """Detached payloads that are no longer kept; their commitments and proofs stay valid."""
+    deep: bool = False
+    """Whether the canonical form of each entry and the columns beside it were checked as well."""
 
     def to_dict(self) -> dict[str, Any]:
         """The result as a JSON object."""
@@ -51,6 +57,7 @@ class Verification:
             "anchored": self.anchored,
             "anchor_size": self.anchor_size,
             "dropped_payloads": self.dropped_payloads,
+            "deep": self.deep,
         }
 
     @property
@@ -74,55 +81,97 @@ class _Walk:
         self.store = store
         self.deep = deep
         self.progress = progress
-        self.frontier = Frontier()
+        self.tree = Tree()
         self.dropped = 0
 
     def run(self, marks: set[int]) -> dict[int, bytes]:
         """Roots at the sizes in `marks` that the log reaches."""
-        roots = {0: self.frontier.root()} if 0 in marks else {}
-        for row in self.store.rows(0, self.store.size()):
-            self._row(row)
-            if self.frontier.size in marks:
-                roots[self.frontier.size] = self.frontier.root()
-            if self.progress is not None and not self.frontier.size % 4096:
-                self.progress(self.frontier.size)
+        roots = {0: EMPTY_ROOT} if 0 in marks else {}
+        end = self.store.size()
+        for mark in sorted({mark for mark in marks if 0 < mark < end} | {end}):
+            for page in self.store.pages(self.tree.size, mark, _PAGE, whole=self.deep):
+                self._page(page)
+                if self.progress is not None:
+                    self.progress(self.tree.size)
+            if self.tree.size < mark < end:
+                raise EntryMissingError("an entry is missing", index=self.tree.size)
+            if self.tree.size == mark in marks:
+                roots[mark] = self.tree.root()
         return roots
 
-    def _row(self, row: Row) -> None:
-        index = self.frontier.size
-        if row.index != index:
-            raise EntryMissingError("an entry is missing", index=index, got=row.index, expected=index)
-        leaf = leaf_hash(row.raw)
-        if leaf != row.leaf:
-            raise EntryAlteredError("an entry's bytes do not match its hash", index=index, got=leaf.hex())
+    def _page(self, page: list[tuple[Any, ...]]) -> None:
+        start = self.tree.size
+        if page[0][0] != start or page[-1][0] != start + len(page) - 1:
+            missing = next(place for place, found in enumerate(page, start) if found[0] != place)
+            raise EntryMissingError("an entry is missing", index=missing, got=page[missing - start][0])
+        leaves = [sha256(b"\x00" + found[1]).digest() for found in page]
         if self.deep:
-            self._deep(row)
-        for level, position, node in self.frontier.push(leaf):
-            stored = self.store.node(level, position)
-            if stored != node:
-                start = position << level
-                raise EntryAlteredError(
-                    f"entries {start} to {index} are not those that were logged", index=start, got=node.hex()
-                )
+            for found, leaf in zip(page, leaves, strict=True):
+                self._row(leaf, found)
+        else:
+            for found in page:
+                if found[1].startswith(DETACHED):
+                    self._payload(found[0], found[1])
+        for tile in self.tree.extend(leaves):
+            if len(tile.hashes) == NODES * HASH:
+                self._tile(tile)
 
-    def _deep(self, row: Row) -> None:
+    def _row(self, leaf: bytes, found: tuple[Any, ...]) -> None:
+        index, raw, stored, name, source = found
+        if leaf != stored:
+            raise EntryAlteredError("an entry's bytes do not match its hash", index=index, got=leaf.hex())
         try:
-            value = parse(row.raw)
-            agrees = (value["id"], value["source"]) == (row.id, row.source) and len(row.raw) <= MAX_ENTRY_BYTES
-            commit = dataref(row.raw)
+            value = parse(raw)
+            agrees = value["id"] == name and value["source"] == source and len(raw) <= MAX_ENTRY_BYTES
         except (NotCanonicalError, KeyError, TypeError, ValueError) as error:
-            raise EntryAlteredError("an entry is not in canonical form", index=row.index, got=error) from error
+            raise EntryAlteredError("an entry is not in canonical form", index=index, got=error) from error
         if not agrees:
-            raise EntryAlteredError("an entry's index columns contradict it", index=row.index, got=row.id)
-        if commit is not None:
-            self._payload(row.index, commit)
+            raise EntryAlteredError("an entry's index columns contradict it", index=index, got=name)
+        if "dataref" in value:
+            self._payload(index, raw)
 
-    def _payload(self, index: int, commit: bytes) -> None:
+    def _payload(self, index: int, raw: bytes) -> None:
+        try:
+            commit = dataref(raw)
+        except NotCanonicalError as error:
+            raise EntryAlteredError("an entry cannot be read", index=index, got=error.got) from error
+        if commit is None:
+            return
         kept = self.store.payload(commit)
         if kept is None:
             self.dropped += 1
         elif commitment(*kept) != commit:
             raise EntryAlteredError("a detached payload is not the one committed to", index=index)
+
+    def _tile(self, tile: Tile) -> None:
+        stored = self.store.tile(tile.level, tile.index)
+        if stored == tile.hashes:
+            return
+        start = tile.index * WIDTH << 8 * tile.level
+        if tile.level == 0 and stored is not None:
+            _first_altered(start, tile.hashes, stored)
+        raise TreeAlteredError(
+            f"tile {tile.level}/{tile.index} of the tree is missing"
+            if stored is None
+            else f"tile {tile.level}/{tile.index} of the tree is not that of the entries",
+            index=start if stored is None else start + _first_node(tile, stored),
+        )
+
+    def check_tail(self) -> None:
+        """What is stored of the tiles that are not complete against the entries."""
+        for tile in self.tree.incomplete():
+            stored = self.store.tile(tile.level, tile.index)
+            # The log may have grown since: then it is longer, with the same beginning.
+            if stored is None or stored[: len(tile.hashes)] != tile.hashes:
+                place = tile.index * WIDTH << 8 * tile.level
+                raise TreeAlteredError(f"tile {tile.level}/{tile.index} of the tree is not as it was", index=place)
+        start = self.tree.size & ~(WIDTH - 1)
+        leaves = self.store.leaves(start, self.tree.size)
+        for page in self.store.pages(start, self.tree.size, WIDTH):
+            for index, raw in page:
+                place = index - start
+                if place < len(leaves) and sha256(b"\x00" + raw).digest() != leaves[place]:
+                    raise EntryAlteredError("an entry's bytes do not match its hash", index=index)
 
 
 def verify(
@@ -130,7 +179,7 @@ def verify(
     verifiers: Sequence[NoteVerifier],
     *,
     anchor: Checkpoint | None = None,
-    deep: bool = True,
+    deep: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
     """Check a whole log; see `Ledger.verify`."""
@@ -138,33 +187,31 @@ def verify(
     head = _head(store, verifiers)
     walk = _Walk(store, deep=deep, progress=progress)
     roots = walk.run({head.size} | ({anchor.size} if anchor else set()))
+    walk.check_tail()
     if head.size not in roots:
-        raise TailDroppedError(
-            "entries are missing at the end", index=walk.frontier.size, expected=f"{head.size} entries"
-        )
+        raise TailDroppedError("entries are missing at the end", index=walk.tree.size, expected=f"{head.size} entries")
     if roots[head.size] != head.root:
         raise TreeAlteredError("the entries do not give the signed root", got=roots[head.size].hex())
     count, first, last = store.extent()
     if count and (first, last) != (0, count - 1):
         raise TreeAlteredError("rows lie outside of the log", index=min(first, 0) or None, got=f"{first} to {last}")
     latest = _head(store, verifiers)
-    if walk.frontier.size > latest.size:
-        raise TreeAlteredError("entries lie beyond the signed checkpoint", index=latest.size, got=walk.frontier.size)
+    if walk.tree.size > latest.size:
+        raise TreeAlteredError("entries lie beyond the signed checkpoint", index=latest.size, got=walk.tree.size)
     if anchor is not None:
-        _compare(anchor, roots, walk.frontier.size)
-    return Verification(head.origin, head.size, head.root, anchor.size if anchor else None, walk.dropped)
+        _compare(anchor, roots, walk.tree.size)
+    return Verification(head.origin, head.size, head.root, anchor.size if anchor else None, walk.dropped, deep)
 
 
 def _head(store: Store, verifiers: Sequence[NoteVerifier]) -> Checkpoint:
     # Looked at before the checkpoint: an entry comes together with one, so that no writer can slip in between.
-    rows: Iterator[Row] = store.rows(0, 1)
-    first = next(rows, None)
+    first = next(store.pages(0, 1, 1), None)
     note = store.head()
     if note is not None:
         return Checkpoint.verify(note, verifiers)
     if first is not None:
         raise TailDroppedError("the log has entries but no checkpoint")
-    return Checkpoint(verifiers[0].name, 0, Frontier().root())
+    return Checkpoint(verifiers[0].name, 0, EMPTY_ROOT)
 
 
 def _compare(anchor: Checkpoint, roots: dict[int, bytes], size: int) -> None:
@@ -174,3 +221,28 @@ def _compare(anchor: Checkpoint, roots: dict[int, bytes], size: int) -> None:
         )
     if roots[anchor.size] != anchor.root:
         raise SplitViewError("the log and the anchor show different histories", got=roots[anchor.size].hex())
+
+
+def _first_altered(start: int, own: bytes, stored: bytes) -> None:
+    """Raise for the first entry whose hash is not the one in its tile.
+
+    Raises:
+        EntryAlteredError: there is one.
+    """
+    place = _first_difference(own[: WIDTH * HASH], stored)
+    if place is not None:
+        raise EntryAlteredError("an entry is not the one that was logged", index=start + place)
+
+
+def _first_node(tile: Tile, stored: bytes) -> int:
+    """How many entries, counted from the tile's first, lie before the first node that differs."""
+    place, level, width = _first_difference(tile.hashes, stored) or 0, 0, WIDTH
+    while place >= width:
+        place, level, width = place - width, level + 1, width >> 1
+    return place << level + 8 * tile.level
+
+
+def _first_difference(own: bytes, stored: bytes) -> int | None:
+    """Which hash is the first that differs."""
+    places = range(0, len(own), HASH)
+    return next((at // HASH for at in places if own[at : at + HASH] != stored[at : at + HASH]), None)

@@ -15,8 +15,8 @@ from companyos.evidence import Pack, PackAlteredError, PackInvalidError
 from companyos.evidence.claim import CHECKPOINT, ENTRIES, STATEMENT
 from companyos.evidence.container import pack_bytes, unpack_bytes
 from companyos.ledger import Checkpoint, Ledger, Proof
-from companyos.ledger.log import key_directory
 from companyos.ledger.merkle import leaf_hash
+from companyos.ledger.url import key_directory
 from companyos.signing import Envelope, PrivateKey, TrustedKey, TrustPolicy, UntrustedError
 
 if TYPE_CHECKING:

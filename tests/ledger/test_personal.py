@@ -60,7 +60,7 @@ def test_key_store_is_private(ledger, tmp_path):
 
     assert stat.S_IMODE(master.stat().st_mode) == 0o600
     assert stat.S_IMODE(master.parent.stat().st_mode) == 0o700
-    keys = [key for name, key in ledger._identity.people._keys.items() if name.startswith("p-")]
+    keys = [key for name, key in ledger._people._keys.items() if name.startswith("p-")]
     assert len(keys) == 1
     assert keys[0] not in (tmp_path / "ledger.db.keys" / "people.db").read_bytes()
 

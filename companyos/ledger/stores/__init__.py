@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from companyos.ledger.stores.interface import Batch, Row, Store
-from companyos.ledger.stores.sqlite import SqliteStore
+from companyos.ledger.stores.interface import Batch, Deposit, Payload, Refusal, Row, Store, TakenError, Tile
 
-__all__ = ("Batch", "Row", "SqliteStore", "Store")
+__all__ = ("Batch", "Deposit", "Payload", "Refusal", "Row", "Store", "TakenError", "Tile")

@@ -7,43 +7,126 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from companyos.ledger.errors import EntryMissingError, StoreUnreadableError
-from companyos.ledger.stores.interface import Row
+from companyos.errors import ConfigError
+from companyos.ledger.errors import StoreBusyError, StoreFullError, StoreTamperedError, StoreUnreadableError
+from companyos.ledger.stores.deposits import DepositFile, deposit_into
+from companyos.ledger.stores.interface import Deposit, Payload, Refusal, Row, TakenError, Tile
+from companyos.ledger.stores.schema import SQLITE, VERSION
 from companyos.signing.files import beside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 __all__ = ("SqliteStore",)
 
-SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x434F534C  # "COSL", so that `file` and we can tell our files from others
-_SCHEMA = f"""
-BEGIN IMMEDIATE;
-CREATE TABLE IF NOT EXISTS entry (
-    idx INTEGER PRIMARY KEY CHECK (idx >= 0), id TEXT NOT NULL, source TEXT NOT NULL,
-    raw BLOB NOT NULL, leaf BLOB NOT NULL, sameness BLOB NOT NULL, UNIQUE (source, id)
-);
-CREATE TABLE IF NOT EXISTS node (
-    level INTEGER NOT NULL, idx INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (level, idx)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS detached (hash BLOB PRIMARY KEY, salt BLOB NOT NULL, payload BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS head (one INTEGER PRIMARY KEY CHECK (one = 1), note BLOB NOT NULL);
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {SCHEMA_VERSION};
-COMMIT;
-"""
-_COLUMNS = "idx, id, source, raw, leaf, sameness"
 # SQLite keeps the type it was given: what somebody edited into text must come back as the bytes it is.
-_SELECTED = "idx, id, source, CAST(raw AS BLOB), CAST(leaf AS BLOB), CAST(sameness AS BLOB)"
+_ROW = "idx, id, source, CAST(raw AS BLOB), CAST(leaf AS BLOB), CAST(sameness AS BLOB)"
 _PAGE = 256
-_WAIT = 30
+_WAIT_SECONDS = 30
+_FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 
 
-class SqliteStore:
+class _Reads:
+    """The queries that a store and its write transaction share."""
+
+    _db: sqlite3.Connection
+
+    def _all(self, query: str, *parameters: object) -> list[Any]:
+        raise NotImplementedError
+
+    def head(self) -> bytes | None:
+        """The newest signed checkpoint, None for a log nobody has written to."""
+        found: bytes | None = _only(self._all("SELECT CAST(note AS BLOB) FROM head WHERE one = 1"))
+        return found
+
+    def size(self) -> int:
+        """One more than the largest index that is there."""
+        last = _only(self._all("SELECT max(idx) FROM entry"))
+        return 0 if last is None else int(last) + 1
+
+    def raw(self, index: int) -> bytes | None:
+        """The canonical bytes of an entry; None if it is not there."""
+        found: bytes | None = _only(self._all("SELECT CAST(raw AS BLOB) FROM entry WHERE idx = ?", index))
+        return found
+
+    def leaves(self, start: int, end: int) -> list[bytes]:
+        """The leaf hashes of the entries [start, end), as far as they are there."""
+        query = "SELECT idx, CAST(leaf AS BLOB) FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
+        found = self._all(query, start, end)
+        # Up to the first hole: what lies behind it is not where it was.
+        return [leaf for place, (index, leaf) in enumerate(found, start) if index == place]
+
+    def tile(self, level: int, index: int) -> bytes | None:
+        """The hashes of a tile; None if it is not stored."""
+        found: bytes | None = _only(
+            self._all("SELECT CAST(hashes AS BLOB) FROM tile WHERE level = ? AND idx = ?", level, index)
+        )
+        return found
+
+    def find(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Row]:
+        """The entries with these (source, id)."""
+        query = f"SELECT {_ROW} FROM entry WHERE source = ? AND id = ?"  # noqa: S608 - constant
+        rows = (Row(*found) for key in keys for found in self._all(query, *key))
+        return {(row.source, row.id): row for row in rows}
+
+
+class _SqliteBatch(_Reads):
+    """A write transaction."""
+
+    def __init__(self, database: sqlite3.Connection, inboxes: Callable[[], Sequence[DepositFile]]) -> None:
+        self._db = database
+        self._inboxes = inboxes
+        self._seen: dict[int, tuple[DepositFile, int]] = {}
+        self._waiting: list[Deposit] = []
+        self.done: list[tuple[DepositFile, int]] = []
+
+    def add(self, rows: Sequence[Row], tiles: Iterable[Tile], payloads: Iterable[Payload]) -> None:
+        """Add entries at the end, with the tiles that grew and what is kept beside the log."""
+        try:
+            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+        except sqlite3.IntegrityError as error:
+            raise TakenError from error
+        self._db.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?)", tiles)
+        self._db.executemany("INSERT INTO detached VALUES (?, ?, ?, ?, ?)", payloads)
+
+    def set_head(self, note: bytes) -> None:
+        """Replace the signed checkpoint of the log's present state."""
+        self._db.execute("INSERT OR REPLACE INTO head VALUES (1, ?)", (note,))
+
+    def set_cosigned(self, note: bytes) -> None:
+        """Keep the newest checkpoint that witnesses cosigned."""
+        self._db.execute("INSERT OR REPLACE INTO head VALUES (2, ?)", (note,))
+
+    def waiting(self, limit: int) -> list[Deposit]:
+        """The oldest deposits that wait for their place."""
+        for inbox in self._inboxes():
+            for number, deposit in inbox.waiting(limit - len(self._waiting)):
+                self._seen[id(deposit)] = inbox, number
+                self._waiting.append(deposit)
+        return self._waiting
+
+    def taken(self, deposits: Sequence[Deposit], refusals: Sequence[Refusal]) -> None:
+        """Deposits that need not wait any longer, and why some of them were refused."""
+        self.done += [self._seen[id(deposit)] for deposit in deposits]
+        self._db.executemany("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?, ?)", refusals)
+
+    def drop_payloads(self, commits: Sequence[bytes]) -> None:
+        """Delete detached payloads and their salts."""
+        self._db.executemany("DELETE FROM detached WHERE hash = ?", [(commit,) for commit in commits])
+
+    def watch(self, path: str) -> None:
+        """Look for deposits in this file from now on."""
+        self._db.execute("INSERT OR IGNORE INTO inbox_file VALUES (?)", (path,))
+
+    def _all(self, query: str, *parameters: object) -> list[Any]:
+        return self._db.execute(query, parameters).fetchall()
+
+
+class SqliteStore(_Reads):
     """A log in one SQLite file; any number of threads and processes may have it open.
 
     Raises:
@@ -53,152 +136,243 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, create: bool = True, readonly: bool = False) -> None:
         self._path = path
+        self._readonly = readonly
         self._lock = threading.RLock()
+        self._writing = threading.Lock()
+        self._files: _Files | None = None
+        self._foreign: dict[str, DepositFile] = {}
+        self._beside = DepositFile(beside(path, ".inbox"), "", ours=True)
         if not path.exists() and (readonly or not create):
             raise StoreUnreadableError(f"no ledger at {path}", hint="check the URL, or append to make one")
-        mode = "ro" if readonly else "rwc"
         try:
             if not readonly:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode={mode}{'&immutable=1' if _untouchable(path, readonly) else ''}",
-                uri=True,
-                timeout=_WAIT,
-                isolation_level=None,
-                check_same_thread=False,
-            )
+            self._db = self._connect()
+            self._writer = self._db
         except (OSError, sqlite3.Error) as error:
             raise _unreadable(path, error) from error
         try:
-            self._prepare(readonly=readonly)
+            self._prepare()
         except sqlite3.Error as error:
-            self._db.close()
+            self.close()
             raise _unreadable(path, error) from error
-        except StoreUnreadableError:
-            self._db.close()
+        except BaseException:
+            self.close()
             raise
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        with self._writing, self._lock:
+            if self._files is not None:
+                self._files.close()
+            for inbox in (self._beside, *self._foreign.values()):
+                inbox.close()
+            self._writer.close()
             self._db.close()
 
     @contextmanager
-    def batch(self) -> Iterator[SqliteStore]:
+    def batch(self, *, wait: bool = True) -> Iterator[_SqliteBatch]:
         """A write transaction."""
-        with self._lock, self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
+        if self._readonly:
+            raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
+        with self._writing, self._translated():
+            self._begin(wait=wait)
+            batch = _SqliteBatch(self._writer, self._inboxes)
             try:
-                yield self
-                self._db.execute("COMMIT")
+                yield batch
+                if self._files is not None:
+                    self._files.check()
+                self._writer.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
                 raise
+        for inbox in {inbox for inbox, _ in batch.done}:
+            inbox.forget([number for other, number in batch.done if other is inbox])
 
-    def size(self) -> int:
-        """How many entries the log has."""
-        (last,) = self._one("SELECT max(idx) FROM entry")
-        return 0 if last is None else int(last) + 1
+    def deposit(self, deposits: Sequence[Deposit]) -> None:
+        """Leave entries for whoever writes next."""
+        try:
+            self._beside.add(deposits)
+        except sqlite3.Error:
+            # Nothing is lost: whoever deposits then waits for their own turn to write.
+            return
+
+    def deposit_with(self, connection: object, deposits: Sequence[Deposit]) -> None:
+        """Leave entries in the transaction of a caller's own connection, to another file than the log's."""
+        if not isinstance(connection, sqlite3.Connection):
+            raise ConfigError(
+                "this log is kept in SQLite and cannot join that transaction",
+                got=type(connection).__name__,
+                expected="a sqlite3 connection, or an SQLAlchemy connection or session over one",
+            )
+        path = next((row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main"), "")
+        if not path or Path(path).resolve() == self._path.resolve():
+            raise ConfigError(
+                "the connection is to memory or to the log's own file",
+                got=path or "memory",
+                expected="a database file of your own",
+                hint="SQLite lets one transaction write a file at a time: yours would hold up every other append",
+            )
+        self._register(str(Path(path).resolve()))
+        deposit_into(connection, str(self._path.resolve()), deposits)
+
+    def refusal(self, source: str, id: str, digest: bytes) -> str | None:  # noqa: A002 - the CloudEvents attribute is called so
+        """Why a deposit was refused; None if it was not."""
+        query = "SELECT reason FROM refusal WHERE source = ? AND id = ? AND digest = ?"
+        found: str | None = _only(self._all(query, source, id, digest))
+        return found
 
     def extent(self) -> tuple[int, int, int]:
         """Number of rows, smallest and largest index, whatever these are; (0, 0, 0) for an empty log."""
-        count, first, last = self._one("SELECT count(*), min(idx), max(idx) FROM entry")
+        ((count, first, last),) = self._all("SELECT count(*), min(idx), max(idx) FROM entry")
         return int(count), int(first or 0), int(last or 0)
-
-    def node(self, level: int, index: int) -> bytes:
-        """The root of a complete subtree; level 0 is the leaves."""
-        if level == 0:
-            found = self._one("SELECT CAST(leaf AS BLOB) FROM entry WHERE idx = ?", index)
-        else:
-            found = self._one("SELECT CAST(hash AS BLOB) FROM node WHERE level = ? AND idx = ?", level, index)
-        if found is None:
-            raise EntryMissingError(f"node {level}/{index} is not in the store", index=index << level)
-        return bytes(found[0])
-
-    def find(self, source: str, id: str) -> Row | None:  # noqa: A002 - the CloudEvents attribute is called so
-        """The entry with this id, if there is one."""
-        found = self._one(f"SELECT {_SELECTED} FROM entry WHERE source = ? AND id = ?", source, id)  # noqa: S608 - constant
-        return None if found is None else Row(*found)
-
-    def add(self, row: Row, nodes: list[tuple[int, int, bytes]]) -> None:
-        """Add an entry at the end, with the inner nodes it completes."""
-        self._db.execute(
-            f"INSERT INTO entry ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - constant
-            (row.index, row.id, row.source, row.raw, row.leaf, row.sameness),
-        )
-        self._db.executemany("INSERT INTO node VALUES (?, ?, ?)", nodes)
-
-    def detach(self, commit: bytes, salt: bytes, payload: bytes) -> None:
-        """Keep a detached payload beside the log."""
-        self._db.execute("INSERT INTO detached VALUES (?, ?, ?)", (commit, salt, payload))
-
-    def set_head(self, note: bytes) -> None:
-        """Replace the signed checkpoint of the log's present state."""
-        self._db.execute("INSERT OR REPLACE INTO head VALUES (1, ?)", (note,))
 
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Entries in order, in constant memory."""
-        query = f"SELECT {_SELECTED} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT {_PAGE}"  # noqa: S608 - constant
-        last = (1 << 63) - 1 if end is None else end
-        # Page by page: a cursor left open would pin an old snapshot, on which this connection could not write, and
-        # would show another thread's entries before they are committed.
-        while True:
-            with self._lock, self._translated():
-                page = self._db.execute(query, (start, last)).fetchall()
-            for found in page:
-                yield Row(*found)
-            if len(page) < _PAGE:
-                return
-            start = page[-1][0] + 1
+        query = f"SELECT {_ROW} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT {_PAGE}"  # noqa: S608 - constant
+        return (Row(*found) for page in self._paged(query, start, end, _PAGE) for found in page)
 
-    def nodes(self) -> Iterator[tuple[int, int, bytes]]:
-        """All inner nodes, ordered by level and index."""
-        with self._translated():
-            yield from self._db.execute("SELECT level, idx, hash FROM node ORDER BY level, idx")
+    def pages(self, start: int, end: int, length: int, *, whole: bool = False) -> Iterator[list[tuple[Any, ...]]]:
+        """Index and bytes of the entries [start, end) in order, up to `length` at a time; with `whole`, all columns."""
+        more = ", CAST(leaf AS BLOB), id, source" if whole else ""
+        query = (
+            f"SELECT idx, CAST(raw AS BLOB){more} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT {length:d}"  # noqa: S608 - constants and a number
+        )
+        return self._paged(query, start, end, length)
+
+    def tile_extent(self) -> list[tuple[int, int, int]]:
+        """Level, number of tiles and largest index of each level that has tiles."""
+        return self._all("SELECT level, count(*), max(idx) FROM tile GROUP BY level ORDER BY level")
+
+    def payload_extent(self) -> int:
+        """How many detached payloads are kept."""
+        return int(_only(self._all("SELECT count(*) FROM detached")))
+
+    def of_source(self, source: str, start: int = 0) -> Iterator[Row]:
+        """The entries of one source from index `start` on, in order."""
+        query = f"SELECT {_ROW} FROM entry WHERE source = ? AND idx >= ? ORDER BY idx"  # noqa: S608 - constant
+        return (Row(*found) for found in self._all(query, source, start))
 
     def payload(self, commit: bytes) -> tuple[bytes, bytes] | None:
         """Salt and payload of a commitment; None once dropped."""
-        found = self._one("SELECT CAST(salt AS BLOB), CAST(payload AS BLOB) FROM detached WHERE hash = ?", commit)
-        return None if found is None else (bytes(found[0]), bytes(found[1]))
+        found = self._all("SELECT CAST(salt AS BLOB), CAST(payload AS BLOB) FROM detached WHERE hash = ?", commit)
+        return found[0] if found else None
 
-    def head(self) -> bytes | None:
-        """The newest signed checkpoint, None for a log nobody has written to."""
-        found = self._one("SELECT CAST(note AS BLOB) FROM head")
-        return None if found is None else bytes(found[0])
+    def payloads(self, retention: str, before: float) -> Iterator[bytes]:
+        """Commitments of the payloads of a retention class that were appended before a time."""
+        query = "SELECT hash FROM detached WHERE retention = ? AND kept_since < ? ORDER BY kept_since, hash"
+        return (bytes(commit) for (commit,) in self._all(query, retention, before))
+
+    def cosigned(self) -> bytes | None:
+        """The newest checkpoint that witnesses cosigned."""
+        found: bytes | None = _only(self._all("SELECT CAST(note AS BLOB) FROM head WHERE one = 2"))
+        return found
+
+    def scrub(self) -> None:
+        """Leave no copy of what was deleted in the write-ahead log; deleted rows are overwritten where they lay."""
+        deadline = time.monotonic() + _WAIT_SECONDS
+        while time.monotonic() < deadline:
+            with self._writing, self._translated():
+                busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if not busy:
+                return
+            time.sleep(0.01)
+        raise StoreBusyError("somebody reads the log, so that its write-ahead log could not be emptied")
 
     def durability(self) -> tuple[str, int]:
-        """`journal_mode` and `synchronous` as the database reports them; 2 is FULL."""
-        return str(self._one("PRAGMA journal_mode")[0]), int(self._one("PRAGMA synchronous")[0])
+        """`journal_mode` and `synchronous` of the writing connection, as the database reports them; 2 is FULL."""
+        mode, level = (self._writer.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous"))
+        return str(mode), int(level)
 
-    def _prepare(self, *, readonly: bool) -> None:
+    def _begin(self, *, wait: bool) -> None:
+        deadline = time.monotonic() + _WAIT_SECONDS
+        pause = 0.0002
+        while True:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if not _busy(error):
+                    raise
+                if not wait or time.monotonic() > deadline:
+                    raise StoreBusyError(
+                        f"another process is writing the ledger {self._path}",
+                        expected=f"its end within {_WAIT_SECONDS} s",
+                        hint="look for a process that was stopped in the middle of an append",
+                    ) from error
+                # SQLite's own waiting sleeps for up to 100 ms at a time, which is hundreds of commits.
+                time.sleep(pause)
+                pause = min(pause * 1.5, 0.002)
+            else:
+                return
+
+    def _inboxes(self) -> Sequence[DepositFile]:
+        for (path,) in self._writer.execute("SELECT path FROM inbox_file").fetchall():
+            if path not in self._foreign:
+                self._foreign[path] = DepositFile(Path(path), str(self._path.resolve()), ours=False)
+        return (self._beside, *self._foreign.values())
+
+    def _register(self, path: str) -> None:
+        """Remember, durably and before the caller commits, where their deposits are to be looked for."""
+        if path not in self._foreign:
+            with self.batch() as batch:
+                batch.watch(path)
+            self._foreign[path] = DepositFile(Path(path), str(self._path.resolve()), ours=False)
+
+    def _connect(self) -> sqlite3.Connection:
+        mode = "ro" if self._readonly else "rwc"
+        immutable = "&immutable=1" if _untouchable(self._path, self._readonly) else ""
+        return sqlite3.connect(
+            f"{self._path.resolve().as_uri()}?mode={mode}{immutable}",
+            uri=True,
+            timeout=_WAIT_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+
+    def _prepare(self) -> None:
         # One transaction: another process may be making the very same log just now.
         self._db.execute("BEGIN")
-        (tables,) = self._one("SELECT count(*) FROM sqlite_master")
-        (version,) = self._one("PRAGMA user_version")
-        (application,) = self._one("PRAGMA application_id")
+        tables = _only(self._all("SELECT count(*) FROM sqlite_master"))
+        version = _only(self._all("PRAGMA user_version"))
+        application = _only(self._all("PRAGMA application_id"))
         self._db.execute("COMMIT")
         if tables and application != _APPLICATION_ID:
             raise StoreUnreadableError(f"{self._path} is a database, but not a ledger", got=hex(application))
-        if version > SCHEMA_VERSION:
+        if version > VERSION:
             raise StoreUnreadableError(
                 f"{self._path} was written by a newer companyos",
                 got=f"schema {version}",
-                expected=f"at most {SCHEMA_VERSION}",
+                expected=f"at most {VERSION}",
                 hint="pip install --upgrade companyos",
             )
-        if readonly:
+        if self._readonly:
             if not tables:
                 raise StoreUnreadableError(f"{self._path} is empty", hint="check the URL")
             return
         _patiently(lambda: self._db.execute("PRAGMA journal_mode=WAL"))
-        self._db.execute("PRAGMA synchronous=FULL")
-        if version < SCHEMA_VERSION:
-            self._db.executescript(_SCHEMA)
+        if not tables:
+            self._db.executescript(f"BEGIN IMMEDIATE;{SQLITE}PRAGMA application_id={_APPLICATION_ID};COMMIT;")
+        # Reads have a connection of their own, so that they neither wait for a commit nor see what is not committed.
+        self._writer = self._connect()
+        for setting in ("synchronous=FULL", "secure_delete=ON", "busy_timeout=0"):
+            self._writer.execute(f"PRAGMA {setting}")
+        self._files = _Files(self._path)
 
-    def _one(self, query: str, *parameters: object) -> Any:
+    def _paged(self, query: str, start: int, end: int | None, length: int) -> Iterator[list[Any]]:
+        # Page by page: a cursor left open would pin an old snapshot and keep the write-ahead log from being emptied.
+        last = (1 << 63) - 1 if end is None else end
+        while start < last:
+            page = self._all(query, start, last)
+            if page:
+                yield page
+            if len(page) < length:
+                return
+            start = page[-1][0] + 1
+
+    def _all(self, query: str, *parameters: object) -> list[Any]:
         with self._lock, self._translated():
-            return self._db.execute(query, parameters).fetchone()
+            return self._db.execute(query, parameters).fetchall()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -208,14 +382,62 @@ class SqliteStore:
             raise _unreadable(self._path, error) from error
 
 
+class _Files:
+    """The database and its write-ahead log as they were when opened; another file in their place would lose commits."""
+
+    def __init__(self, path: Path) -> None:
+        self._paths = str(path.resolve()), str(beside(path, "-wal").resolve())
+        # Held open so that its link count can be read, and its inode not be given to another file. Not the database
+        # itself: closing any descriptor of it would release SQLite's locks.
+        self._wal = os.open(self._paths[1], os.O_RDONLY)
+        self._known = [self._identity(file) for file in self._paths]
+
+    def close(self) -> None:
+        """Let go of the write-ahead log."""
+        if self._wal >= 0:
+            os.close(self._wal)
+            self._wal = -1
+
+    def check(self) -> None:
+        """Raise unless both are still the files that were opened.
+
+        Raises:
+            StoreTamperedError: one was removed or replaced.
+        """
+        for path, known in zip(self._paths, self._known, strict=True):
+            if self._identity(path) != known or not os.fstat(self._wal).st_nlink:
+                raise StoreTamperedError(
+                    f"{path} was removed or replaced while the ledger was open",
+                    expected="the file that was opened",
+                    hint="stop every process that has it open, then verify against a checkpoint kept elsewhere",
+                )
+
+    @staticmethod
+    def _identity(path: str) -> tuple[int, int] | None:
+        try:
+            found = os.stat(path)  # noqa: PTH116 - on every commit, and several times faster
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+def _only(rows: list[Any]) -> Any:
+    """The one value that was asked for, None if there is none."""
+    return rows[0][0] if rows else None
+
+
+def _busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
 def _patiently(action: Callable[[], object]) -> None:
     """Repeat what SQLite refuses at once, without its own waiting, while another process changes the journal mode."""
-    deadline = time.monotonic() + _WAIT
+    deadline = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
             action()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if not _busy(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
         else:
@@ -223,6 +445,13 @@ def _patiently(action: Callable[[], object]) -> None:
 
 
 def _unreadable(path: Path, error: Exception) -> StoreUnreadableError:
+    if getattr(error, "sqlite_errorcode", 0) in _FULL:
+        return StoreFullError(
+            f"the ledger {path} cannot be written",
+            got=error,
+            expected="space on the disk, and no limit on the size of files",
+            hint="make room and append again with the same ids: nothing of this append was kept",
+        )
     return StoreUnreadableError(
         f"cannot use the ledger {path}",
         got=error,

@@ -1,0 +1,250 @@
+"""Giving entries their place: one transaction in which the tree grows and its new state is signed."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from companyos.canonical import NotCanonicalError
+from companyos.ledger import entry as entries
+from companyos.ledger.checkpoint import Checkpoint
+from companyos.ledger.errors import (
+    ClockBackwardsError,
+    EntryAlteredError,
+    EntryMissingError,
+    IdReusedError,
+    ProofInvalidError,
+    StoreBusyError,
+    TailDroppedError,
+    TreeAlteredError,
+)
+from companyos.ledger.merkle import inclusion_path, leaf_hash, range_root, root_from_path
+from companyos.ledger.stores.interface import Refusal, Row, TakenError
+from companyos.ledger.tree import Nodes, Tree
+from companyos.ports import Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from companyos.ledger.keyring import Keyring
+    from companyos.ledger.sequencer import Ticket
+    from companyos.ledger.stores.interface import Batch, Deposit, Payload, Store
+
+    Key = tuple[str, str]
+
+__all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree")
+
+CLOCK_TOLERANCE = timedelta(seconds=60)
+"""How far the clock may be behind the newest entry's time before an append is refused."""
+_TAKE = 4096
+"""Deposits of others that are given their place in one transaction."""
+
+
+class Placer:
+    """Commits tickets, each whole or not at all. Not for two threads at once."""
+
+    def __init__(
+        self, store: Store, keys: Keyring, *, tolerance: timedelta | None, placed: Callable[[list[Row]], None]
+    ) -> None:
+        self._store = store
+        self._keys = keys
+        self._tolerance = tolerance
+        self._placed = placed
+        self._tree: Tree | None = None
+        self._head: bytes | None = None
+        self._newest: tuple[int, datetime] | None = None
+
+    def commit(self, tickets: list[Ticket]) -> None:
+        """Put receipts or an error on each ticket, and tell of the entries once they are durable."""
+        try:
+            rows = self._write(tickets, wait=False)
+        except StoreBusyError:
+            # Another process is writing. What is deposited now goes into its next commit, or into ours.
+            alone = [ticket.deposits[0] for ticket in tickets if len(ticket.deposits) == 1]
+            self._store.deposit(alone)
+            rows = self._write(tickets, wait=True, look=True)
+        if rows:
+            self._placed(rows)
+
+    def _write(self, tickets: list[Ticket], *, wait: bool, look: bool = False) -> list[Row]:
+        try:
+            return self._attempt(tickets, wait=wait, look=look)
+        except TakenError:
+            return self._attempt(tickets, wait=wait, look=True)
+
+    def _attempt(self, tickets: list[Ticket], *, wait: bool, look: bool) -> list[Row]:
+        """One transaction; with `look`, ids are looked up before anything is written."""
+        try:
+            with self._store.batch(wait=wait) as batch:
+                tree = self._checked_tree(batch)
+                plan = _Plan(batch, tree)
+                self._check_clock(batch, tree.size)
+                plan.place(tickets, batch.waiting(_TAKE), look=look)
+                size = tree.size + len(plan.rows)
+                if plan.rows:
+                    tiles = tree.extend([row.leaf for row in plan.rows])
+                    batch.add(plan.rows, tiles, plan.payloads)
+                    head = Checkpoint(self._keys.origin, tree.size, tree.root()).sign(self._keys.signer)
+                    batch.set_head(head)
+                    self._head = head
+        except BaseException:
+            # The tree may have grown by what was not committed.
+            self._tree = self._head = self._newest = None
+            raise
+        if plan.rows:
+            self._newest = size, entries.time_of(plan.rows[-1].raw)
+        for ticket, found in plan.receipts:
+            ticket.receipts = [Receipt(row.id, row.index, row.leaf, size) for row in found]
+        return plan.rows
+
+    def _checked_tree(self, batch: Batch) -> Tree:
+        self._keys.refresh()
+        self._tree, self._head = checked_tree(batch, self._keys, self._tree, self._head)
+        return self._tree
+
+    def _check_clock(self, batch: Batch, size: int) -> None:
+        """Entries say when things happened: with a clock that went back, they would say it wrongly for good."""
+        if self._tolerance is None or not size:
+            return
+        if self._newest is None or self._newest[0] != size:
+            self._newest = size, _time_of_entry(batch, size - 1)
+        now, newest = datetime.now(UTC), self._newest[1]
+        if now < newest - self._tolerance:
+            raise ClockBackwardsError(
+                "the clock went back",
+                got=entries.timestamp(now),
+                expected=f"the newest entry's time, {entries.timestamp(newest)}, or later",
+                hint="set the clock; if it was wrong before and is right now, append once with accept_clock",
+            )
+
+
+class _Plan:
+    """What one transaction will add, and which receipt belongs to whom."""
+
+    def __init__(self, batch: Batch, tree: Tree) -> None:
+        self._batch = batch
+        self._nodes = Nodes(batch, tree)
+        self._tree = tree
+        self._root = tree.root()
+        self._known: dict[Key, Row] = {}
+        self.rows: list[Row] = []
+        self.payloads: list[Payload] = []
+        self.receipts: list[tuple[Ticket, list[Row]]] = []
+
+    def place(self, tickets: Sequence[Ticket], waiting: Sequence[Deposit], *, look: bool) -> None:
+        """Give every deposit its index, those that waited first."""
+        tickets = [ticket for ticket in tickets if ticket.error is None]
+        if look or waiting:
+            mine = [deposit for ticket in tickets for deposit in ticket.deposits]
+            self._known = self._batch.find({(deposit.source, deposit.id) for deposit in (*waiting, *mine)})
+        if waiting:
+            self._admit(waiting)
+        for ticket in tickets:
+            try:
+                self.receipts.append((ticket, self._whole(ticket.deposits)))
+            except (IdReusedError, EntryAlteredError) as error:
+                ticket.error = error
+
+    def _admit(self, waiting: Sequence[Deposit]) -> None:
+        refusals = []
+        for deposit in waiting:
+            try:
+                self._whole([deposit])
+            except (IdReusedError, EntryAlteredError) as error:
+                refusals.append(Refusal(deposit.id, deposit.source, deposit.leaf, error.message))
+        self._batch.taken(waiting, refusals)
+
+    def _whole(self, deposits: Sequence[Deposit]) -> list[Row]:
+        """The rows of deposits that are taken all or not at all."""
+        start, kept = len(self.rows), len(self.payloads)
+        added = []
+        try:
+            found = []
+            for deposit in deposits:
+                key = deposit.source, deposit.id
+                row = self._known.get(key)
+                if row is None:
+                    row = Row(self._tree.size + len(self.rows), *deposit[:5])
+                    self.rows.append(row)
+                    self._known[key] = row
+                    added.append(key)
+                    if deposit.payload is not None:
+                        self.payloads.append(deposit.payload)
+                else:
+                    self._check_same(row, deposit)
+                found.append(row)
+        except BaseException:
+            del self.rows[start:], self.payloads[kept:]
+            for key in added:
+                del self._known[key]
+            raise
+        return found
+
+    def _check_same(self, row: Row, deposit: Deposit) -> None:
+        """An entry with this id is there already: is it this one, and is it under the tree?
+
+        It was found by its id column, which nothing signs: without the proof, a planted row could swallow an append.
+        """
+        if not _same(row, deposit):
+            raise IdReusedError(
+                f"id {row.id} is taken by entry {row.index}, which has other content",
+                hint="use a new id for new content; the same id is for a repeated append of the same content",
+            )
+        if row.index >= self._tree.size:
+            return  # of this very transaction
+        try:
+            path = tuple(
+                range_root(start, end, self._nodes) for start, end in inclusion_path(row.index, self._tree.size)
+            )
+            root = root_from_path(row.index, self._tree.size, leaf_hash(row.raw), path)
+            value = entries.decode(row.index, row.raw)
+            genuine = root == self._root and (value.id, value.source) == (row.id, row.source)
+        except (ProofInvalidError, NotCanonicalError, EntryMissingError):
+            genuine = False
+        if not genuine:
+            raise EntryAlteredError("the entry with this id is not one that was logged", index=row.index)
+
+
+def checked_tree(batch: Batch, keys: Keyring, tree: Tree | None, head: bytes | None) -> tuple[Tree, bytes | None]:
+    """The tree as it is stored, held against the signed head: never sign over a past that is not the one signed before.
+
+    `tree` and `head` are what this process knows of both; a head that it verified or signed needs no second look.
+
+    Raises:
+        LedgerDamagedError: the log is not as it was last signed.
+    """
+    note, size = batch.head(), batch.size()
+    if note is None and size:
+        raise TailDroppedError("the log has entries but no checkpoint")
+    if note is None:
+        return Tree(), None
+    if note == head and tree is not None and tree.size == size:
+        return tree, note
+    signed = Checkpoint.verify(note, keys.current)
+    if size < signed.size:
+        raise TailDroppedError("entries are missing at the end", index=size, expected=f"{signed.size} entries")
+    if size > signed.size:
+        raise TreeAlteredError("entries lie beyond the signed checkpoint", index=signed.size, got=size)
+    grown = Tree.load(batch, size) if tree is None else tree.catch_up(batch, size)
+    if grown.root() != signed.root:
+        raise TreeAlteredError("the entries do not give the signed root", got=grown.root().hex())
+    return grown, note
+
+
+def _same(row: Row, deposit: Deposit) -> bool:
+    if row.sameness:
+        return hmac.compare_digest(row.sameness, deposit.sameness)
+    # Came by an import, without the key by which sameness is kept: all but the time must be equal, to the byte.
+    try:
+        times = [entries.timestamp(entries.time_of(raw)).encode() for raw in (row.raw, deposit.raw)]
+    except NotCanonicalError:
+        return False
+    return row.raw.replace(times[0], b"") == deposit.raw.replace(times[1], b"")
+
+
+def _time_of_entry(batch: Batch, index: int) -> datetime:
+    try:
+        return entries.time_of(batch.raw(index) or b"")
+    except NotCanonicalError as error:
+        raise EntryAlteredError("an entry cannot be read", index=index, got=error.got) from error

@@ -1,0 +1,163 @@
+"""Reading a log, proving what is in it, verifying it: what needs no more than its public key."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+from companyos.canonical import NotCanonicalError
+from companyos.ledger import entry as entries
+from companyos.ledger.checkpoint import Checkpoint, Proof
+from companyos.ledger.errors import CheckpointInvalidError, EntryAlteredError, EntryMissingError
+from companyos.ledger.merkle import inclusion_path, range_root
+from companyos.ledger.tree import Nodes, Tree
+from companyos.ledger.verification import Verification, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from companyos.ledger.keyring import Keyring
+    from companyos.ledger.projection import Projection
+    from companyos.ledger.stores.interface import Row, Store
+    from companyos.ports import Entry
+    from companyos.signing import NoteVerifier
+
+__all__ = ("Reader",)
+
+
+class Reader:
+    """A log as anyone sees it who has its store and its public key."""
+
+    def __init__(self, store: Store, keys: Keyring) -> None:
+        self._store = store
+        self._keys = keys
+        self._tree = Tree()
+        self._tree_lock = threading.Lock()
+        self._verified_head: tuple[bytes, Checkpoint] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the store."""
+        self._store.close()
+
+    @property
+    def origin(self) -> str:
+        """The log's identity, first line of its checkpoints."""
+        return self._keys.origin
+
+    @property
+    def verifier(self) -> NoteVerifier:
+        """The log's public key under its name."""
+        return self._keys.current[0]
+
+    def __len__(self) -> int:
+        head = self.head()
+        return 0 if head is None else head.size
+
+    def read(self, start: int = 0, end: int | None = None) -> Iterator[Entry]:
+        """Entries in order from `start` up to `end` (exclusive), personal values still encrypted.
+
+        Without `end`, up to where the log ends now: what is appended while reading is not read.
+
+        Raises:
+            EntryAlteredError: an entry cannot be read at all; use `verify` to check those that can.
+        """
+        for row in self._store.rows(start, self._store.size() if end is None else end):
+            yield self._decode(row)
+
+    def raw(self, index: int) -> bytes:
+        """The canonical bytes of one entry.
+
+        Raises:
+            EntryMissingError: there is none.
+        """
+        found = self._store.raw(index)
+        if found is None:
+            raise EntryMissingError(f"no entry {index} in the log", index=index)
+        return found
+
+    def head(self) -> Checkpoint | None:
+        """The newest checkpoint, its signature verified; None for an empty log."""
+        note = self._store.head()
+        return None if note is None else self._verified(note)
+
+    def checkpoint(self) -> bytes:
+        """The newest checkpoint as a signed note, to be kept elsewhere as an anchor.
+
+        Raises:
+            EntryMissingError: the log is empty.
+        """
+        note = self._store.head()
+        if note is None:
+            raise EntryMissingError("the log is empty: there is no checkpoint yet")
+        return note
+
+    def prove(self, index: int, *, checkpoint: bytes | None = None) -> Proof:
+        """A proof that entry `index` is in the log, for anyone who has the public key.
+
+        It leads to `checkpoint`, a note of this log (default: the newest), so that many proofs can share one.
+
+        Raises:
+            EntryMissingError: there is no such entry at that size.
+        """
+        note = self.checkpoint() if checkpoint is None else checkpoint
+        size = self._verified(note).size
+        if not 0 <= index < size:
+            raise EntryMissingError(f"no entry {index} in the log", got=index, expected=f"less than {size}")
+        return Proof(index, self._hashes(inclusion_path(index, size), size), note)
+
+    def verify(
+        self, *, against: bytes | None = None, deep: bool = False, progress: Callable[[int], None] | None = None
+    ) -> Verification:
+        """Check every entry, the tree and the signature; `against` is an anchor, a checkpoint kept elsewhere.
+
+        `deep` also checks that each entry is in canonical form and agrees with the columns beside it, by which repeated
+        appends are recognised. `progress` is told how many entries are done.
+
+        Raises:
+            LedgerDamagedError: each kind of damage by its own class, with the first bad index.
+            StoreUnreadableError: the store could not be read.
+        """
+        self._keys.refresh()
+        anchor = None if against is None else Checkpoint.verify(against, self._keys.anchors)
+        return verify(self._store, self._keys.current, anchor=anchor, deep=deep, progress=progress)
+
+    def replay(self, projection: Projection, *, until: int | None = None) -> int:
+        """Bring a projection up to date, each entry applied exactly once, in order; return its new position."""
+        return projection.follow(self.read, until=until)
+
+    def _hashes(self, ranges: list[tuple[int, int]], size: int) -> tuple[bytes, ...]:
+        """The roots of ranges of leaves in the tree, which has at least `size` entries."""
+        with self._tree_lock:
+            if self._tree.size < size:
+                self._tree = self._tree.catch_up(self._store, size)
+            nodes = Nodes(self._store, self._tree)
+            return tuple(range_root(start, end, nodes) for start, end in ranges)
+
+    def _verified(self, note: bytes) -> Checkpoint:
+        """A checkpoint of this log, by its key of now; the key may have been rotated since we last looked."""
+        keys = self._keys
+        changed = keys.refresh()
+        if self._verified_head is not None and self._verified_head[0] == note and not changed:
+            return self._verified_head[1]
+        try:
+            found = Checkpoint.verify(note, keys.current)
+        except CheckpointInvalidError:
+            if not keys.refresh():
+                raise
+            found = Checkpoint.verify(note, keys.current)
+        self._verified_head = note, found
+        return found
+
+    def _decode(self, row: Row) -> Entry:
+        try:
+            commit = entries.dataref(row.raw) if row.raw.startswith(entries.DETACHED) else None
+            kept = None if commit is None else self._store.payload(commit)
+            return entries.decode(row.index, row.raw, None if kept is None else kept[1])
+        except NotCanonicalError as error:
+            raise EntryAlteredError("an entry cannot be read", index=row.index, got=error.got) from error
