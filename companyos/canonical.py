@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from companyos.errors import UserError
@@ -26,10 +25,9 @@ __all__ = (
 
 MAX_INTEGER = (1 << 53) - 1
 """Largest integer that every JSON reader takes without loss (RFC 8785, section 3.2.2.3)."""
-_MAX_PLAIN_DEPTH = 100
-# A number with a fraction, an exponent or sixteen digits, where canonical bytes can have one; false alarms in text only
-# cost time.
-_CAREFULLY = re.compile(rb"[:\[,]-?\d+[.eE]|\d{16}")
+_MAX_PLAIN_DEPTH = 99  # containers in containers: 100 levels in all
+_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
+_LONG = b"0" * 16
 _PLAIN_LEAVES = frozenset((str, bool, type(None)))
 
 
@@ -69,11 +67,9 @@ def encode_plain(value: Any) -> bytes | None:
     The two differ in the spelling of floats and in the order of keys beyond ASCII; so plain values are built of exactly
     dict, list, tuple, str, bool, None and integers within ±(2^53 - 1), at most 100 levels deep, with ASCII keys.
     """
-    if not _is_plain(value, _MAX_PLAIN_DEPTH):
-        return None
     try:
-        return _plain_codec()[1](value)
-    except UnicodeEncodeError:
+        return _plain_codec()[1](value) if _is_plain(value, _MAX_PLAIN_DEPTH) else None
+    except (UnicodeEncodeError, TypeError):  # a lone surrogate; a key that is not text
         return None
 
 
@@ -126,35 +122,34 @@ def parse(data: bytes) -> Any:
 def _is_plain(value: Any, depth: int) -> bool:
     kind = type(value)
     if kind is dict:
-        if not depth:
+        if not all(map(str.isascii, value)):
             return False
-        for key, inner in value.items():
-            if type(key) is not str or not key.isascii():
-                return False
-            if type(inner) not in _PLAIN_LEAVES and not _is_plain(inner, depth - 1):
-                return False
-        return True
-    if kind is int:
-        return bool(-MAX_INTEGER <= value <= MAX_INTEGER)
-    if kind is list or kind is tuple:
-        return depth > 0 and all(type(inner) in _PLAIN_LEAVES or _is_plain(inner, depth - 1) for inner in value)
-    plain: bool = kind in _PLAIN_LEAVES
-    return plain
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return kind in _PLAIN_LEAVES or (kind is int and -MAX_INTEGER <= value <= MAX_INTEGER)
+    # Leaves are looked at here rather than in a call each: this runs over every value that is logged.
+    for inner in value:
+        kind = type(inner)
+        if kind in _PLAIN_LEAVES or (kind is int and -MAX_INTEGER <= inner <= MAX_INTEGER):
+            continue
+        if not depth or not _is_plain(inner, depth - 1):
+            return False
+    return True
 
 
 @functools.cache
 def _plain_codec() -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
     from msgspec.json import Decoder, Encoder  # not needed to import companyos
 
-    return Decoder().decode, Encoder(order="deterministic").encode
+    return Decoder(float_hook=_refuse).decode, Encoder(order="deterministic").encode
 
 
 def _parse_plain(data: bytes) -> Any:
     """The value of canonical bytes, if a fast parser and encoder can tell that they are; None for those that need care.
 
-    The encoder agrees with RFC 8785 but for floats, large integers and keys beyond ASCII: none of these is in `data`.
+    The encoder agrees with RFC 8785 but for floats, large integers and keys beyond ASCII: `data` must have none.
     """
-    if not data.isascii() or _CAREFULLY.search(data):
+    if not data.isascii() or _LONG in data.translate(_DIGITS):
         return None
     decode, encode = _plain_codec()
     try:
@@ -162,6 +157,10 @@ def _parse_plain(data: bytes) -> Any:
         return value if encode(value) == data else None
     except (ValueError, RecursionError):
         return None
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(text)
 
 
 def _number(text: str) -> int | float:

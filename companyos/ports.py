@@ -69,8 +69,6 @@ class Pending:
     """What produced it."""
     digest: bytes
     """The leaf hash that it will have, 32 bytes."""
-    sameness: bytes = field(repr=False)
-    """The keyed digest by which a repeated append is recognised, 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

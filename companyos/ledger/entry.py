@@ -18,7 +18,6 @@ import os
 import re
 import time as _time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +34,17 @@ __all__ = (
     "MAX_ENTRY_BYTES",
     "PERSONAL",
     "Envelope",
-    "Sameness",
     "check_id",
     "commitment",
     "dataref",
     "decode",
     "envelope",
     "map_personal",
-    "new_id",
+    "new_ids",
+    "sameness",
     "time_of",
     "timestamp",
+    "without_time",
 )
 
 MAX_ENTRY_BYTES = 65_535
@@ -58,47 +58,47 @@ DETACHED = b'{"datacontenttype":'
 _NAME = re.compile(r"[A-Za-z0-9._:/@+~-]{1,255}")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 _CLASS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _SCHEME = "detached/hmac-sha256/"
 
 
-@dataclass(frozen=True, slots=True)
 class Envelope:
     """The attributes that many entries share, checked once; made by `envelope`."""
 
-    source: str
-    """URI reference of what produced it."""
-    type: str
-    """Dotted name of what happened."""
-    stream: str | None
-    """The sequence it belongs to."""
-    subject: str | None
-    """What it is about; a person only as a pseudonym."""
-    retention: str | None
-    """How long a detached payload is kept, by the name of the class."""
+    __slots__ = ("_after_id", "_message", "_type", "source")
+
+    def __init__(
+        self,
+        source: str,
+        type: str,  # noqa: A002 - the CloudEvents attribute is called so
+        stream: str | None,
+        subject: str | None,
+        retention: str | None,
+    ) -> None:
+        self.source = source
+        # Written out in the order of the keys: every attribute is of an alphabet that JSON does not escape.
+        optional = {"stream": stream, "subject": subject}
+        middle = "".join(f',"{key}":"{value}"' for key, value in optional.items() if value is not None)
+        kept = "" if retention is None else f',"retention":"{retention}"'
+        self._after_id = f'"{kept},"source":"{source}","specversion":"1.0"{middle},"time":"'
+        self._type = f'","type":"{type}"}}'
+        sequence = "null" if stream is None else f'"{stream}"'
+        self._message = f'["{source}","', f'","{type}",{sequence},'
 
     def encode(self, id: str, time: str, data: bytes) -> bytes:  # noqa: A002 - the CloudEvents attribute is called so
         """The canonical bytes of an entry with the canonical bytes `data` inside; `time` as `timestamp` gives it."""
-        return b'{"data":%b,"datacontenttype":"application/json",%b' % (data, self._rest(id, time))
+        rest = f',"datacontenttype":"application/json","id":"{id}{self._after_id}{time}{self._type}'
+        return b'{"data":' + data + rest.encode()
 
     def encode_detached(self, id: str, time: str, commit: bytes, size: int) -> bytes:  # noqa: A002 - as above
         """The canonical bytes with a commitment to a payload of `size` bytes in its place."""
-        reference = f'{{"datacontenttype":"application/json","dataref":"{_SCHEME}{commit.hex()}","datasize":{size},'
-        return reference.encode() + self._rest(id, time)
+        reference = f'{{"datacontenttype":"application/json","dataref":"{_SCHEME}{commit.hex()}","datasize":{size}'
+        return f'{reference},"id":"{id}{self._after_id}{time}{self._type}'.encode()
 
     def message(self, id: str, about: bytes, plain: bytes) -> bytes:  # noqa: A002 - as above
         """What sameness is judged over: the canonical array of source, id, type, stream, subject and plain data."""
-        stream = "null" if self.stream is None else f'"{self.stream}"'
-        return f'["{self.source}","{id}","{self.type}",{stream},'.encode() + about + b"," + plain + b"]"
-
-    def _rest(self, id: str, time: str) -> bytes:  # noqa: A002 - as above
-        # Written out in the order of the keys: every attribute is of an alphabet that JSON does not escape.
-        retention = "" if self.retention is None else f',"retention":"{self.retention}"'
-        stream = "" if self.stream is None else f',"stream":"{self.stream}"'
-        subject = "" if self.subject is None else f',"subject":"{self.subject}"'
-        return (
-            f'"id":"{id}"{retention},"source":"{self.source}","specversion":"1.0"{stream}{subject},'
-            f'"time":"{time}","type":"{self.type}"}}'
-        ).encode()
+        before, after = self._message
+        return f"{before}{id}{after}".encode() + about + b"," + plain + b"]"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -130,12 +130,14 @@ def check_id(id: str) -> str:  # noqa: A002 - the CloudEvents attribute is calle
     return id
 
 
-def new_id() -> str:
-    """A new id that sorts by the time it was made (UUID version 7, RFC 9562), so that an index grows at its end."""
-    value = (_time.time_ns() // 1_000_000 << 80) | int.from_bytes(os.urandom(10))
-    value = value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def new_ids(count: int) -> list[str]:
+    """New ids that sort by the time they were made (UUID version 7, RFC 9562), so that an index grows at its end."""
+    time = f"{_time.time_ns() // 1_000_000:012x}"
+    start = f"{time[:8]}-{time[8:]}-7"
+    # 20 hexadecimal digits each, of which the version and the variant take 6 bits.
+    noise = os.urandom(10 * count).hex()
+    digits = sorted([noise[at : at + 20] for at in range(0, 20 * count, 20)])
+    return [f"{start}{d[:3]}-{_VARIANT[d[3]]}{d[4:7]}-{d[7:19]}" for d in digits]
 
 
 def timestamp(time: datetime) -> str:
@@ -149,12 +151,17 @@ def time_of(raw: bytes) -> datetime:
     Raises:
         NotCanonicalError: there is none.
     """
-    # The last of its kind: after `data`, which comes first, only `type` follows, which has no quotation marks.
-    place = raw.rfind(b'"time":"') + 8
+    place = _time_place(raw)
     try:
         return datetime.fromisoformat(raw[place : place + 27].decode())
     except ValueError as error:
         raise NotCanonicalError("not a ledger entry", got=error) from error
+
+
+def without_time(raw: bytes) -> bytes:
+    """The canonical bytes of an entry but for when it was appended."""
+    place = _time_place(raw)
+    return raw[:place] + raw[place + 27 :]
 
 
 def commitment(salt: bytes, payload: bytes) -> bytes:
@@ -162,23 +169,9 @@ def commitment(salt: bytes, payload: bytes) -> bytes:
     return hmac.digest(salt, payload, hashlib.sha256)
 
 
-class Sameness:
-    """Recognises repeated appends by a digest under the log's secret, over plain data, without time and ciphertext."""
-
-    __slots__ = ("_inner", "_outer")
-
-    def __init__(self, secret: bytes) -> None:
-        # HMAC-SHA256 with both of its first blocks computed once, which halves its cost.
-        block = secret.ljust(64, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
-
-    def digest(self, message: bytes) -> bytes:
-        """HMAC-SHA256 of `message`, 32 bytes."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(message)
-        outer.update(inner.digest())
-        return outer.digest()
+def sameness(secret: bytes, message: bytes) -> bytes:
+    """The digest by which a repeated append is recognised: HMAC-SHA256 under the log's secret, 32 bytes."""
+    return hmac.digest(secret, message, hashlib.sha256)
 
 
 def map_personal(data: Mapping[str, Any], seal: Callable[[Personal, str], Any], path: str = "") -> dict[str, Any]:
@@ -241,6 +234,11 @@ def _map(value: Any, seal: Callable[[Personal, str], Any], path: str, depth: int
     if isinstance(value, (list, tuple)):
         return [_map(inner, seal, f"{path}/{number}", depth + 1) for number, inner in enumerate(value)]
     return value
+
+
+def _time_place(raw: bytes) -> int:
+    # The last of its kind: after `data`, which comes first, only `type` follows, which has no quotation marks.
+    return raw.rfind(b'"time":"') + 8
 
 
 def _check(name: str, value: object, pattern: re.Pattern[str]) -> None:

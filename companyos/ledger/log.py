@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hmac
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
@@ -20,7 +19,7 @@ from companyos.ledger.errors import (
 )
 from companyos.ledger.keyring import Keyring
 from companyos.ledger.people import People
-from companyos.ledger.placement import CLOCK_TOLERANCE, Placer, checked_tree
+from companyos.ledger.placement import CLOCK_TOLERANCE, Placer, checked_tree, same
 from companyos.ledger.preparation import DETACHED_LIMIT, Draft, Preparer
 from companyos.ledger.reading import Reader
 from companyos.ledger.sequencer import Sequencer
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
     Listener = Callable[[Entry], None]
 
 __all__ = ("Ledger",)
+
+_OTHER_ID = "use a new id for new content; the same id is for a repeated append of the same content"
 
 
 class Ledger(Reader):
@@ -201,12 +202,9 @@ class Ledger(Reader):
             StoreUnreadableError: it could not be made durable; nothing was written.
             LedgerDamagedError: the log is not as it was last signed; nothing was written.
         """
-        deposit = self._prepare(Draft(type, data, id, source, stream, subject, detach, retention))
+        (deposit,) = self._prepare((Draft(type, data, id, source, stream, subject, detach, retention),))
         if connection is not None:
-            pending = Pending(deposit.id, deposit.source, deposit.leaf, deposit.sameness)
-            self._found(pending)  # an id that is taken is told of now, and not when the transaction is past undoing
-            self._store.deposit_with(driver_connection(connection), [deposit])
-            return pending
+            return self._deposit(deposit, driver_connection(connection))
         return self._sequencer.submit((deposit,))[0]
 
     def append_many(self, drafts: Iterable[Draft]) -> list[Receipt]:
@@ -215,7 +213,7 @@ class Ledger(Reader):
         Raises:
             UserError: as `append`.
         """
-        return self._sequencer.submit([self._prepare(draft) for draft in drafts])
+        return self._sequencer.submit(self._prepare(tuple(drafts)))
 
     async def aappend(
         self,
@@ -236,7 +234,7 @@ class Ledger(Reader):
         Raises:
             UserError: as `append`.
         """
-        deposit = self._prepare(Draft(type, data, id, source, stream, subject, detach, retention))
+        (deposit,) = self._prepare((Draft(type, data, id, source, stream, subject, detach, retention),))
         return (await self._sequencer.asubmit((deposit,)))[0]
 
     async def aappend_many(self, drafts: Iterable[Draft]) -> list[Receipt]:
@@ -245,7 +243,7 @@ class Ledger(Reader):
         Raises:
             UserError: as `append`.
         """
-        return await self._sequencer.asubmit([self._prepare(draft) for draft in drafts])
+        return await self._sequencer.asubmit(self._prepare(tuple(drafts)))
 
     def sequence(self) -> None:
         """Give what was appended with `connection=`, and is committed by now, its place.
@@ -314,13 +312,14 @@ class Ledger(Reader):
         keys.refresh()
         return new.public
 
-    def _prepare(self, draft: Draft) -> Deposit:
+    def _prepare(self, drafts: Sequence[Draft]) -> list[Deposit]:
         if self._preparer is None:
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
-        deposit = self._preparer.prepare(draft)
+        deposits = self._preparer.prepare(drafts)
         if self._validators:
-            self._validate(draft)
-        return deposit
+            for draft in drafts:
+                self._validate(draft)
+        return deposits
 
     def _validate(self, draft: Draft) -> None:
         for validator in self._validators:
@@ -331,15 +330,27 @@ class Ledger(Reader):
             if refusal:
                 raise EntryRefusedError(f"a validator refused the entry {draft.type}", got=refusal)
 
+    def _deposit(self, deposit: Deposit, connection: object) -> Pending:
+        key = deposit.source, deposit.id
+        row = self._store.find([key]).get(key)
+        if row is None:
+            self._store.deposit_with(connection, [deposit])
+            return Pending(deposit.id, deposit.source, deposit.leaf)
+        # An id that is taken is told of now, while the caller can still undo the transaction.
+        if not same(row, deposit):
+            raise IdReusedError(f"id {row.id} is taken by entry {row.index}, which has other content", hint=_OTHER_ID)
+        return Pending(row.id, row.source, row.leaf)
+
     def _found(self, pending: Pending) -> Receipt | None:
         row = self._store.find([(pending.source, pending.id)]).get((pending.source, pending.id))
         if row is None:
             return None
-        if row.leaf != pending.digest and not hmac.compare_digest(row.sameness, pending.sameness):
-            raise IdReusedError(
-                f"id {row.id} is taken by entry {row.index}, which has other content",
-                hint="use a new id for new content; what was committed with this one is kept, see refusals",
-            )
+        if row.leaf != pending.digest:
+            refusal = self._store.refusal(pending.source, pending.id, pending.digest)
+            if refusal:
+                raise IdReusedError(refusal, hint=_OTHER_ID)
+            if refusal is None:
+                return None
         return Receipt(row.id, row.index, row.leaf, len(self))
 
     def _tell(self, rows: list[Row]) -> None:

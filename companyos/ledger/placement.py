@@ -19,7 +19,7 @@ from companyos.ledger.errors import (
     TailDroppedError,
     TreeAlteredError,
 )
-from companyos.ledger.merkle import inclusion_path, leaf_hash, range_root, root_from_path
+from companyos.ledger.merkle import leaf_hash, root_from_path
 from companyos.ledger.stores.interface import Refusal, Row, TakenError
 from companyos.ledger.tree import Nodes, Tree
 from companyos.ports import Receipt
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]
 
-__all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree")
+__all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree", "same")
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clock may be behind the newest entry's time before an append is refused."""
@@ -135,9 +135,12 @@ class _Plan:
     def place(self, tickets: Sequence[Ticket], waiting: Sequence[Deposit], *, look: bool) -> None:
         """Give every deposit its index, those that waited first."""
         tickets = [ticket for ticket in tickets if ticket.error is None]
-        if look or waiting:
-            mine = [deposit for ticket in tickets for deposit in ticket.deposits]
-            self._known = self._batch.find({(deposit.source, deposit.id) for deposit in (*waiting, *mine)})
+        mine = [deposit for ticket in tickets for deposit in ticket.deposits]
+        if not waiting and not look and len({(deposit[1], deposit[0]) for deposit in mine}) == len(mine):
+            # No id twice among them; should one be in the log already, the store says so, and we look.
+            self._all_new(tickets)
+            return
+        self._known = self._batch.find({(deposit.source, deposit.id) for deposit in (*waiting, *mine)})
         if waiting:
             self._admit(waiting)
         for ticket in tickets:
@@ -146,13 +149,25 @@ class _Plan:
             except (IdReusedError, EntryAlteredError) as error:
                 ticket.error = error
 
+    def _all_new(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            start = self._tree.size + len(self.rows)
+            rows = [Row._make((index, *deposit[:5])) for index, deposit in enumerate(ticket.deposits, start)]
+            self.rows += rows
+            self.payloads += [deposit.payload for deposit in ticket.deposits if deposit.payload is not None]
+            self.receipts.append((ticket, rows))
+
     def _admit(self, waiting: Sequence[Deposit]) -> None:
         refusals = []
         for deposit in waiting:
+            reason = ""
             try:
-                self._whole([deposit])
+                (row,) = self._whole([deposit])
+                if row.leaf == deposit.leaf:
+                    continue
             except (IdReusedError, EntryAlteredError) as error:
-                refusals.append(Refusal(deposit.id, deposit.source, deposit.leaf, error.message))
+                reason = error.message
+            refusals.append(Refusal(deposit.id, deposit.source, deposit.leaf, reason))
         self._batch.taken(waiting, refusals)
 
     def _whole(self, deposits: Sequence[Deposit]) -> list[Row]:
@@ -186,7 +201,7 @@ class _Plan:
 
         It was found by its id column, which nothing signs: without the proof, a planted row could swallow an append.
         """
-        if not _same(row, deposit):
+        if not same(row, deposit):
             raise IdReusedError(
                 f"id {row.id} is taken by entry {row.index}, which has other content",
                 hint="use a new id for new content; the same id is for a repeated append of the same content",
@@ -194,9 +209,7 @@ class _Plan:
         if row.index >= self._tree.size:
             return  # of this very transaction
         try:
-            path = tuple(
-                range_root(start, end, self._nodes) for start, end in inclusion_path(row.index, self._tree.size)
-            )
+            path = self._nodes.path(row.index, self._tree.size)
             root = root_from_path(row.index, self._tree.size, leaf_hash(row.raw), path)
             value = entries.decode(row.index, row.raw)
             genuine = root == self._root and (value.id, value.source) == (row.id, row.source)
@@ -232,15 +245,13 @@ def checked_tree(batch: Batch, keys: Keyring, tree: Tree | None, head: bytes | N
     return grown, note
 
 
-def _same(row: Row, deposit: Deposit) -> bool:
-    if row.sameness:
+def same(row: Row, deposit: Deposit) -> bool:
+    """Whether an entry is the one that is appended again: all but the time equal, judged over plain data."""
+    if deposit.sameness:
         return hmac.compare_digest(row.sameness, deposit.sameness)
-    # Came by an import, without the key by which sameness is kept: all but the time must be equal, to the byte.
-    try:
-        times = [entries.timestamp(entries.time_of(raw)).encode() for raw in (row.raw, deposit.raw)]
-    except NotCanonicalError:
-        return False
-    return row.raw.replace(times[0], b"") == deposit.raw.replace(times[1], b"")
+    # Neither ciphertext nor a commitment in it: the bytes tell, and the tree vouches for them.
+    mine, theirs = (entries.without_time(raw) for raw in (deposit.raw, row.raw))
+    return mine == theirs
 
 
 def _time_of_entry(batch: Batch, index: int) -> datetime:

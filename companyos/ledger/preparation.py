@@ -10,12 +10,12 @@ from companyos.canonical import NotCanonicalError, canonical_bytes, encode_plain
 from companyos.ledger.entry import (
     MAX_ENTRY_BYTES,
     PERSONAL,
-    Sameness,
     check_id,
     commitment,
     envelope,
     map_personal,
-    new_id,
+    new_ids,
+    sameness,
     timestamp,
 )
 from companyos.ledger.errors import EntryInvalidError, PayloadTooLargeError
@@ -24,7 +24,7 @@ from companyos.ledger.stores.interface import Deposit, Payload
 from companyos.ports import Personal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from companyos.ledger.people import People
 
@@ -63,52 +63,55 @@ class Preparer:
         self._origin = origin
         self._people = people
         self._limit = detached_limit
-        self._sameness: tuple[bytes, Sameness] | None = None
 
-    def prepare(self, draft: Draft) -> Deposit:
-        """The entry, its bytes final.
+    def prepare(self, drafts: Sequence[Draft]) -> list[Deposit]:
+        """The entries, their bytes final.
 
         Raises:
             EntryInvalidError: not JSON, an unusable attribute, a reserved key; `PayloadTooLargeError` if too large.
         """
         now = datetime.now(UTC)
-        subject = draft.subject
-        name = self._people.pseudonym(_known(subject).person) if isinstance(subject, Personal) else subject
-        given = new_id() if draft.id is None else check_id(draft.id)
+        time, ids = timestamp(now), new_ids(len(drafts))
         try:
-            shared = envelope(draft.source or self._origin, draft.type, draft.stream, name, draft.retention)
-        except TypeError as error:
-            raise EntryInvalidError("entry has an unusable attribute", got=error, expected="text") from error
-        if draft.source == "":
-            raise EntryInvalidError("entry has an unusable source", got="''")
-        sealed, plain = self._forms(draft.data, (self._origin, shared.source, given))
-        about = canonical_bytes({"person": subject.person} if isinstance(subject, Personal) else subject)
-        same = self._same(shared.message(given, about, plain))
-        time = timestamp(now)
-        raw = shared.encode(given, time, sealed)
-        payload = None
-        if len(raw) > MAX_ENTRY_BYTES or draft.detach or draft.retention is not None:
-            payload = self._detach(sealed, draft.retention, now)
-            raw = shared.encode_detached(given, time, payload.commit, len(sealed))
-        return Deposit(given, shared.source, raw, leaf_hash(raw), same, payload)
-
-    def _forms(self, data: Mapping[str, Any], context: tuple[str, str, str]) -> tuple[bytes, bytes]:
-        """Canonical bytes of the payload as it is logged, and as sameness is judged over it."""
-        quick = encode_plain(data) if type(data) is dict else None
-        if quick is not None and _RESERVED not in quick:
-            return quick, quick
-        try:
-            plain = map_personal(data, lambda personal, _: {PERSONAL: self._people.mac(_known(personal))})
-            sealed = map_personal(data, lambda personal, at: self._people.seal(personal, (*context, at)))
-            return canonical_bytes(sealed), canonical_bytes(plain)
+            return [self._one(draft, new, time, now) for draft, new in zip(drafts, ids, strict=True)]
         except NotCanonicalError as error:
             raise EntryInvalidError("payload is not JSON", got=error.got, expected=error.expected) from error
 
-    def _same(self, message: bytes) -> bytes:
-        secret = self._people.secret("sameness")
-        if self._sameness is None or self._sameness[0] is not secret:
-            self._sameness = secret, Sameness(secret)
-        return self._sameness[1].digest(message)
+    def _one(self, draft: Draft, new: str, time: str, now: datetime) -> Deposit:
+        kind, data, given, source, stream, subject, detach, retention = draft
+        given = new if given is None else check_id(given)
+        about = b"null"
+        if subject is not None:
+            subject, about = self._subject(subject)
+        try:
+            shared = envelope(self._origin if source is None else source, kind, stream, subject, retention)
+        except TypeError as error:
+            raise EntryInvalidError("entry has an unusable attribute", got=error, expected="text") from error
+        sealed = plain = encode_plain(data) if type(data) is dict else None
+        if sealed is None or plain is None or _RESERVED in plain:
+            sealed, plain = self._forms(data, (self._origin, shared.source, given))
+        payload, same = None, b""
+        raw = shared.encode(given, time, sealed)
+        if len(raw) > MAX_ENTRY_BYTES or detach or retention is not None:
+            payload = self._detach(sealed, retention, now)
+            raw = shared.encode_detached(given, time, payload.commit, len(sealed))
+        if payload is not None or sealed is not plain:
+            same = sameness(self._people.secret("sameness"), shared.message(given, about, plain))
+        return Deposit(given, shared.source, raw, leaf_hash(raw), same, payload)
+
+    def _subject(self, subject: str | Personal) -> tuple[str, bytes]:
+        """The subject as it is logged, and as sameness is judged over it."""
+        if isinstance(subject, Personal):
+            person = _known(subject).person
+            return self._people.pseudonym(person), canonical_bytes({"person": person})
+        return subject, canonical_bytes(subject)
+
+    def _forms(self, data: Mapping[str, Any], context: tuple[str, str, str]) -> tuple[bytes, bytes]:
+        """Canonical bytes of the payload as it is logged, and as sameness is judged over it."""
+        plain = map_personal(data, lambda personal, _: {PERSONAL: self._people.mac(_known(personal))})
+        sealed = map_personal(data, lambda personal, at: self._people.seal(personal, (*context, at)))
+        shown = canonical_bytes(sealed)
+        return shown, shown if plain == sealed else canonical_bytes(plain)
 
     def _detach(self, payload: bytes, retention: str | None, now: datetime) -> Payload:
         if len(payload) > self._limit:

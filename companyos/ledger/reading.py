@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from companyos.canonical import NotCanonicalError
 from companyos.ledger import entry as entries
 from companyos.ledger.checkpoint import Checkpoint, Proof
 from companyos.ledger.errors import CheckpointInvalidError, EntryAlteredError, EntryMissingError
-from companyos.ledger.merkle import inclusion_path, range_root
 from companyos.ledger.tree import Nodes, Tree
 from companyos.ledger.verification import Verification, verify
 
@@ -109,7 +109,8 @@ class Reader:
         size = self._verified(note).size
         if not 0 <= index < size:
             raise EntryMissingError(f"no entry {index} in the log", got=index, expected=f"less than {size}")
-        return Proof(index, self._hashes(inclusion_path(index, size), size), note)
+        with self._nodes(size) as nodes:
+            return Proof(index, nodes.path(index, size), note)
 
     def verify(
         self, *, against: bytes | None = None, deep: bool = False, progress: Callable[[int], None] | None = None
@@ -131,13 +132,13 @@ class Reader:
         """Bring a projection up to date, each entry applied exactly once, in order; return its new position."""
         return projection.follow(self.read, until=until)
 
-    def _hashes(self, ranges: list[tuple[int, int]], size: int) -> tuple[bytes, ...]:
-        """The roots of ranges of leaves in the tree, which has at least `size` entries."""
+    @contextmanager
+    def _nodes(self, size: int) -> Iterator[Nodes]:
+        """Nodes of the tree, which has at least `size` entries; for one thread at a time."""
         with self._tree_lock:
             if self._tree.size < size:
                 self._tree = self._tree.catch_up(self._store, size)
-            nodes = Nodes(self._store, self._tree)
-            return tuple(range_root(start, end, nodes) for start, end in ranges)
+            yield Nodes(self._store, self._tree)
 
     def _verified(self, note: bytes) -> Checkpoint:
         """A checkpoint of this log, by its key of now; the key may have been rotated since we last looked."""

@@ -6,11 +6,10 @@ nothing. Tile level `n` holds the nodes of tree levels `8n` to `8n + 7`.
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING, Protocol
 
 from companyos.ledger.errors import EntryMissingError
-from companyos.ledger.merkle import EMPTY_ROOT, node_hash
+from companyos.ledger.merkle import EMPTY_ROOT, inclusion_path, node_hash, node_hashes, range_root
 from companyos.ledger.stores.interface import Tile
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ class Builder:
             done = len(above)
             if len(below) < 2 * done + 2:
                 return
-            fresh = iter(below[2 * done : len(below) & ~1])
-            above += [sha256(b"\x01" + left + right).digest() for left, right in zip(fresh, fresh, strict=True)]
+            above += node_hashes(below[2 * done : len(below) & ~1])
             below = above
 
     def hashes(self) -> bytes:
@@ -185,6 +183,26 @@ class Nodes:
         if len(node) != HASH:
             raise EntryMissingError(f"node {level}/{index} is not in the store", index=index << level)
         return node
+
+    def path(self, index: int, size: int) -> tuple[bytes, ...]:
+        """The sibling hashes that prove leaf `index` in the tree of `size`, from the leaf upwards (RFC 6962, 2.1.1).
+
+        Raises:
+            EntryMissingError: one of them is not in the store.
+        """
+        hashes: list[bytes] = []
+        tier = 0
+        # Inside complete tiles all siblings lie side by side, eight levels a tile.
+        while ((index >> 8 * (tier + 1)) + 1) << 8 * (tier + 1) <= size:
+            tile = self._tile(tier, index >> 8 * (tier + 1))
+            place = index >> 8 * tier & WIDTH - 1
+            places = [offset + (place >> level ^ 1) for level, offset in enumerate(_OFFSETS)]
+            hashes += [tile[at * HASH : at * HASH + HASH] for at in places]
+            tier += 1
+        if hashes and len(hashes[-1]) != HASH:
+            raise EntryMissingError("a tile is not in the store", index=index & ~(WIDTH - 1))
+        rest = inclusion_path(index, size)[8 * tier :]
+        return (*hashes, *(range_root(start, end, self) for start, end in rest))
 
     def _tile(self, tier: int, index: int) -> bytes:
         key = tier, index

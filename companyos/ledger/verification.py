@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from companyos.canonical import NotCanonicalError, parse
@@ -17,18 +16,20 @@ from companyos.ledger.errors import (
     TailDroppedError,
     TreeAlteredError,
 )
-from companyos.ledger.merkle import EMPTY_ROOT
+from companyos.ledger.merkle import EMPTY_ROOT, leaf_hashes
 from companyos.ledger.tree import HASH, NODES, WIDTH, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from companyos.ledger.stores.interface import Store, Tile
+    from companyos.ledger.stores.interface import Row, Store, Tile
     from companyos.signing import NoteVerifier
 
 __all__ = ("Verification", "verify")
 
 _PAGE = 8 * WIDTH
+# The first byte in which an entry whose payload is detached differs from one with `data` inside.
+_DETACHED = DETACHED[6:7]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,46 +90,45 @@ class _Walk:
         roots = {0: EMPTY_ROOT} if 0 in marks else {}
         end = self.store.size()
         for mark in sorted({mark for mark in marks if 0 < mark < end} | {end}):
-            for page in self.store.pages(self.tree.size, mark, _PAGE, whole=self.deep):
-                self._page(page)
+            while self.tree.size < mark:
+                self._page(self.tree.size, min(self.tree.size + _PAGE, mark))
                 if self.progress is not None:
                     self.progress(self.tree.size)
-            if self.tree.size < mark < end:
-                raise EntryMissingError("an entry is missing", index=self.tree.size)
-            if self.tree.size == mark in marks:
+            if mark in marks and mark:
                 roots[mark] = self.tree.root()
         return roots
 
-    def _page(self, page: list[tuple[Any, ...]]) -> None:
-        start = self.tree.size
-        if page[0][0] != start or page[-1][0] != start + len(page) - 1:
-            missing = next(place for place, found in enumerate(page, start) if found[0] != place)
-            raise EntryMissingError("an entry is missing", index=missing, got=page[missing - start][0])
-        leaves = [sha256(b"\x00" + found[1]).digest() for found in page]
+    def _page(self, start: int, end: int) -> None:
         if self.deep:
-            for found, leaf in zip(page, leaves, strict=True):
-                self._row(leaf, found)
+            page = list(self.store.rows(start, end))
+            leaves = leaf_hashes([row.raw for row in page])
+            for index, row in enumerate(page[: end - start], start):
+                if row.index != index:
+                    break
+                self._row(row, leaves[index - start])
+            raws = [row.raw for row in page]
         else:
-            for found in page:
-                if found[1].startswith(DETACHED):
-                    self._payload(found[0], found[1])
+            raws = self.store.raws(start, end)
+            leaves = leaf_hashes(raws)
+        if len(raws) != end - start:
+            raise EntryMissingError("an entry is missing", index=self.store.first_missing(start))
         for tile in self.tree.extend(leaves):
             if len(tile.hashes) == NODES * HASH:
                 self._tile(tile)
+        for index, raw in enumerate(raws, start):
+            if raw[6:7] == _DETACHED:
+                self._payload(index, raw)
 
-    def _row(self, leaf: bytes, found: tuple[Any, ...]) -> None:
-        index, raw, stored, name, source = found
-        if leaf != stored:
-            raise EntryAlteredError("an entry's bytes do not match its hash", index=index, got=leaf.hex())
+    def _row(self, row: Row, leaf: bytes) -> None:
+        if leaf != row.leaf:
+            raise EntryAlteredError("an entry's bytes do not match its hash", index=row.index, got=leaf.hex())
         try:
-            value = parse(raw)
-            agrees = value["id"] == name and value["source"] == source and len(raw) <= MAX_ENTRY_BYTES
+            value = parse(row.raw)
+            agrees = value["id"] == row.id and value["source"] == row.source and len(row.raw) <= MAX_ENTRY_BYTES
         except (NotCanonicalError, KeyError, TypeError, ValueError) as error:
-            raise EntryAlteredError("an entry is not in canonical form", index=index, got=error) from error
+            raise EntryAlteredError("an entry is not in canonical form", index=row.index, got=error) from error
         if not agrees:
-            raise EntryAlteredError("an entry's index columns contradict it", index=index, got=name)
-        if "dataref" in value:
-            self._payload(index, raw)
+            raise EntryAlteredError("an entry's index columns contradict it", index=row.index, got=row.id)
 
     def _payload(self, index: int, raw: bytes) -> None:
         try:
@@ -166,12 +166,10 @@ class _Walk:
                 place = tile.index * WIDTH << 8 * tile.level
                 raise TreeAlteredError(f"tile {tile.level}/{tile.index} of the tree is not as it was", index=place)
         start = self.tree.size & ~(WIDTH - 1)
-        leaves = self.store.leaves(start, self.tree.size)
-        for page in self.store.pages(start, self.tree.size, WIDTH):
-            for index, raw in page:
-                place = index - start
-                if place < len(leaves) and sha256(b"\x00" + raw).digest() != leaves[place]:
-                    raise EntryAlteredError("an entry's bytes do not match its hash", index=index)
+        own = leaf_hashes(self.store.raws(start, self.tree.size))
+        for index, (mine, stored) in enumerate(zip(own, self.store.leaves(start, self.tree.size), strict=False), start):
+            if mine != stored:
+                raise EntryAlteredError("an entry's bytes do not match its hash", index=index)
 
 
 def verify(
@@ -205,11 +203,11 @@ def verify(
 
 def _head(store: Store, verifiers: Sequence[NoteVerifier]) -> Checkpoint:
     # Looked at before the checkpoint: an entry comes together with one, so that no writer can slip in between.
-    first = next(store.pages(0, 1, 1), None)
+    size = store.size()
     note = store.head()
     if note is not None:
         return Checkpoint.verify(note, verifiers)
-    if first is not None:
+    if size:
         raise TailDroppedError("the log has entries but no checkpoint")
     return Checkpoint(verifiers[0].name, 0, EMPTY_ROOT)
 

@@ -29,7 +29,8 @@ class Row(NamedTuple):
     leaf: bytes
     """The leaf hash, 32 bytes."""
     sameness: bytes
-    """The keyed digest by which a repeated append is recognised; empty for an entry that came by an import."""
+    """The keyed digest by which a repeated append is recognised where the bytes alone do not tell, because they hold
+    ciphertext or a commitment; else empty."""
 
 
 class Tile(NamedTuple):
@@ -71,13 +72,13 @@ class Deposit(NamedTuple):
     leaf: bytes
     """The leaf hash, 32 bytes."""
     sameness: bytes
-    """The keyed digest by which a repeated append is recognised."""
+    """The keyed digest by which a repeated append is recognised where the bytes alone do not tell; else empty."""
     payload: Payload | None = None
     """What is kept beside the log for it."""
 
 
 class Refusal(NamedTuple):
-    """A deposit that could not be given a place."""
+    """A deposit that was not given a place of its own, because its id is taken."""
 
     id: str
     """Its id."""
@@ -86,7 +87,7 @@ class Refusal(NamedTuple):
     digest: bytes
     """Its leaf hash."""
     reason: str
-    """Why, for a person."""
+    """Why, for a person; empty if the entry that has the id has the same content, so that nothing is amiss."""
 
 
 class Batch(Protocol):
@@ -137,7 +138,7 @@ class Batch(Protocol):
         ...
 
     def taken(self, deposits: Sequence[Deposit], refusals: Sequence[Refusal]) -> None:
-        """Deposits, of those that were `waiting`, that need not wait any longer, and why some of them were refused."""
+        """Deposits, of those that were `waiting`, that need not wait any longer, and which of them got no place."""
         ...
 
     def drop_payloads(self, commits: Sequence[bytes]) -> None:
@@ -174,7 +175,7 @@ class Store(Protocol):
         ...
 
     def refusal(self, source: str, id: str, digest: bytes) -> str | None:  # noqa: A002 - the CloudEvents attribute
-        """Why a deposit was refused; None if it was not."""
+        """Why a deposit was not given a place, empty if it is logged already; None if it was given one, or waits."""
         ...
 
     def size(self) -> int:
@@ -189,11 +190,12 @@ class Store(Protocol):
         """Entries in order, in constant memory."""
         ...
 
-    def pages(self, start: int, end: int, length: int, *, whole: bool = False) -> Iterator[list[tuple[Any, ...]]]:
-        """Index and bytes of the entries [start, end) in order, up to `length` at a time, in constant memory.
+    def raws(self, start: int, end: int) -> list[bytes]:
+        """The bytes of those of the entries [start, end) that are there, in order: all of them, unless some are missing."""
+        ...
 
-        With `whole`, each is followed by its leaf hash, id and source as they are stored beside the bytes.
-        """
+    def first_missing(self, start: int) -> int:
+        """The first index from `start` on that is not there."""
         ...
 
     def raw(self, index: int) -> bytes | None:

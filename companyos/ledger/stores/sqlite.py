@@ -25,7 +25,7 @@ __all__ = ("SqliteStore",)
 _APPLICATION_ID = 0x434F534C  # "COSL", so that `file` and we can tell our files from others
 # SQLite keeps the type it was given: what somebody edited into text must come back as the bytes it is.
 _ROW = "idx, id, source, CAST(raw AS BLOB), CAST(leaf AS BLOB), CAST(sameness AS BLOB)"
-_PAGE = 256
+_PAGE = 1024
 _WAIT_SECONDS = 30
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 
@@ -87,7 +87,7 @@ class _SqliteBatch(_Reads):
     def add(self, rows: Sequence[Row], tiles: Iterable[Tile], payloads: Iterable[Payload]) -> None:
         """Add entries at the end, with the tiles that grew and what is kept beside the log."""
         try:
-            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", map(tuple, rows))
         except sqlite3.IntegrityError as error:
             raise TakenError from error
         self._db.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?)", tiles)
@@ -115,7 +115,8 @@ class _SqliteBatch(_Reads):
         self._db.executemany("INSERT OR REPLACE INTO refusal VALUES (?, ?, ?, ?)", refusals)
 
     def drop_payloads(self, commits: Sequence[bytes]) -> None:
-        """Delete detached payloads and their salts."""
+        """Delete detached payloads and their salts, and overwrite them where they lay."""
+        self._db.execute("PRAGMA secure_delete=ON")
         self._db.executemany("DELETE FROM detached WHERE hash = ?", [(commit,) for commit in commits])
 
     def watch(self, path: str) -> None:
@@ -218,7 +219,7 @@ class SqliteStore(_Reads):
         deposit_into(connection, str(self._path.resolve()), deposits)
 
     def refusal(self, source: str, id: str, digest: bytes) -> str | None:  # noqa: A002 - the CloudEvents attribute is called so
-        """Why a deposit was refused; None if it was not."""
+        """Why a deposit was not given a place, empty if it is logged already; None if it was given one, or waits."""
         query = "SELECT reason FROM refusal WHERE source = ? AND id = ? AND digest = ?"
         found: str | None = _only(self._all(query, source, id, digest))
         return found
@@ -231,15 +232,27 @@ class SqliteStore(_Reads):
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Entries in order, in constant memory."""
         query = f"SELECT {_ROW} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT {_PAGE}"  # noqa: S608 - constant
-        return (Row(*found) for page in self._paged(query, start, end, _PAGE) for found in page)
+        last = (1 << 63) - 1 if end is None else end
+        # Page by page: a cursor left open would pin an old snapshot and keep the write-ahead log from being emptied.
+        while page := self._all(query, start, last):
+            yield from map(Row._make, page)
+            start = page[-1][0] + 1
 
-    def pages(self, start: int, end: int, length: int, *, whole: bool = False) -> Iterator[list[tuple[Any, ...]]]:
-        """Index and bytes of the entries [start, end) in order, up to `length` at a time; with `whole`, all columns."""
-        more = ", CAST(leaf AS BLOB), id, source" if whole else ""
-        query = (
-            f"SELECT idx, CAST(raw AS BLOB){more} FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx LIMIT {length:d}"  # noqa: S608 - constants and a number
-        )
-        return self._paged(query, start, end, length)
+    def raws(self, start: int, end: int) -> list[bytes]:
+        """The bytes of those of the entries [start, end) that are there, in order."""
+        found = self._all("SELECT raw FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, end)
+        # What somebody edited into text comes back as the bytes it is.
+        return [raw if type(raw) is bytes else str(raw).encode() for (raw,) in found]
+
+    def first_missing(self, start: int) -> int:
+        """The first index from `start` on that is not there."""
+        query = "SELECT idx FROM entry WHERE idx >= ? ORDER BY idx LIMIT 4096"
+        while found := self._all(query, start):
+            place = next((at for at, (index,) in enumerate(found, start) if index != at), None)
+            if place is not None:
+                return place
+            start += len(found)
+        return start
 
     def tile_extent(self) -> list[tuple[int, int, int]]:
         """Level, number of tiles and largest index of each level that has tiles."""
@@ -355,20 +368,9 @@ class SqliteStore(_Reads):
             self._db.executescript(f"BEGIN IMMEDIATE;{SQLITE}PRAGMA application_id={_APPLICATION_ID};COMMIT;")
         # Reads have a connection of their own, so that they neither wait for a commit nor see what is not committed.
         self._writer = self._connect()
-        for setting in ("synchronous=FULL", "secure_delete=ON", "busy_timeout=0"):
+        for setting in ("synchronous=FULL", "busy_timeout=0"):
             self._writer.execute(f"PRAGMA {setting}")
         self._files = _Files(self._path)
-
-    def _paged(self, query: str, start: int, end: int | None, length: int) -> Iterator[list[Any]]:
-        # Page by page: a cursor left open would pin an old snapshot and keep the write-ahead log from being emptied.
-        last = (1 << 63) - 1 if end is None else end
-        while start < last:
-            page = self._all(query, start, last)
-            if page:
-                yield page
-            if len(page) < length:
-                return
-            start = page[-1][0] + 1
 
     def _all(self, query: str, *parameters: object) -> list[Any]:
         with self._lock, self._translated():
