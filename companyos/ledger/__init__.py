@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from companyos.ledger.checkpoint import Checkpoint, Proof
+from companyos.ledger.database import Database
 from companyos.ledger.errors import (
     CheckpointInvalidError,
     EntryAlteredError,
@@ -21,12 +22,14 @@ from companyos.ledger.errors import (
     TreeAlteredError,
 )
 from companyos.ledger.log import Ledger
-from companyos.ledger.projection import Projection
+from companyos.ledger.projection import Projection, ProjectionError, Snapshot
+from companyos.ledger.upcast import UpcastError, Upcasters
 from companyos.ledger.verification import Verification
 
 __all__ = (
     "Checkpoint",
     "CheckpointInvalidError",
+    "Database",
     "EntryAlteredError",
     "EntryInvalidError",
     "EntryMissingError",
@@ -37,12 +40,16 @@ __all__ = (
     "LedgerDamagedError",
     "PayloadTooLargeError",
     "Projection",
+    "ProjectionError",
     "Proof",
     "ProofInvalidError",
     "RolledBackError",
+    "Snapshot",
     "SplitViewError",
     "StoreUnreadableError",
     "TailDroppedError",
     "TreeAlteredError",
+    "UpcastError",
+    "Upcasters",
     "Verification",
 )
