@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from companyos.ledger import Ledger, Projection
+from companyos.ledger import Database, Ledger, Projection
 from companyos.ports import Personal
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ DATA = {"amount": "19.90", "currency": "EUR", "items": ["a", "b", "c"], "note": 
 class _Nothing(Projection):
     name = "nothing"
 
-    def prepare(self, database: sqlite3.Connection) -> None:
+    def prepare(self, database: Database) -> None:
         """Nothing to prepare."""
 
-    def apply(self, database: sqlite3.Connection, entry: Any) -> None:
+    def apply(self, database: Database, entry: Any) -> None:
         """Nothing to apply: the cursor is what is measured."""
 
-    def state(self, database: sqlite3.Connection) -> Any:  # noqa: ARG002 - as declared
+    def state(self, database: Database) -> Any:  # noqa: ARG002 - as declared
         """No state."""
         return {}
 

@@ -78,15 +78,10 @@ class Database:
             MissingExtraError: psycopg is needed, and not installed.
         """
         if url.startswith(("postgresql://", "postgres://")):
-            connect, errors = _postgresql, (require("psycopg", extra=_EXTRA).Error,)
-        elif url == "sqlite://" or url.startswith("sqlite:///"):
-            connect, errors = _sqlite, (sqlite3.Error,)
-        else:
-            raise ConfigError("not a database URL", got=_scheme(url), expected="sqlite:///FILE or postgresql://…")
-        try:
-            return cls(connect(url))
-        except errors as error:
-            raise ConfigError("cannot open the database of projections", got=error) from error
+            return cls(_postgresql(url))
+        if url == "sqlite://" or url.startswith("sqlite:///"):
+            return cls(_sqlite(url))
+        raise ConfigError("not a database URL", got=_scheme(url), expected="sqlite:///FILE or postgresql://…")
 
     def __enter__(self) -> Self:
         return self
@@ -141,24 +136,34 @@ class Database:
                 yield
             self.execute("COMMIT")
         except BaseException:
-            if not getattr(self._connection, "closed", False) and self._busy():
+            if self._busy():
                 self.execute("ROLLBACK")
             raise
 
     def _busy(self) -> bool:
         if self.postgresql:
-            return bool(self._connection.info.transaction_status.value)  # 0 is IDLE
+            return self._connection.info.transaction_status.name not in {"IDLE", "UNKNOWN"}  # unknown once closed
         return bool(self._connection.in_transaction)
 
 
 def _sqlite(url: str) -> sqlite3.Connection:
     # The empty name is SQLite's for a temporary file: unlike memory, it can be larger than the machine's.
     path = url.removeprefix("sqlite://").removeprefix("/")
-    return sqlite3.connect(path, isolation_level=None, timeout=_WAIT_SECONDS)
+    try:
+        return sqlite3.connect(path, isolation_level=None, timeout=_WAIT_SECONDS)
+    except sqlite3.Error as error:
+        raise ConfigError(f"cannot open the database {path}", got=error) from error
 
 
 def _postgresql(url: str) -> Any:
-    return require("psycopg", extra=_EXTRA).connect(url, autocommit=True)
+    psycopg = require("psycopg", extra=_EXTRA)
+    try:
+        return psycopg.connect(url, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise ConfigError("cannot connect to PostgreSQL", got=error) from error
+    except psycopg.ProgrammingError:
+        # Its text repeats what it could not read: perhaps the password.
+        raise ConfigError("not a URL of PostgreSQL", got=_scheme(url), expected="postgresql://…") from None
 
 
 def _scheme(url: str) -> str:
