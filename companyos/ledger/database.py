@@ -96,8 +96,7 @@ class Database:
     def execute(self, statement: str, parameters: Sequence[Any] = ()) -> Cursor:
         """Run one statement; a `?` outside of literals stands for the next of `parameters`.
 
-        PostgreSQL may answer later, at the next read or at the end of the transaction: an error in a statement that
-        gives no rows can surface there.
+        In a `pipeline`, an error in a statement whose rows nobody reads can surface later.
         """
         if self.postgresql:
             cursor: Cursor = self._connection.cursor(row_factory=self._rows).execute(_percent(statement), parameters)
@@ -109,10 +108,10 @@ class Database:
 
     def writing(self) -> AbstractContextManager[None]:
         """A transaction that may write, committed when left normally and without a trace when left by an exception."""
-        if not self.postgresql:
-            return self._transaction("BEGIN IMMEDIATE")
-        # In a pipeline, statements do not wait for each other's answers. What they lock, they read as it then is.
-        return self._transaction("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", pipeline=True)
+        # What a statement locks, the next ones read as it then is.
+        return self._transaction(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" if self.postgresql else "BEGIN IMMEDIATE"
+        )
 
     def reading(self) -> AbstractContextManager[None]:
         """A transaction in which all statements see the same state."""
@@ -127,13 +126,25 @@ class Database:
             yield
 
     @contextmanager
-    def _transaction(self, begin: str, *, pipeline: bool = False) -> Iterator[None]:
+    def pipeline(self) -> Iterator[None]:
+        """Within a transaction: statements that need not wait for each other's answers, where the database can that."""
+        with self._connection.pipeline() if self.postgresql else nullcontext():
+            yield
+        self.require_transaction()
+
+    def require_transaction(self) -> None:
+        """Raise one of `errors` if none is open any more; SQLite ends one by itself, as when the disk is full."""
+        if not self._busy():
+            raise self.errors[0]("the transaction was ended from within")
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
         if self._busy():
             raise self.errors[0]("the connection is in a transaction of its own")
         self.execute(begin)
         try:
-            with self._connection.pipeline() if pipeline else nullcontext():
-                yield
+            yield
+            self.require_transaction()
             self.execute("COMMIT")
         except BaseException:
             if self._busy():

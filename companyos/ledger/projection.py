@@ -189,19 +189,17 @@ class Projection(ABC):
         with self._named(lambda: index), self._db.writing():
             start = position = self._position(lock=True)
             ended = True
-            for entry in feed.entries(position):
-                if entry.index < position:
-                    continue
-                if entry.index > position:
-                    raise EntryMissingError(
-                        "the log skips an entry", index=position, got=entry.index, expected=position
-                    )
-                index = position
-                self._apply(entry)
-                position += 1
-                if position == start + limit or time.monotonic() >= began + SECONDS_PER_TRANSACTION:
-                    ended = False
-                    break
+            with self._db.pipeline():
+                for entry in feed.entries(position):
+                    if entry.index < position:
+                        continue
+                    _require_next(entry, position)
+                    index = position
+                    self._apply(entry)
+                    position += 1
+                    if position == start + limit or time.monotonic() >= began + SECONDS_PER_TRANSACTION:
+                        ended = False
+                        break
             if position > start:
                 self._move(position)
         feed.settle(position, applied=position - start, ended=ended)
@@ -218,6 +216,7 @@ class Projection(ABC):
         newest = self.upcasters.upcast(entry)
         try:
             self.apply(self._db, newest)
+            self._db.require_transaction()
         except Exception as error:
             raise ProjectionError(self.name, error, index=entry.index) from error
 
@@ -250,6 +249,11 @@ class _Feed:
     def settle(self, position: int, *, applied: int, ended: bool) -> None:
         """The transaction is durable."""
         self._at, self.applied, self.ended = position, applied, ended
+
+
+def _require_next(entry: Entry, position: int) -> None:
+    if entry.index > position:
+        raise EntryMissingError("the log skips an entry", index=position, got=entry.index, expected=position)
 
 
 def _rows(database: Database, table: str) -> list[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -9,7 +10,7 @@ import sqlite3
 import pytest
 
 from companyos.errors import ConfigError
-from companyos.ledger import Database, EntryMissingError, Ledger, ProjectionError
+from companyos.ledger import Database, EntryAlteredError, EntryMissingError, Ledger, ProjectionError
 from companyos.ledger import projection as module
 from tests.ledger.ledger_workers import ORIGIN, PROCESSES, Descriptor
 from tests.ledger.replay_workers import Totals, totals_until_killed
@@ -130,6 +131,89 @@ def test_what_cannot_be_applied_is_named(filled, database, statement):
     projection.bad = None
     assert COUNT == filled.replay(projection)
     assert Totals.digest_at(filled.read, COUNT) == projection.digest()
+
+
+@pytest.mark.service("postgresql")
+def test_a_constraint_that_is_checked_late(filled, postgresql_url):
+    """What the database refuses only at the end of the transaction is traced to its entry all the same."""
+
+    class Once(Totals):
+        def prepare(self, database):
+            database.execute("CREATE TABLE IF NOT EXISTS totals (n BIGINT UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+
+        def apply(self, database, entry):
+            database.execute("INSERT INTO totals VALUES (?)", (entry.index % 300,))
+
+    with Database.open(postgresql_url) as database:
+        projection = Once(database)
+        with pytest.raises(ProjectionError, match="cannot apply entry 300"):
+            filled.replay(projection)
+        assert (300, 300) == (projection.position, len(projection.snapshot().state["totals"]))
+
+
+def test_an_interrupted_replay(filled, database):
+    """Ctrl-C leaves what was durable, and is not taken for a failure of the entry."""
+
+    class Interrupted(Failing):
+        def apply(self, database, entry):
+            try:
+                super().apply(database, entry)
+            except KeyError:
+                raise KeyboardInterrupt from None
+
+    projection = Interrupted(database)
+    with pytest.raises(KeyboardInterrupt):
+        filled.replay(projection)
+
+    assert Totals.digest_at(filled.read, 256) == projection.digest()
+    projection.bad = None
+    assert COUNT == filled.replay(projection)
+
+
+def test_a_full_disk_that_is_overlooked(filled, tmp_path):
+    """SQLite rolls a transaction back by itself when there is no room; an `apply` that ignores it is stopped there."""
+
+    class Careless(Totals):
+        def apply(self, database, entry):
+            super().apply(database, entry)
+            with contextlib.suppress(sqlite3.OperationalError):
+                database.execute("INSERT INTO totals VALUES (?, 0, 0, 0)", (f"{entry.index}{'x' * 3000}",))
+
+    with Database.open(f"sqlite:///{tmp_path / 'projections.db'}") as database:
+        projection = Careless(database)
+        database.execute("PRAGMA max_page_count = 40")
+        with pytest.raises(ProjectionError, match="ended from within") as caught:
+            filled.replay(projection)
+        stopped = projection.position
+        assert 0 < stopped == caught.value.index
+        assert sum(row[1] for row in projection.snapshot().state["totals"]) == stopped
+
+        database.execute("PRAGMA max_page_count = 1000000")
+        assert COUNT == filled.replay(projection)
+        assert Careless.digest_at(filled.read, COUNT) == projection.digest()
+
+
+def test_committing_is_not_for_apply(filled, database):
+    """An `apply` that ends the transaction is an error."""
+
+    class Committing(Failing):
+        statement = ("COMMIT",)
+
+    with pytest.raises(ProjectionError, match="ended from within"):
+        filled.replay(Committing(database))
+
+
+def test_an_entry_that_cannot_be_read(ledger, database):
+    """What the log cannot give is the log's error, and all before it is applied."""
+    for number in range(5):
+        ledger.append("work.done", {"n": number})
+    ledger._store._db.execute("UPDATE entry SET raw = x'00' WHERE idx = 3")
+    projection = Totals(database)
+
+    with pytest.raises(EntryAlteredError) as caught:
+        ledger.replay(projection)
+
+    assert (3, 3) == (caught.value.index, projection.position)
 
 
 def test_what_fails_only_once_does_not_stop_a_replay(filled, database):
