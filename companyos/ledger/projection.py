@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from companyos.canonical import canonical_bytes, digest
 from companyos.errors import UnverifiableError
 from companyos.ledger.database import Database
-from companyos.ledger.errors import EntryMissingError
+from companyos.ledger.errors import EntryMissingError, TailDroppedError
 from companyos.ledger.upcast import Upcasters
 
 if TYPE_CHECKING:
@@ -127,9 +127,13 @@ class Projection(ABC):
 
         Raises:
             EntryMissingError: the log skips an entry.
+            TailDroppedError: the log has fewer entries than were applied.
             ProjectionError: an entry cannot be applied; all before it are.
             UpcastError: an entry cannot be brought up to date; all before it are applied.
         """
+        reached = self.position
+        if reached and next(read(reached - 1, reached), None) is None:
+            raise TailDroppedError("the log is shorter than its projection", expected=f"{reached} entries")
         feed = _Feed(read, until)
         while not feed.ended:
             try:

@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 
 from companyos.errors import ConfigError
-from companyos.ledger import Database, EntryAlteredError, EntryMissingError, Ledger, ProjectionError
+from companyos.ledger import Database, EntryAlteredError, EntryMissingError, Ledger, ProjectionError, TailDroppedError
 from companyos.ledger import projection as module
 from tests.ledger.ledger_workers import ORIGIN, PROCESSES, Descriptor
 from tests.ledger.replay_workers import Totals, totals_until_killed
@@ -242,6 +242,19 @@ def test_a_hole_in_the_log(filled, database):
     assert (290, 290) == (caught.value.index, projection.position)
     with pytest.raises(EntryMissingError, match="600"):
         Totals.digest_at(filled.read, COUNT + 1)
+
+
+def test_a_log_that_was_set_back(ledger, filled, database):
+    """A log with fewer entries than were applied is not taken for one that has nothing new."""
+    ledger.append("work.done", {"n": 1})
+    projection = Totals(database)
+    filled.replay(projection, until=2)
+
+    with pytest.raises(TailDroppedError, match="shorter than its projection(.|\n)*2 entries"):
+        ledger.replay(projection)
+
+    ledger.append("work.done", {"n": 1})
+    assert 2 == ledger.replay(projection)
 
 
 def test_reset_and_rebuild(filled, where, database):
