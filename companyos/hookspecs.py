@@ -74,6 +74,11 @@ def companyos_commands() -> Sequence[Command]:  # type: ignore[empty-body]
 
 
 @hookspec
+def companyos_projections() -> Sequence[type]:  # type: ignore[empty-body]
+    """Projections of the ledger, as classes: subclasses of `companyos.ledger.Projection` (collect)."""
+
+
+@hookspec
 def companyos_on_entry(entry: Entry) -> None:
     """An entry is durable in the ledger (notify)."""
 

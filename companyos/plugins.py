@@ -46,16 +46,22 @@ BUILTINS: tuple[tuple[str, str], ...] = (
     ("companyos_controls", "companyos.flags.plugin"),
     ("companyos_controls", "companyos.guardrails.plugin"),
     ("companyos_channels", "companyos.notify.plugin"),
+    ("companyos_projections", "companyos.ledger.plugin"),
 )
 """Which hook is answered by which built-in module."""
 _RESERVED = f"{PROJECT}."
-_CLASSES: Mapping[str, type] = {"companyos_controls": Control, "companyos_commands": Command}
+_CLASSES: Mapping[str, type] = {
+    "companyos_controls": Control,
+    "companyos_commands": Command,
+    "companyos_projections": type,
+}
 _SHAPES: Mapping[str, tuple[str, str]] = {
     "companyos_engines": ("name", "decide"),
     "companyos_obligation_handlers": ("obligation", "discharge"),
     "companyos_channels": ("name", "deliver"),
+    "companyos_projections": ("name", "follow"),
 }
-"""What a registration has where its class is the plugin's own: the attribute that names it, and its method."""
+"""What a registration has where its class is not known here: the attribute that names it, and its method."""
 
 _T = TypeVar("_T")
 _log = logging.getLogger("companyos.plugins")
@@ -157,6 +163,10 @@ class Plugins:
     def commands(self) -> dict[str, Command]:
         """Commands that plugins add to the command line, by name."""
         return _by_name(self._collect("companyos_commands"), lambda command: command.name)
+
+    def projections(self) -> dict[str, type]:
+        """Projections of the ledger by name, as classes to be made with a database."""
+        return _by_name(self._collect("companyos_projections"), lambda projection: projection.name)
 
     def on_entry(self, entry: Entry) -> None:
         """Tell listeners that an entry is durable."""
@@ -275,8 +285,10 @@ def _require_registrations(hook: str, found: object) -> None:
 
 
 def _fits(hook: str, item: object) -> bool:
-    if hook in _CLASSES:
-        return isinstance(item, _CLASSES[hook])
+    if not isinstance(item, _CLASSES.get(hook, object)):
+        return False
+    if hook not in _SHAPES:
+        return True
     name, method = _SHAPES[hook]
     return isinstance(getattr(item, name, None), str) and callable(getattr(item, method, None))
 

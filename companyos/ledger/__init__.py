@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from companyos.ledger.checkpoint import Checkpoint, Proof
+from companyos.ledger.database import Database
 from companyos.ledger.errors import (
     CheckpointInvalidError,
     ClockBackwardsError,
@@ -27,13 +28,15 @@ from companyos.ledger.errors import (
 )
 from companyos.ledger.log import Ledger
 from companyos.ledger.preparation import Draft
-from companyos.ledger.projection import Projection
+from companyos.ledger.projection import Projection, ProjectionError, Snapshot
+from companyos.ledger.upcast import UpcastError, Upcasters
 from companyos.ledger.verification import Verification
 
 __all__ = (
     "Checkpoint",
     "CheckpointInvalidError",
     "ClockBackwardsError",
+    "Database",
     "Draft",
     "EntryAlteredError",
     "EntryInvalidError",
@@ -46,9 +49,11 @@ __all__ = (
     "NotPlacedError",
     "PayloadTooLargeError",
     "Projection",
+    "ProjectionError",
     "Proof",
     "ProofInvalidError",
     "RolledBackError",
+    "Snapshot",
     "SplitViewError",
     "StoreBusyError",
     "StoreFullError",
@@ -56,5 +61,7 @@ __all__ = (
     "StoreUnreadableError",
     "TailDroppedError",
     "TreeAlteredError",
+    "UpcastError",
+    "Upcasters",
     "Verification",
 )

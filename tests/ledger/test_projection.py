@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from companyos.ledger import EntryMissingError
+from companyos.ledger import EntryMissingError, ProjectionError
 from tests.ledger.ledger_workers import PROCESSES, Count, Descriptor, replay_until_killed
 
 COUNT = 400
@@ -81,9 +81,10 @@ def test_failure_leaves_no_trace_of_the_entry(filled):
     database = _open()
     projection = Failing(database)
 
-    with pytest.raises(RuntimeError, match="cannot apply"):
+    with pytest.raises(ProjectionError, match="cannot apply entry 7") as caught:
         filled.replay(projection)
 
+    assert caught.value.index == 7
     assert projection.position == 7
     assert sum(row[1] for row in projection.state(database)) == 7
     projection.bad = None
