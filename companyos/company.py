@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -117,12 +118,15 @@ class Company:
         from companyos.ledger import Ledger
 
         section = self.settings.ledger
+        tolerance = section.clock_tolerance_seconds
         return Ledger.open(
             self._url(section.url),
             origin=section.origin or f"{self.settings.company.name}.companyos/log",
             key=self.key_uri(section.key),
             keystore=self.root / section.keystore,
             detached_limit=section.detached_limit,
+            retention_days=section.retention_days,
+            clock_tolerance=None if tolerance is None else timedelta(seconds=tolerance),
             validators=(self.plugins.validate_entry,),
             listeners=(self.plugins.on_entry,),
         )

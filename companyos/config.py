@@ -50,6 +50,20 @@ class LedgerSection(_Section):
         Path(".companyos/keys/people.db"), description="Where the keys of data subjects live; never with the log."
     )
     detached_limit: int = Field(16 * 1024 * 1024, gt=0, description="Largest detached payload, in bytes.")
+    retention_days: dict[str, int] = Field(
+        default_factory=lambda: {
+            "audit": 2557,
+            "general": 731,
+            "pii": 1096,
+            "restricted": 183,
+            "sensitive": 365,
+            "telemetry": 90,
+        },
+        description="Days for which detached payloads are kept, by retention class.",
+    )
+    clock_tolerance_seconds: int | None = Field(
+        60, ge=0, description="How far the clock may be behind the newest entry; `null` for any distance."
+    )
 
 
 class PluginsSection(_Section):

@@ -12,6 +12,7 @@ from companyos.ledger.checkpoint import Checkpoint
 from companyos.ledger.connection import driver_connection
 from companyos.ledger.errors import (
     CheckpointInvalidError,
+    EntryInvalidError,
     EntryRefusedError,
     IdReusedError,
     NotPlacedError,
@@ -22,6 +23,7 @@ from companyos.ledger.people import People
 from companyos.ledger.placement import CLOCK_TOLERANCE, Placer, checked_tree, same
 from companyos.ledger.preparation import DETACHED_LIMIT, Draft, Preparer
 from companyos.ledger.reading import Reader
+from companyos.ledger.retention import DEFAULT_DAYS, Retained, drop, expired
 from companyos.ledger.sequencer import Sequencer
 from companyos.ledger.url import key_directory, open_store
 from companyos.ports import Pending, Receipt
@@ -59,6 +61,7 @@ class Ledger(Reader):
         *,
         detached_limit: int = DETACHED_LIMIT,
         clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
+        retention_days: Mapping[str, int] = DEFAULT_DAYS,
         validators: Sequence[Validator] = (),
         listeners: Sequence[Listener] = (),
     ) -> None:
@@ -66,6 +69,7 @@ class Ledger(Reader):
         self._people = people
         self._validators = tuple(validators)
         self._listeners = tuple(listeners)
+        self._retention = dict(retention_days)
         self._preparer = None if people is None else Preparer(keys.origin, people, detached_limit)
         self._sequencer = Sequencer(Placer(store, keys, tolerance=clock_tolerance, placed=self._tell).commit)
 
@@ -79,6 +83,7 @@ class Ledger(Reader):
         keystore: Path | None = None,
         detached_limit: int = DETACHED_LIMIT,
         clock_tolerance: timedelta | None = CLOCK_TOLERANCE,
+        retention_days: Mapping[str, int] = DEFAULT_DAYS,
         validators: Sequence[Validator] = (),
         listeners: Sequence[Listener] = (),
     ) -> Ledger:
@@ -87,8 +92,9 @@ class Ledger(Reader):
         `url` is `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://…`. Without `key` (a key URI) and
         `keystore` (a path), both are made in `<file name>.keys/` beside the log; for a log that has entries nothing is
         made, because new keys cannot stand in for lost ones. With a clock more than `clock_tolerance` behind the newest
-        entry nothing is appended; None takes any time. `validators` may refuse an entry by returning a sentence;
-        `listeners` are told of each entry once it is durable, and must not raise.
+        entry nothing is appended; None takes any time. `retention_days` says for how many days the payloads of each
+        class are kept. `validators` may refuse an entry by returning a sentence; `listeners` are told of each entry once
+        it is durable, and must not raise.
 
         Raises:
             StoreUnreadableError: the store cannot be opened.
@@ -110,6 +116,7 @@ class Ledger(Reader):
             people,
             detached_limit=detached_limit,
             clock_tolerance=clock_tolerance,
+            retention_days=retention_days,
             validators=validators,
             listeners=listeners,
         )
@@ -278,6 +285,20 @@ class Ledger(Reader):
                 )
             time.sleep(0.01)
 
+    def retain(self, *, dry_run: bool = False) -> Retained:
+        """Drop the detached payloads that have outlived their class, with their salts; every proof still verifies.
+
+        An entry `companyos.ledger.payloads_dropped` says so. With `dry_run`, only what would be dropped is returned.
+
+        Raises:
+            StoreUnreadableError: it could not be done wholly; doing it again does the rest.
+        """
+        found = expired(self._store, self._retention)
+        if found.payloads and not dry_run:
+            self.append("companyos.ledger.payloads_dropped", found.to_dict())
+            drop(self._store, found)
+        return found
+
     def reveal(self, entry: Entry) -> Entry:
         """The entry with its personal values decrypted.
 
@@ -315,6 +336,11 @@ class Ledger(Reader):
     def _prepare(self, drafts: Sequence[Draft]) -> list[Deposit]:
         if self._preparer is None:
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
+        for draft in drafts:
+            if draft.retention is not None and draft.retention not in self._retention:
+                raise EntryInvalidError(
+                    "no such retention class", got=draft.retention, expected=", ".join(sorted(self._retention))
+                )
         deposits = self._preparer.prepare(drafts)
         if self._validators:
             for draft in drafts:

@@ -55,10 +55,10 @@ class Builder:
         below = self.levels[0]
         below.extend(hashes)
         for above in self.levels[1:]:
-            done = len(above)
-            if len(below) < 2 * done + 2:
+            done = 2 * len(above)
+            if len(below) < done + 2:
                 return
-            above += node_hashes(below[2 * done : len(below) & ~1])
+            above.extend(node_hashes(below[done : len(below) & ~1]))
             below = above
 
     def hashes(self) -> bytes:

@@ -11,9 +11,14 @@ from companyos.signing.files import beside
 if TYPE_CHECKING:
     from companyos.ledger.stores.interface import Store
 
-__all__ = ("key_directory", "open_store", "store_path")
+__all__ = ("is_server", "key_directory", "open_store", "store_path")
 
 _POSTGRESQL = ("postgresql://", "postgres://")
+
+
+def is_server(url: str) -> bool:
+    """Whether the log is kept by a database server, and not in a file."""
+    return url.startswith(_POSTGRESQL)
 
 
 def open_store(url: str, *, create: bool = True, readonly: bool = False) -> Store:
@@ -23,7 +28,7 @@ def open_store(url: str, *, create: bool = True, readonly: bool = False) -> Stor
         ConfigError: it is not a ledger URL.
         StoreUnreadableError: it cannot be opened.
     """
-    if url.startswith(_POSTGRESQL):
+    if is_server(url):
         from companyos.ledger.stores.postgresql import PostgresqlStore
 
         return PostgresqlStore(url, create=create, readonly=readonly)
@@ -38,7 +43,7 @@ def key_directory(url: str) -> Path:
     Raises:
         ConfigError: there is no such place, because the log is not kept in a file.
     """
-    if url.startswith(_POSTGRESQL):
+    if is_server(url):
         raise ConfigError(
             "a log on a server has no place of its own for keys",
             got="no key and keystore",

@@ -191,7 +191,7 @@ class Store(Protocol):
         ...
 
     def raws(self, start: int, end: int) -> list[bytes]:
-        """The bytes of those of the entries [start, end) that are there, in order: all of them, unless some are missing."""
+        """The bytes of those of the entries [start, end) that are there, in order."""
         ...
 
     def first_missing(self, start: int) -> int:

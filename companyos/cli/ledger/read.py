@@ -1,0 +1,98 @@
+"""`companyos ledger tail|show|verify|prove|checkpoint`: what anyone may do who has the store and the public key."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from companyos.cli.ledger.place import out_option, read_file, reader, url_option, write_out, writer
+from companyos.cli.ledger.show import entry_fields, entry_line, progress_bar
+from companyos.cli.output import echo_json, json_option
+from companyos.ledger import LedgerDamagedError
+
+__all__ = ("checkpoint", "prove", "show", "tail", "verify")
+
+
+@click.command()
+@click.option("-n", "count", type=click.IntRange(min=0), default=10, show_default=True, help="How many entries.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is appended, until interrupted.")
+@json_option
+@url_option
+def tail(url: str | None, count: int, follow: bool, as_json: bool) -> None:
+    """Show the newest entries, one a line."""
+    with reader(url) as log:
+        place = max(0, len(log) - count)
+        while True:
+            for entry in log.read(place):
+                click.echo(entry_line(entry, as_json=as_json))
+                place = entry.index + 1
+            if not follow:
+                return
+            time.sleep(0.2)
+
+
+@click.command()
+@click.argument("index", type=click.IntRange(min=0))
+@click.option("--reveal", is_flag=True, help="Decrypt personal values, with the keys at hand.")
+@click.option("--raw", is_flag=True, help="Print the exact bytes that were logged, and no newline.")
+@url_option
+def show(url: str | None, index: int, reveal: bool, raw: bool) -> None:
+    """Show one entry."""
+    with reader(url) as log:
+        data = log.raw(index)
+        entry = next(log.read(index, index + 1))
+    if raw:
+        write_out(data, None)
+        return
+    if reveal:
+        with writer(url) as log:
+            entry = log.reveal(entry)
+    echo_json(entry_fields(entry))
+
+
+@click.command()
+@click.option("--against", type=click.Path(path_type=Path), help="An anchor: a checkpoint that was kept elsewhere.")
+@click.option("--key", help="Public key: a file, a key URI or a verifier key; default: the one beside the log.")
+@click.option("--deep", is_flag=True, help="Also check each entry's canonical form and the columns beside it.")
+@json_option
+@url_option
+def verify(url: str | None, against: Path | None, key: str | None, deep: bool, as_json: bool) -> int:
+    """Check every entry, the tree and the signature; exit 1 on damage, 3 if it cannot be checked."""
+    anchor = None if against is None else read_file(against)
+    try:
+        with reader(url, key) as log, progress_bar(len(log), "verifying") as progress:
+            found = log.verify(against=anchor, deep=deep, progress=progress)
+    except LedgerDamagedError as error:
+        if as_json:
+            echo_json({"ok": False, "index": error.index} | error.to_dict())
+        else:
+            click.echo(f"{click.style('DAMAGED', fg='red')}  {error.code}  {error.message}")
+        return error.exit_status
+    if as_json:
+        echo_json({"ok": True} | found.to_dict())
+        return 0
+    click.echo(f"{click.style('OK', fg='green')}  {found}")
+    return 0
+
+
+@click.command()
+@click.argument("index", type=click.IntRange(min=0))
+@out_option
+@url_option
+def prove(url: str | None, index: int, out: Path | None) -> None:
+    """Export a proof that entry INDEX is in the log (a C2SP .tlog-proof)."""
+    with reader(url) as log:
+        write_out(log.prove(index).to_text().encode(), out)
+
+
+@click.command()
+@out_option
+@click.option("--vkey", is_flag=True, help="Print the verifier key instead, for those who check.")
+@url_option
+def checkpoint(url: str | None, out: Path | None, vkey: bool) -> None:
+    """Export the newest signed checkpoint, to be kept elsewhere as an anchor."""
+    with reader(url) as log:
+        log.head()
+        write_out(f"{log.verifier.vkey}\n".encode() if vkey else log.checkpoint(), out)
