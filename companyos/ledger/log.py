@@ -93,8 +93,8 @@ class Ledger(Reader):
         `keystore` (a path), both are made in `<file name>.keys/` beside the log; for a log that has entries nothing is
         made, because new keys cannot stand in for lost ones. With a clock more than `clock_tolerance` behind the newest
         entry nothing is appended; None takes any time. `retention_days` says for how many days the payloads of each
-        class are kept. `validators` may refuse an entry by returning a sentence; `listeners` are told of each entry once
-        it is durable, and must not raise.
+        class are kept. `validators` may refuse an entry by returning a sentence; `listeners` are told of each entry
+        once it is durable, and must not raise.
 
         Raises:
             StoreUnreadableError: the store cannot be opened.

@@ -126,7 +126,6 @@ class _Plan:
         self._batch = batch
         self._nodes = Nodes(batch, tree)
         self._tree = tree
-        self._root = tree.root()
         self._known: dict[Key, Row] = {}
         self.rows: list[Row] = []
         self.payloads: list[Payload] = []
@@ -212,7 +211,7 @@ class _Plan:
             path = self._nodes.path(row.index, self._tree.size)
             root = root_from_path(row.index, self._tree.size, leaf_hash(row.raw), path)
             value = entries.decode(row.index, row.raw)
-            genuine = root == self._root and (value.id, value.source) == (row.id, row.source)
+            genuine = root == self._tree.root() and (value.id, value.source) == (row.id, row.source)
         except (ProofInvalidError, NotCanonicalError, EntryMissingError):
             genuine = False
         if not genuine:

@@ -7,6 +7,7 @@ a database of the caller, who deposits in a transaction of their own.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from contextlib import suppress
@@ -42,6 +43,7 @@ class DepositFile:
 
     def __init__(self, path: Path, log: str, *, ours: bool) -> None:
         self.path = path
+        self._name = str(path)
         self._log = log
         self._ours = ours
         self._lock = threading.Lock()
@@ -74,7 +76,7 @@ class DepositFile:
 
     def waiting(self, limit: int) -> list[tuple[int, Deposit]]:
         """The oldest deposits with their sequence numbers; none while the file cannot be read."""
-        if not self.path.exists():
+        if not os.path.exists(self._name):  # noqa: PTH110 - on every commit, and several times faster
             return []
         with self._lock, suppress(sqlite3.Error):
             connection = self._connection()

@@ -117,7 +117,7 @@ class Batch(Protocol):
         """The entries with these (source, id)."""
         ...
 
-    def add(self, rows: Sequence[Row], tiles: Iterable[Tile], payloads: Iterable[Payload]) -> None:
+    def add(self, rows: Sequence[Row], tiles: Sequence[Tile], payloads: Sequence[Payload]) -> None:
         """Add entries at the end, with the tiles that grew and what is kept beside the log.
 
         Raises:

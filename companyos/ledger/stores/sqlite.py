@@ -25,6 +25,7 @@ __all__ = ("SqliteStore",)
 _APPLICATION_ID = 0x434F534C  # "COSL", so that `file` and we can tell our files from others
 # SQLite keeps the type it was given: what somebody edited into text must come back as the bytes it is.
 _ROW = "idx, id, source, CAST(raw AS BLOB), CAST(leaf AS BLOB), CAST(sameness AS BLOB)"
+_SET_HEAD = "INSERT INTO head VALUES (?, ?) ON CONFLICT (one) DO UPDATE SET note = excluded.note"
 _PAGE = 1024
 _WAIT_SECONDS = 30
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
@@ -84,22 +85,24 @@ class _SqliteBatch(_Reads):
         self._waiting: list[Deposit] = []
         self.done: list[tuple[DepositFile, int]] = []
 
-    def add(self, rows: Sequence[Row], tiles: Iterable[Tile], payloads: Iterable[Payload]) -> None:
+    def add(self, rows: Sequence[Row], tiles: Sequence[Tile], payloads: Sequence[Payload]) -> None:
         """Add entries at the end, with the tiles that grew and what is kept beside the log."""
         try:
             self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", map(tuple, rows))
         except sqlite3.IntegrityError as error:
             raise TakenError from error
-        self._db.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?)", tiles)
-        self._db.executemany("INSERT INTO detached VALUES (?, ?, ?, ?, ?)", payloads)
+        if tiles:
+            self._db.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?)", tiles)
+        if payloads:
+            self._db.executemany("INSERT INTO detached VALUES (?, ?, ?, ?, ?)", payloads)
 
     def set_head(self, note: bytes) -> None:
         """Replace the signed checkpoint of the log's present state."""
-        self._db.execute("INSERT OR REPLACE INTO head VALUES (1, ?)", (note,))
+        self._db.execute(_SET_HEAD, (1, note))
 
     def set_cosigned(self, note: bytes) -> None:
         """Keep the newest checkpoint that witnesses cosigned."""
-        self._db.execute("INSERT OR REPLACE INTO head VALUES (2, ?)", (note,))
+        self._db.execute(_SET_HEAD, (2, note))
 
     def waiting(self, limit: int) -> list[Deposit]:
         """The oldest deposits that wait for their place."""
@@ -406,8 +409,9 @@ class _Files:
         Raises:
             StoreTamperedError: one was removed or replaced.
         """
+        linked = os.fstat(self._wal).st_nlink
         for path, known in zip(self._paths, self._known, strict=True):
-            if self._identity(path) != known or not os.fstat(self._wal).st_nlink:
+            if not linked or self._identity(path) != known:
                 raise StoreTamperedError(
                     f"{path} was removed or replaced while the ledger was open",
                     expected="the file that was opened",
