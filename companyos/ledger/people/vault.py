@@ -94,9 +94,10 @@ class Vault:
 
         The caller is inside `tables`, and whatever it got there is of no use afterwards.
         """
+        # Opened anew: if somebody switched to WAL mode meanwhile, that is undone before the file goes.
+        self._open()
         tables = self._current()
         epoch = tables.epoch + 1
-        self._clear()
         master = Master.make(self._next_master)
         self._switch(master, epoch, tables.content(master, buried), buried)
         self._open()
@@ -167,6 +168,8 @@ class Vault:
             self._clear()
             raise
         self._release()
+        # A process killed while naming a person leaves a journal that SQLite neither plays back nor removes.
+        self._discard(*(beside(self._path, suffix) for suffix in ("-journal", "-wal", "-shm")))
         self._next.replace(self._path)
         fsync_directory(self._path.parent)
         self._crown()
@@ -184,7 +187,6 @@ class Vault:
         shred(self._master_path)
         self._next_master.replace(self._master_path)
         fsync_directory(self._path.parent)
-        self._discard()
 
     def _clear(self) -> None:
         """Remove what a switch leaves behind that did not come to its rename."""
