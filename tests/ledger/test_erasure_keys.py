@@ -202,6 +202,33 @@ def test_a_write_ahead_log_beside_the_store(people, path, tmp_path, closed):
     assert lookup not in _bytes(moved.parent)
 
 
+def test_somebody_else_writes_in_wal_mode(people, path):
+    """While another program has the store open in WAL mode nothing is erased, and the error says why."""
+    sealed = _fill(people)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode=WAL")
+        other.execute("UPDATE store SET cursor = 5")
+        with pytest.raises(StoreUnreadableError, match="locked"):
+            people.erase("ann")
+
+    assert people.erase("ann") == Erasure(sealed["ann"]["sub"], 2)
+    assert people.tombstone_cursor == 5
+    assert _names(path.parent) == FILES
+
+
+def test_a_journal_left_by_a_kill(people, path):
+    """A journal that SQLite neither plays back nor removes, because its head was never written, goes all the same."""
+    sealed = _fill(people)
+    _, wrapped = _row(path, sealed["ann"]["sub"])
+    path.with_name("people.db-journal").write_bytes(bytes(512) + wrapped)
+
+    people.erase("ann")
+
+    assert _names(path.parent) == FILES
+    assert wrapped not in _bytes(path.parent)
+    assert people.open(sealed["bob"], CONTEXT) == VALUES["bob"]
+
+
 def test_a_restore_resurrects_nobody(people, path, tmp_path):
     """A key store restored with its old master key loses the person again once the log's tombstones are applied."""
     sealed = _fill(people)
@@ -328,6 +355,36 @@ def test_the_known_need_no_database(people, path):
         thread.join(timeout=60)
 
     assert results == [sealed["ann"]["sub"], VALUES["ann"], sealed["bob"]["sub"]]
+
+
+def test_one_at_a_time(people, path):
+    """Who names a person, and who erases one, waits for whoever holds the store; opening it waits as well."""
+    sealed = _fill(people)
+    stores, results = [People(path, create=False) for _ in range(2)], {}
+    works = {
+        "name": lambda: stores[0].pseudonym("dora"),
+        "erase": lambda: stores[1].erase("ann").epoch,
+        "open": lambda: People(path, create=False).close(),
+    }
+
+    def work(name):
+        results[name] = works[name]()
+
+    threads = [threading.Thread(target=work, args=(name,), daemon=True) for name in works]
+    with path.with_name("people.db.lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(timeout=0.2)
+        assert results == {}
+    for thread in threads:
+        thread.join(timeout=60)
+
+    assert results == {"name": people.pseudonym_of("dora"), "erase": 2, "open": None}
+    assert people.pseudonym_of("bob") == sealed["bob"]["sub"]
+    for store in stores:
+        store.close()
 
 
 def test_writers_and_an_eraser(people, path):
