@@ -338,6 +338,20 @@ def test_other_openers_notice(people, path):
     other.close()
 
 
+def test_a_relative_path(tmp_path, monkeypatch):
+    """A store opened by a relative path stays the same one when the process changes its directory."""
+    monkeypatch.chdir(tmp_path)
+    store = People(type(tmp_path)("keys/people.db"))
+    sealed = _fill(store)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert store.erase("ann") == Erasure(sealed["ann"]["sub"], 2)
+    assert store.open(sealed["bob"], CONTEXT) == VALUES["bob"]
+    assert _names(tmp_path / "elsewhere") == []
+    store.close()
+
+
 def test_the_known_need_no_database(people, path):
     """What is in memory is used without waiting for whoever holds the store."""
     sealed = _fill(people)

@@ -53,7 +53,8 @@ class Vault:
     """
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        self._path = path
+        # Absolute: it is looked at for as long as the store is open, wherever the process goes.
+        self._path = path = path.absolute()
         self._master_path = beside(path, ".master")
         self._next = beside(path, ".next")
         self._next_master = beside(self._master_path, ".next")
@@ -129,19 +130,26 @@ class Vault:
         if not self._master_path.exists():
             Master.make(self._master_path)
         self._write(Master.read(self._master_path), 1, Content((), ()), ())
-        self._next.replace(self._path)
-        fsync_directory(self._path.parent)
+        self._put()
 
     def _open(self) -> None:
         self._release()
         self._demand(self._path, self._master_path)
-        self._db = self._connect(self._path)
-        found = self._path.stat()
+        database = self._connect(self._path)
+        try:
+            self._master = self._settle(self._wanted(database))
+            found = self._path.stat()
+        except BaseException:
+            database.close()
+            raise
+        self._db = database
         self._stamp = (found.st_dev, found.st_ino)
-        if version_of(self._db) is None:
-            raise StoreUnreadableError(f"the key store {self._path} is empty", hint=_RESTORE)
-        self._master = self._settle(_master_id(self._db))
         self.generation += 1
+
+    def _wanted(self, database: sqlite3.Connection) -> bytes:
+        if version_of(database) is None:
+            raise StoreUnreadableError(f"the key store {self._path} is empty", hint=_RESTORE)
+        return _master_id(database)
 
     def _settle(self, wanted: bytes) -> Master:
         """The master key of the database, after finishing or undoing a switch that was cut short."""
@@ -168,10 +176,7 @@ class Vault:
             self._clear()
             raise
         self._release()
-        # A process killed while naming a person leaves a journal that SQLite neither plays back nor removes.
-        self._discard(*(beside(self._path, suffix) for suffix in ("-journal", "-wal", "-shm")))
-        self._next.replace(self._path)
-        fsync_directory(self._path.parent)
+        self._put()
         self._crown()
 
     def _write(self, master: Master, epoch: int, content: Content, buried: Collection[str]) -> None:
@@ -181,6 +186,14 @@ class Vault:
             database.execute("PRAGMA journal_mode=OFF")
             database.execute("PRAGMA synchronous=FULL")
             write(database, master, epoch, content, buried)
+
+    def _put(self) -> None:
+        """Give the next database its name."""
+        # A process killed while naming a person leaves a journal that SQLite neither plays back nor removes, and
+        # beside a store that somebody deleted may lie one that it would play back.
+        self._discard(*(beside(self._path, suffix) for suffix in ("-journal", "-wal", "-shm")))
+        self._next.replace(self._path)
+        fsync_directory(self._path.parent)
 
     def _crown(self) -> None:
         """Destroy the master key of the past; the next one takes its name."""
