@@ -14,6 +14,7 @@ from companyos.ledger import people as rooms
 from companyos.ledger.people import People
 from companyos.ports import Personal
 from companyos.signing import files
+from tests.ledger.ledger_workers import PROCESSES, Descriptor
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -101,3 +102,18 @@ def erase_on_a_full_disk(path: Path, results: Any) -> None:
         code = error.code
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     results.put((code, people.pseudonym_of("ann"), people.epoch, sorted(file.name for file in path.parent.iterdir())))
+
+
+def killed_at(directory: Path, number: int, action: str, name: str) -> bool:
+    """Be killed at that line in a store of its own; whether that was before the end."""
+    read, write = os.pipe()
+    worker = PROCESSES.Process(
+        target=die_at_line, args=(directory / "people.db", action, name, number, Descriptor(write))
+    )
+    worker.start()
+    os.close(write)
+    worker.join()
+    with os.fdopen(read, "rb") as pipe:
+        finished = pipe.read() == b">"
+    assert worker.exitcode == (0 if finished else -signal.SIGKILL)
+    return not finished

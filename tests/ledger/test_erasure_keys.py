@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import hmac
 import os
 import random
 import shutil
@@ -16,7 +14,6 @@ import time
 from contextlib import closing
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from companyos.errors import UserError
 from companyos.ledger import EntryInvalidError, ErasedError, Ledger, StoreUnreadableError
@@ -26,10 +23,10 @@ from companyos.ports import Personal
 from tests.ledger.ledger_workers import PROCESSES, Descriptor
 from tests.ledger.people_workers import (
     CONTEXT,
-    die_at_line,
     erase_many,
     erase_on_a_full_disk,
     erase_until_killed,
+    killed_at,
     seal_many,
 )
 
@@ -419,21 +416,6 @@ def test_writers_and_an_eraser(people, path):
     assert people.epoch == 26
 
 
-def _killed_at(directory, number, action, name):
-    """Be killed at that line in a store of its own; whether that was before the end."""
-    read, write = os.pipe()
-    worker = PROCESSES.Process(
-        target=die_at_line, args=(directory / "people.db", action, name, number, Descriptor(write))
-    )
-    worker.start()
-    os.close(write)
-    worker.join()
-    with os.fdopen(read, "rb") as pipe:
-        finished = pipe.read() == b">"
-    assert worker.exitcode == (0 if finished else -signal.SIGKILL)
-    return not finished
-
-
 def _whole_or_gone(path, sealed, old):
     """Open what a kill left behind: the person is readable and can be erased, or is gone from every copy."""
     store = People(path, create=False)
@@ -457,7 +439,7 @@ def _whole_or_gone(path, sealed, old):
 
 @pytest.mark.parametrize("action", ["erase", "bury"])
 @pytest.mark.parametrize("offset", range(3))
-def test_killed_at_every_line(people, path, tmp_path, action, offset):
+def testkilled_at_every_line(people, path, tmp_path, action, offset):
     """A kill before any line of an erasure leaves a store that opens, with the person whole or gone for good."""
     sealed = _fill(people)
     people.close()
@@ -467,7 +449,7 @@ def test_killed_at_every_line(people, path, tmp_path, action, offset):
     for number in range(1 + offset, 10_000, 3):
         copied = tmp_path / f"k{number}"
         shutil.copytree(path.parent, copied)
-        inside = _killed_at(copied, number, action, name)
+        inside = killed_at(copied, number, action, name)
         outcomes.append(_whole_or_gone(copied / "people.db", sealed, old))
         if not inside:
             break
@@ -487,14 +469,14 @@ def test_killed_in_the_recovery(people, path, tmp_path):
     for first in range(10, 10_000, 14):
         broken = tmp_path / f"b{first}"
         shutil.copytree(path.parent, broken)
-        if not _killed_at(broken, first, "erase", "ann"):
+        if not killed_at(broken, first, "erase", "ann"):
             break
         if set(_names(broken)) == set(FILES):
             continue
         for second in range(1 + first % 7, 10_000, 7):
             copied = tmp_path / f"b{first}-{second}"
             shutil.copytree(broken, copied)
-            inside = _killed_at(copied, second, "open", "")
+            inside = killed_at(copied, second, "open", "")
             _whole_or_gone(copied / "people.db", sealed, old)
             kills += inside
             if not inside:
@@ -580,92 +562,3 @@ def test_mac(people):
     people.erase("ann")
     again = people.mac(Personal({"b": 1, "a": [None]}, "ann"))
     assert {again["sub"], again["mac"]}.isdisjoint(mac.values())
-
-
-def _old_store(path, master):
-    """A key store as it was written before there were epochs."""
-    path.parent.mkdir(mode=0o700)
-    (path.parent / "people.db.master").write_text(master.hex())
-    (path.parent / "people.db.master").chmod(0o600)
-    cipher, sealed = AESGCM(master), {}
-    with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute(
-            "CREATE TABLE person (lookup BLOB PRIMARY KEY, pseudonym TEXT UNIQUE, wrapped BLOB) WITHOUT ROWID"
-        )
-        database.execute("CREATE TABLE secret (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) WITHOUT ROWID")
-        rows = [("sameness", b"s" * 32)]
-        for name in VALUES:
-            key, pseudonym, nonce = os.urandom(32), f"p-{os.urandom(16).hex()}", os.urandom(12)
-            wrapped = nonce + cipher.encrypt(nonce, key, pseudonym.encode())
-            lookup = hmac.digest(master, b"person\x00" + name.encode(), hashlib.sha256)
-            database.execute("INSERT INTO person VALUES (?, ?, ?)", (lookup, pseudonym, wrapped))
-            sealed[name] = pseudonym
-        for name, key in rows:
-            nonce = os.urandom(12)
-            wrapped = nonce + cipher.encrypt(nonce, key, name.encode())
-            database.execute("INSERT INTO secret VALUES (?, ?)", (name, wrapped))
-    return sealed
-
-
-def test_old_format(path):
-    """A store from before there were epochs is brought into this format when it is opened, and nobody is lost."""
-    pseudonyms = _old_store(path, b"m" * 32)
-
-    store = People(path, create=False)
-    assert {name: store.pseudonym_of(name) for name in VALUES} == pseudonyms
-    assert store.secret("sameness") == b"s" * 32
-    assert store.erase("ann") == Erasure(pseudonyms["ann"], 2)
-    store.close()
-
-    store = People(path, create=False)
-    assert {name: store.pseudonym_of(name) for name in VALUES} == pseudonyms | {"ann": None}
-    store.close()
-    assert _names(path.parent) == FILES
-    assert (b"m" * 32).hex().encode() not in _bytes(path.parent)
-
-
-def test_killed_while_bringing_an_old_format_into_this_one(path, tmp_path):
-    """A kill before any line of it leaves a store that opens, with everybody in it."""
-    pseudonyms = _old_store(path, b"m" * 32)
-    kills = 0
-    for number in range(1, 10_000, 6):
-        copied = tmp_path / f"k{number}"
-        shutil.copytree(path.parent, copied)
-        inside = _killed_at(copied, number, "open", "")
-        store = People(copied / "people.db", create=False)
-        assert {name: store.pseudonym_of(name) for name in VALUES} == pseudonyms
-        store.close()
-        assert _names(copied) == FILES
-        if not inside:
-            break
-        kills += 1
-
-    assert kills > 15
-
-
-def test_old_format_with_another_master_key(path):
-    """An old store is not touched with a master key that is not its own."""
-    _old_store(path, b"m" * 32)
-    before = path.read_bytes()
-    path.with_name("people.db.master").write_text((b"x" * 32).hex())
-
-    with pytest.raises(StoreUnreadableError, match="old format"):
-        People(path, create=False)
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [("PRAGMA user_version = 2", "newer companyos"), ("PRAGMA application_id = 7", "not a key store")],
-    ids=["newer", "foreign"],
-)
-def test_other_formats_are_refused(people, path, change, message):
-    """A newer key store is refused with what to do, and so is a database that is none; nothing is changed."""
-    people.close()
-    with closing(sqlite3.connect(path, isolation_level=None)) as database:
-        database.execute(change)
-    before = path.read_bytes()
-
-    with pytest.raises(StoreUnreadableError, match=message):
-        People(path)
-    assert path.read_bytes() == before
