@@ -59,10 +59,12 @@ def test_key_store_is_private(ledger, tmp_path):
     master = tmp_path / "ledger.db.keys" / "people.db.master"
 
     assert stat.S_IMODE(master.stat().st_mode) == 0o600
+    assert {stat.S_IMODE(file.stat().st_mode) for file in master.parent.glob("people.db*")} == {0o600}
     assert stat.S_IMODE(master.parent.stat().st_mode) == 0o700
-    keys = [key for name, key in ledger._people._keys.items() if name.startswith("p-")]
-    assert len(keys) == 1
-    assert keys[0] not in (tmp_path / "ledger.db.keys" / "people.db").read_bytes()
+    with ledger._people._tables() as tables:
+        key = tables.key(next(ledger.read()).data["ship"]["to"][0]["$personal"]["sub"])
+    assert len(key) == 32
+    assert key not in _everything(tmp_path)
 
 
 def test_pseudonyms(ledger):
@@ -155,15 +157,15 @@ def test_readers_without_the_key_store(url, ledger):
 
 
 def test_other_master_key(url, ledger, tmp_path):
-    """A key store opened with another master key gives nothing away and destroys nothing."""
+    """A key store is not opened with another master key than its own, and nothing is destroyed by the attempt."""
     ledger.append("a.b", DATA)
     entry = next(ledger.read())
     ledger.close()
     master = tmp_path / "ledger.db.keys" / "people.db.master"
     kept = master.read_bytes()
     master.write_text(os.urandom(32).hex())
-    with Ledger.open(url, origin=ORIGIN) as other, pytest.raises(ErasedError):
-        other.reveal(entry)
+    with pytest.raises(StoreUnreadableError, match="is not the master key"):
+        Ledger.open(url, origin=ORIGIN)
 
     master.write_bytes(kept)
     with Ledger.open(url, origin=ORIGIN) as again:
