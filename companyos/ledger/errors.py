@@ -16,6 +16,7 @@ __all__ = (
     "LedgerDamagedError",
     "NotPlacedError",
     "PayloadTooLargeError",
+    "PersonUnknownError",
     "ProofInvalidError",
     "RolledBackError",
     "SplitViewError",
@@ -74,6 +75,12 @@ class StoreFullError(StoreUnreadableError):
     """The store could not be written for lack of space, or a limit; nothing was written."""
 
     code = "ledger.store_full"
+
+
+class PersonUnknownError(UserError):
+    """Nothing is kept about the person who was to be erased."""
+
+    code = "ledger.person_unknown"
 
 
 class NotPlacedError(UnverifiableError):

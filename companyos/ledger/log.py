@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, overload
 from companyos.ledger import entry as entries
 from companyos.ledger.checkpoint import Checkpoint
 from companyos.ledger.connection import driver_connection
+from companyos.ledger.erasure import ERASED, erasures_source, pseudonym_of, tombstone_id, tombstones
 from companyos.ledger.errors import (
     CheckpointInvalidError,
     EntryInvalidError,
     EntryRefusedError,
     IdReusedError,
     NotPlacedError,
+    PersonUnknownError,
     StoreUnreadableError,
 )
 from companyos.ledger.keyring import Keyring
@@ -110,7 +112,7 @@ class Ledger(Reader):
         except BaseException:
             store.close()
             raise
-        return cls(
+        log = cls(
             store,
             keys,
             people,
@@ -120,6 +122,12 @@ class Ledger(Reader):
             validators=validators,
             listeners=listeners,
         )
+        try:
+            log._apply_tombstones()
+        except BaseException:
+            log.close()
+            raise
+        return log
 
     @classmethod
     def open_readonly(
@@ -299,6 +307,30 @@ class Ledger(Reader):
             drop(self._store, found)
         return found
 
+    def erase(self, person: str, *, reason: str) -> Receipt:
+        """Make every personal value of `person` unreadable for good, here and in every copy of the log.
+
+        A tombstone is logged first, and whoever opens the log applies it, so an erasure that was cut short is finished,
+        and a key store from before it is brought up to date. Named again, the person gets a new pseudonym.
+
+        Raises:
+            PersonUnknownError: nothing was ever appended about them.
+            StoreUnreadableError: the key store could not be written; opening the log finishes what was begun.
+        """
+        if self._people is None:
+            raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
+        pseudonym = self._people.pseudonym_of(person)
+        if pseudonym is None:
+            raise PersonUnknownError("nothing is kept about this person", hint="give the id that was appended with")
+        key = erasures_source(self.origin), tombstone_id(pseudonym)
+        row = self._store.find([key]).get(key)
+        if row is None:
+            receipt = self.append(ERASED, {"reason": reason}, id=key[1], source=key[0], subject=pseudonym)
+        else:
+            receipt = Receipt(row.id, row.index, row.leaf, len(self))
+        self._people.erase(person)
+        return receipt
+
     def reveal(self, entry: Entry) -> Entry:
         """The entry with its personal values decrypted.
 
@@ -332,6 +364,14 @@ class Ledger(Reader):
                     batch.set_head(Checkpoint(self.origin, tree.size, tree.root()).sign(old, new))
         keys.refresh()
         return new.public
+
+    def _apply_tombstones(self) -> None:
+        """Destroy the keys of whoever was erased, as far as this key store does not know of it."""
+        if self._people is None:
+            return
+        found = {row.id: row for row in self._store.of_source(erasures_source(self.origin))}
+        living = self._people.living(pseudonym_of(name) for name in found)
+        self._people.bury(tombstones(self, [found[tombstone_id(name)] for name in living]))
 
     def _prepare(self, drafts: Sequence[Draft]) -> list[Deposit]:
         if self._preparer is None:

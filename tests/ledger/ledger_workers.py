@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from companyos.ledger import Ledger, Projection
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from companyos.ports import Entry
 
 ORIGIN = "test.example/log"
@@ -95,3 +97,11 @@ def replay_until_killed(url: str, path: str, report: int) -> None:
     with Ledger.open(url, origin=ORIGIN) as ledger:
         ledger.replay(Reporting(database, report))
     os.write(report, b"!")
+
+
+def erase_in_a_process(url: str, origin: str, person: str, begun: Path) -> None:
+    """Erase a person, and tell in a file when it begins and when it is done."""
+    with Ledger.open(url, origin=origin) as log:
+        begun.write_text("begun")
+        log.erase(person, reason="asked for it")
+        begun.write_text("done")

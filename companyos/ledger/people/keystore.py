@@ -192,16 +192,10 @@ class People:
         with self._lock, self._tables() as tables:
             return tables.epoch
 
-    @property
-    def tombstone_cursor(self) -> int:
-        """How far the tombstones of the log were applied: what was last set, 0 at first."""
+    def living(self, pseudonyms: Iterable[str]) -> set[str]:
+        """Those of the pseudonyms that have a key."""
         with self._lock, self._tables() as tables:
-            return tables.cursor
-
-    @tombstone_cursor.setter
-    def tombstone_cursor(self, position: int) -> None:
-        with self._lock, self._tables() as tables:
-            tables.cursor = position
+            return tables.living(pseudonyms)
 
     def _person(self, person: str) -> _Subject:
         with self._lock:

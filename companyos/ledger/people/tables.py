@@ -27,7 +27,7 @@ LOOKUP = "people.lookup"
 _APPLICATION_ID = 0x434F5350  # "COSP", so that `file` and we can tell our files from others
 _SCHEMA = f"""
 CREATE TABLE store (
-    one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, master BLOB NOT NULL, cursor INTEGER NOT NULL
+    one INTEGER PRIMARY KEY CHECK (one = 1), epoch INTEGER NOT NULL, master BLOB NOT NULL
 );
 CREATE TABLE person (
     lookup BLOB PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, wrapped BLOB NOT NULL
@@ -59,8 +59,6 @@ class Content:
     """Name and key of each secret, already wrapped."""
     tombstones: Iterable[tuple[str, int, str]] = ()
     """Pseudonym, epoch and time of each erasure."""
-    cursor: int = 0
-    """How far the log's tombstones were applied."""
 
 
 class Tables:
@@ -74,15 +72,6 @@ class Tables:
     def epoch(self) -> int:
         """The number of the master key, counted from 1."""
         return int(self._one("SELECT epoch FROM store")[0])
-
-    @property
-    def cursor(self) -> int:
-        """How far the log's tombstones were applied."""
-        return int(self._one("SELECT cursor FROM store")[0])
-
-    @cursor.setter
-    def cursor(self, value: int) -> None:
-        self._db.execute("UPDATE store SET cursor = ?", (value,))
 
     def find(self, lookup: bytes) -> tuple[str, bytes] | None:
         """Pseudonym and key of the person with this lookup."""
@@ -155,7 +144,6 @@ class Tables:
             ),
             ((name, self._rewrap(wrapped, name, master)) for name, wrapped in secrets),
             self._db.execute("SELECT pseudonym, epoch, time FROM tombstone"),
-            self.cursor,
         )
 
     def _rewrap(self, wrapped: bytes, name: str, master: Master) -> bytes:
@@ -226,7 +214,7 @@ def old_content(database: sqlite3.Connection, key: bytes, master: Master) -> Con
 def write(database: sqlite3.Connection, master: Master, epoch: int, content: Content, buried: Iterable[str]) -> None:
     """Fill an empty database; all of it is committed or nothing."""
     database.executescript(f"BEGIN;{_SCHEMA}")
-    database.execute("INSERT INTO store VALUES (1, ?, ?, ?)", (epoch, master.id, content.cursor))
+    database.execute("INSERT INTO store VALUES (1, ?, ?)", (epoch, master.id))
     database.executemany("INSERT INTO person VALUES (?, ?, ?)", content.people)
     database.executemany("INSERT INTO secret VALUES (?, ?)", content.secrets)
     database.executemany("INSERT INTO tombstone VALUES (?, ?, ?)", content.tombstones)

@@ -222,8 +222,8 @@ class Store(Protocol):
         """The entries with these (source, id)."""
         ...
 
-    def of_source(self, source: str, start: int = 0) -> Iterator[Row]:
-        """The entries of one source from index `start` on, in order."""
+    def of_source(self, source: str) -> Iterator[Row]:
+        """The entries of one source, in order."""
         ...
 
     def payload(self, commit: bytes) -> tuple[bytes, bytes] | None:

@@ -265,10 +265,10 @@ class SqliteStore(_Reads):
         """How many detached payloads are kept."""
         return int(_only(self._all("SELECT count(*) FROM detached")))
 
-    def of_source(self, source: str, start: int = 0) -> Iterator[Row]:
-        """The entries of one source from index `start` on, in order."""
-        query = f"SELECT {_ROW} FROM entry WHERE source = ? AND idx >= ? ORDER BY idx"  # noqa: S608 - constant
-        return (Row(*found) for found in self._all(query, source, start))
+    def of_source(self, source: str) -> Iterator[Row]:
+        """The entries of one source, in order."""
+        query = f"SELECT {_ROW} FROM entry WHERE source = ? ORDER BY idx"  # noqa: S608 - constant
+        return (Row(*found) for found in self._all(query, source))
 
     def payload(self, commit: bytes) -> tuple[bytes, bytes] | None:
         """Salt and payload of a commitment; None once dropped."""
