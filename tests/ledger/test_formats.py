@@ -141,7 +141,7 @@ BAD_CHECKPOINTS = {
     "endless size": f"{ORIGIN}\n{'9' * 30}\n{ROOT}\n",
     "root too short": f"{ORIGIN}\n7\nAAAA\n",
     "root not Base64": f"{ORIGIN}\n7\n****\n",
-    "extension lines": f"{ORIGIN}\n7\n{ROOT}\nmore\n",
+    "empty extension line": f"{ORIGIN}\n7\n{ROOT}\n\nmore\n",
     "another note": "hello\n",
 }
 
