@@ -47,6 +47,12 @@ class WitnessServer:
         self._served = True
         self._server.serve_forever(poll_interval=0.1)
 
+    def start(self) -> Self:
+        """Serve in a thread of its own until `close`."""
+        self._served = True
+        threading.Thread(target=self.serve, daemon=True).start()
+        return self
+
     def close(self) -> None:
         """Stop serving."""
         if self._served:
@@ -54,9 +60,7 @@ class WitnessServer:
         self._server.server_close()
 
     def __enter__(self) -> Self:
-        self._served = True
-        threading.Thread(target=self.serve, daemon=True).start()
-        return self
+        return self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
