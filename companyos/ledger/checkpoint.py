@@ -26,6 +26,7 @@ __all__ = ("Checkpoint", "Consistency", "Proof")
 _HEADER = "c2sp.org/tlog-proof@v1"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,18}")
 _MAX_PATH = 63
+_TOO_LARGE = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Checkpoint:
         lines = text.split("\n")
         if len(lines) < 4 or not all(lines[:-1]) or lines[-1] or not _NUMBER.fullmatch(lines[1]):
             raise CheckpointInvalidError("not a checkpoint", got=text, expected="origin, size, root")
+        if int(lines[1]) >= _TOO_LARGE:
+            raise CheckpointInvalidError("checkpoint of an impossible size", got=lines[1], expected="below 2^63")
         try:
             return cls(lines[0], int(lines[1]), _hash(lines[2]))
         except ProofInvalidError as error:

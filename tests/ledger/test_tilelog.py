@@ -323,6 +323,39 @@ def test_damage_has_its_name_and_its_place(small, name):
     assert "Traceback" not in done.stderr
 
 
+DEEP = {
+    "an entry": ("tile/entries/156", flip(-1), EntryAlteredError, 40_191),
+    "a leaf hash": ("tile/0/156", flip(0), TreeAlteredError, 39_936),
+    "a hash of a full tile above": ("tile/1/000", flip(32 * 7), TreeAlteredError, 7 * 256),
+    "a hash of the partial tile above": ("tile/1/001.p/17", flip(32 * 2), TreeAlteredError, 65_536 + 512),
+    "the hash on top": ("tile/2/000.p/1", flip(5), TreeAlteredError, 0),
+    "a full tile above missing": ("tile/1/000", Path.unlink, EntryMissingError, 0),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_damage_in_a_log_of_three_levels(exported, tmp_path, name):
+    """In a large log, too, an altered entry is found to the index, a tile to its first entry."""
+    path, damage, error, index = DEEP[name]
+    shutil.copytree(exported, tmp_path / "log")
+    damage(tmp_path / "log" / path)
+
+    with pytest.raises(error) as caught:
+        everything(tmp_path / "log")
+
+    assert (type(caught.value), caught.value.index) == (error, index)
+    assert program(tmp_path / "log").returncode == 1
+
+
+@pytest.mark.soak
+def test_a_million_entries(tmp_path):
+    """A million entries export, read back and are accepted by the program."""
+    export(tmp_path, 1_000_000)
+
+    assert sum(1 for _ in tilelog.read(tmp_path, [VERIFIER])[2]) == 1_000_000
+    assert program(tmp_path).returncode == 0
+
+
 def test_entry_and_tile_altered_together(small):
     """An entry changed together with its hash is found by the tile above, and the program finds it."""
     bundle, tile = small / "tile/entries/001", small / "tile/0/001"

@@ -15,6 +15,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from companyos.errors import UnverifiableError
 from companyos.ledger import CheckpointInvalidError, Ledger, RolledBackError, SplitViewError
@@ -274,6 +276,29 @@ def test_requests_by_status(witness, state, name):
         assert (content, response.headers["Content-Type"]) == (b"0\n", "text/x.tlog.size")
 
 
+def test_every_changed_byte_of_a_request_is_refused(state):
+    """Whatever byte of a right request is changed, it is not cosigned."""
+    assert state.add(TREE.request(0, 5)).status == 200
+    body = TREE.request(5, 9)
+    statuses = {state.add(body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]).status for at in range(len(body))}
+
+    assert statuses <= {400, 403, 404, 409, 422}
+    assert state.add(body).status == 200
+
+
+@given(st.binary(max_size=200) | st.text(alphabet="old 0123\n\u2014AB=/+.ets", max_size=120).map(str.encode))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_requests_never_crash_a_witness(state, body):
+    """Bytes that no log signed are a bad request, a log or a key that is not known, and nothing else."""
+    assert state.add(body).status in {400, 403, 404}
+
+
+def test_a_size_beyond_all_logs(state):
+    """A checkpoint of 2^63 entries or more, well signed, is no checkpoint."""
+    for size in (2**63, 10**19 - 1):
+        assert state.add(b"old 0\n\n" + Checkpoint(ORIGIN, size, bytes(32)).sign(KEY)).status == 400
+
+
 def test_extension_lines_are_cosigned(state):
     """A log that writes extension lines is cosigned with them, and the cosignature covers them."""
     text = f"{ORIGIN}\n5\n{base64.b64encode(TREE.roots[5]).decode()}\nextension\n"
@@ -290,6 +315,7 @@ def test_extension_lines_are_cosigned(state):
         b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\n\r\n",
         b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
         b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n",
+        b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
         b"POST /other HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
         b"GET /add-checkpoint HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import sys
 import threading
@@ -23,6 +24,7 @@ MAX_BODY_BYTES = 64 * 1024
 MAX_CONNECTIONS = 64
 IDLE_SECONDS = 10
 CONNECTION_SECONDS = 60
+_LENGTH = re.compile(r"[0-9]{1,9}")
 
 
 class WitnessServer:
@@ -110,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer one request."""
         length = self.headers.get("Content-Length", "")
-        if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
+        if "Transfer-Encoding" in self.headers or not _LENGTH.fullmatch(length):
             self._send(Answer(411), last=True)
         elif int(length) > MAX_BODY_BYTES:
             self._send(Answer(413), last=True)
