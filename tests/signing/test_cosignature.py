@@ -8,8 +8,10 @@ import importlib.util
 import struct
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from companyos.signing import (
     PrivateKey,
     SignatureInvalidError,
     UntrustedError,
+    cosignature,
 )
 from companyos.signing.cosignature import CosignatureVerifier, Cosigner
 
@@ -190,3 +193,20 @@ def test_check_never_crashes(signature, text):
     """Whatever comes as signature and text is refused with an error of ours."""
     with pytest.raises(SignatureInvalidError):
         Cosigner.ed25519(NAME, KEY).verifier.check(signature, text.encode())
+
+
+@ml_dsa
+def test_a_signature_by_another_implementation():
+    """A key and a signature over a subtree that filippo.io/torchwood made hold under our message.
+
+    Source: transparency-dev/formats, note/note_cosigv1_test.go.
+    """
+    vkey, line = Path(__file__).with_name("mldsa44.txt").read_text("ascii").split()
+    signature, verifier = base64.b64decode(line), CosignatureVerifier.from_vkey(vkey)
+    root = base64.b64decode("E7ERCtFloiK1fdb+B6/dLG0pM1nmIR0ETKBSauCjtVw=")
+
+    assert (verifier.name, verifier.kind, verifier.hint) == ("witness.example/w1", "ml-dsa-44", signature[:4])
+    message = cosignature._subtree(verifier.name, 0, "example.com/log", (8, 13), root)
+    verifier._public().verify(signature[12:], message)
+    with pytest.raises(InvalidSignature):
+        verifier._public().verify(signature[12:], cosignature._subtree("w2", 0, "example.com/log", (8, 13), root))
