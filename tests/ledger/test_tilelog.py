@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -438,32 +439,36 @@ def test_every_changed_byte_is_found(tmp_path):
 WORKER = (
     inspect.getsource(raws)
     + """
-import sys, time
+import resource, sys, time
 from pathlib import Path
-from companyos.ledger import RolledBackError, tilelog
+from companyos.ledger import RolledBackError, StoreUnreadableError, tilelog
 from companyos.signing import NoteVerifier
 
-directory, size, stop, vkey = sys.argv[1:]
+directory, size, stop, wait, limit, vkey = sys.argv[1:]
+if limit != "-1":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 
 def slow():
     for number, raw in enumerate(raws(int(size))):
         if number == int(stop):
             print("half", flush=True)
-            time.sleep(60)
+            time.sleep(float(wait))
         yield raw
 
 try:
     tilelog.write(Path(directory), slow(), sys.stdin.buffer.read(), [NoteVerifier.from_vkey(vkey)])
 except RolledBackError:
     sys.exit(1)
+except StoreUnreadableError:
+    sys.exit(3)
 """
 )
 
 
-def exporting(directory, size, stop=-1):
-    """A process that exports the log of that size, and waits before entry `stop`."""
+def exporting(directory, size, *, stop=-1, wait=60, limit=-1):
+    """A process that exports the log of that size, waits before entry `stop`, and may write `limit` bytes a file."""
     process = subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(directory), str(size), str(stop), VERIFIER.vkey],
+        [sys.executable, "-c", WORKER, *map(str, (directory, size, stop, wait, limit)), VERIFIER.vkey],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -484,6 +489,48 @@ def test_an_export_killed_in_the_middle(tmp_path):
     export(tmp_path, 600)
     assert everything(tmp_path) == (head(600), list(raws(600)))
     assert list(tmp_path.glob(".export-*")) == []
+
+
+def test_exports_killed_at_random(tmp_path):
+    """Killed while its files move into place, an export leaves the log as it was or as it was to be, and sound."""
+    seed = random.SystemRandom().randrange(2**32)
+    chance, size = random.Random(seed), 0
+    for target in range(300, 3000, 300):
+        with exporting(tmp_path, target, stop=target - 1, wait=0) as process:
+            assert process.stdout.readline() == b"half\n"
+            time.sleep(chance.uniform(0, 0.02))
+            process.kill()
+        if (tmp_path / "checkpoint").exists():
+            checkpoint, entries = everything(tmp_path)
+            assert checkpoint.size in {size, target}, f"seed {seed}"
+            assert (checkpoint, entries) == (head(checkpoint.size), list(raws(checkpoint.size))), f"seed {seed}"
+            size = checkpoint.size
+    export(tmp_path, 3000)
+
+    assert everything(tmp_path) == (head(3000), list(raws(3000)))
+    assert list(tmp_path.glob(".export-*")) == []
+
+
+def test_a_full_disk(small):
+    """Where the disk takes no more, the export says so, and the log is as it was."""
+    before = {name: path.read_bytes() for name, path in files(small).items()}
+    with exporting(small, 2000, limit=4096) as process:
+        assert process.wait(60) == 3
+
+    assert before == {name: path.read_bytes() for name, path in files(small).items()}
+
+
+def test_entries_that_break_off(small):
+    """An error of whoever supplies the entries goes through, and the log is as it was."""
+    before = {name: path.read_bytes() for name, path in files(small).items()}
+
+    def broken():
+        yield from raws(650)
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        tilelog.write(small, broken(), head(700).sign(KEY), [VERIFIER])
+    assert before == {name: path.read_bytes() for name, path in files(small).items()}
 
 
 def test_tiles_left_by_a_killed_export_of_another_history(tmp_path):

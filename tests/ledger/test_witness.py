@@ -8,13 +8,19 @@ import itertools
 import random
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -420,6 +426,29 @@ def test_nobody_there():
     for url in (f"http://127.0.0.1:{port}", "ftp://x", "http://", "x", "http://u:p@x/", "http://x:99999", "http://[x"):
         with pytest.raises(WitnessUnavailableError):
             Witness(url, COSIGNER.verifier).cosign(TREE.note(5), TREE.prove)
+
+
+def test_a_certificate_that_nobody_vouches_for(tmp_path, state):
+    """Over TLS a witness whose certificate is not trusted is not asked."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")]), datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    (tmp_path / "tls.pem").write_bytes(pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.pem")
+    with WitnessServer(state) as server:
+        server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+        url = server.url.replace("http://127.0.0.1", "https://localhost")
+        with pytest.raises(WitnessUnavailableError, match="certificate verify failed"):
+            Witness(url, COSIGNER.verifier).cosign(TREE.note(5), TREE.prove)
+    assert state.head(ORIGIN) is None
 
 
 def test_a_body_to_the_letter(witness):
