@@ -139,11 +139,11 @@ def test_a_log_is_cosigned_as_it_grows(witness):
     """Each checkpoint comes back with a cosignature that verifies, and still verifies as the log's own."""
     size = 0
     for new in (1, 5, 5, 16, 17, 64):
-        cosigned = witness.cosign(TREE.note(new), TREE.prove, old_size=size)
+        given = witness.cosign(TREE.note(new), TREE.prove, old_size=size)
 
-        assert (cosigned.checkpoint, cosigned.known_size) == (Checkpoint(ORIGIN, new, TREE.roots[new]), size)
-        assert Checkpoint.verify(cosigned.note, [VERIFIER]) == cosigned.checkpoint
-        assert Note.parse(cosigned.note).verify([COSIGNER.verifier]) == (COSIGNER.verifier,)
+        assert (given.checkpoint, given.known_size) == (Checkpoint(ORIGIN, new, TREE.roots[new]), size)
+        assert Checkpoint.verify(given.note, [VERIFIER]) == given.checkpoint
+        assert Note.parse(given.note).verify([COSIGNER.verifier]) == (COSIGNER.verifier,)
         size = new
 
 
@@ -152,8 +152,7 @@ def test_the_witness_tells_where_it_is(witness):
     witness.cosign(TREE.note(9), TREE.prove)
 
     for guess in (0, 3, 20):
-        cosigned = witness.cosign(TREE.note(20), TREE.prove, old_size=guess)
-        assert cosigned.checkpoint.size == 20
+        assert witness.cosign(TREE.note(20), TREE.prove, old_size=guess).checkpoint.size == 20
 
 
 def test_a_new_cosignature_takes_the_place_of_the_old_one(witness):
@@ -355,40 +354,44 @@ def test_many_idle_connections_take_no_place_forever(witness):
         pytest.fail("no place was given back")
 
 
-GOOD = Note("", (COSIGNER.cosign(Note.parse(TREE.note(5)).text),)).to_bytes()[1:]
-STALE = Note("", (COSIGNER.cosign(Note.parse(TREE.note(5)).text, at=int(time.time()) - 3600),)).to_bytes()[1:]
-OTHER_TEXT = Note("", (COSIGNER.cosign(Note.parse(TREE.note(6)).text),)).to_bytes()[1:]
 STRANGER = Cosigner.ed25519("witness.example/w1", PrivateKey.generate())
-BY_ANOTHER = Note("", (STRANGER.cosign(Note.parse(TREE.note(5)).text),)).to_bytes()[1:]
+
+
+def cosigned(size=5, by=COSIGNER, ago=0):
+    """The line with which a cosigner answers, made `ago` seconds before now."""
+    text = Note.parse(TREE.note(size)).text
+    return Note("", (by.cosign(text, at=int(time.time()) - ago),)).to_bytes()[1:]
+
+
 MALFORMED = {
-    "nothing": b"",
-    "not HTTP": b"hello\r\n\r\n",
-    "no body": answer(200),
-    "not a signature line": answer(200, b"hello\n"),
-    "no newline": answer(200, GOOD[:-1]),
-    "the signature of another checkpoint": answer(200, OTHER_TEXT),
-    "a signature by another key": answer(200, BY_ANOTHER),
-    "a signature recorded an hour ago": answer(200, STALE),
-    "a text of its own": answer(200, b"more\n\n" + GOOD),
-    "the log's own signature": answer(200, TREE.note(5).partition(b"\n\n")[2]),
-    "cut off": answer(200, GOOD)[:-20],
-    "endless": answer(200, b"x" * 100_000),
-    "a redirect": b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
-    "an error of its own": answer(500, b"oops"),
-    "too many requests": answer(429),
-    "bad request": answer(400),
-    "a conflict without a size": answer(409, b"conflict"),
-    "a conflict with the size that was sent": answer(409, b"0\n"),
-    "a conflict with a size of other digits": answer(409, "\u0665\n".encode()),
-    "a proof refused where there was none": answer(422),
-    "a teapot": answer(418),
+    "nothing": lambda: b"",
+    "not HTTP": lambda: b"hello\r\n\r\n",
+    "no body": lambda: answer(200),
+    "not a signature line": lambda: answer(200, b"hello\n"),
+    "no newline": lambda: answer(200, cosigned()[:-1]),
+    "the signature of another checkpoint": lambda: answer(200, cosigned(6)),
+    "a signature by another key": lambda: answer(200, cosigned(by=STRANGER)),
+    "a signature recorded an hour ago": lambda: answer(200, cosigned(ago=3600)),
+    "a text of its own": lambda: answer(200, b"more\n\n" + cosigned()),
+    "the log's own signature": lambda: answer(200, TREE.note(5).partition(b"\n\n")[2]),
+    "cut off": lambda: answer(200, cosigned())[:-20],
+    "endless": lambda: answer(200, b"x" * 100_000),
+    "a redirect": lambda: b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    "an error of its own": lambda: answer(500, b"oops"),
+    "too many requests": lambda: answer(429),
+    "bad request": lambda: answer(400),
+    "a conflict without a size": lambda: answer(409, b"conflict"),
+    "a conflict with the size that was sent": lambda: answer(409, b"0\n"),
+    "a conflict with a size of other digits": lambda: answer(409, "\u0665\n".encode()),
+    "a proof refused where there was none": lambda: answer(422),
+    "a teapot": lambda: answer(418),
 }
 
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_answers_outside_of_the_protocol(name):
     """Whatever else a witness answers is never a pass and never a finding about the log: it could not be checked."""
-    with Answering(MALFORMED[name]) as server, pytest.raises(WitnessUnavailableError) as caught:
+    with Answering(MALFORMED[name]()) as server, pytest.raises(WitnessUnavailableError) as caught:
         Witness(server.url, COSIGNER.verifier).cosign(TREE.note(5), TREE.prove)
 
     assert isinstance(caught.value, UnverifiableError)
@@ -397,11 +400,12 @@ def test_answers_outside_of_the_protocol(name):
 
 def test_a_good_answer_among_others():
     """Lines by other keys beside the right one are left out of the note; the witness's own counts."""
-    with Answering(answer(200, BY_ANOTHER + GOOD)) as server:
-        cosigned = Witness(server.url, COSIGNER.verifier).cosign(TREE.note(5), TREE.prove)
+    good = cosigned()
+    with Answering(answer(200, cosigned(by=STRANGER) + good)) as server:
+        note = Witness(server.url, COSIGNER.verifier).cosign(TREE.note(5), TREE.prove).note
 
-    assert [ORIGIN, "witness.example/w1"] == [name for name, *_ in Note.parse(cosigned.note).signatures]
-    assert cosigned.note.endswith(GOOD)
+    assert [ORIGIN, "witness.example/w1"] == [name for name, *_ in Note.parse(note).signatures]
+    assert note.endswith(good)
 
 
 def test_a_witness_that_changes_its_mind():
@@ -415,7 +419,7 @@ def test_a_witness_that_changes_its_mind():
 
 def test_a_slow_answer_is_cut_off():
     """A witness that drips a byte at a time, each within the timeout of a socket, does not hold the caller."""
-    with Answering(answer(200, GOOD), hold=0.2) as server, pytest.raises(WitnessUnavailableError):
+    with Answering(answer(200, cosigned()), hold=0.2) as server, pytest.raises(WitnessUnavailableError):
         Witness(server.url, COSIGNER.verifier, timeout_seconds=1).cosign(TREE.note(5), TREE.prove)
 
 
