@@ -14,6 +14,7 @@ __all__ = (
     "EMPTY_ROOT",
     "Frontier",
     "consistency_path",
+    "consistency_proof",
     "inclusion_path",
     "leaf_hash",
     "leaf_hashes",
@@ -168,6 +169,17 @@ def consistency_path(old: int, new: int) -> list[tuple[int, int]]:
         return [*walk(split, end, False), (start, split)]
 
     return walk(0, new, True) if 0 < old < new else []
+
+
+def consistency_proof(old: int, new: int, node: Callable[[int, int], bytes]) -> list[bytes]:
+    """The hashes that prove the tree of size `old` a prefix of that of size `new`; `node(level, index)` looks them up.
+
+    Raises:
+        ProofInvalidError: `old` is no size of an earlier state.
+    """
+    if not 0 <= old <= new:
+        raise ProofInvalidError("not an earlier state of the log", got=old, expected=f"at most {new}")
+    return [range_root(start, end, node) for start, end in consistency_path(old, new)]
 
 
 def verify_consistency(old: int, old_root: bytes, new: int, new_root: bytes, path: Sequence[bytes]) -> None:

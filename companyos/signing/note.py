@@ -6,10 +6,9 @@ Source: https://c2sp.org/signed-note (v1.0.0).
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from companyos.signing.errors import KeyUnusableError, SignatureInvalidError, UntrustedError
 from companyos.signing.keys import PublicKey, b64decode_strict
@@ -19,13 +18,38 @@ if TYPE_CHECKING:
 
     from companyos.signing.interface import Signer
 
-__all__ = ("Note", "NoteVerifier", "sign_note")
+__all__ = ("Note", "NoteKey", "NoteVerifier", "read_vkey", "sign_note")
 
 MAX_SIGNATURES = 100
 """As in the Go implementation; the specification demands at least 16."""
 MAX_BYTES = 1_000_000
 _ED25519 = b"\x01"
 _DASH = "\u2014 "
+
+
+class NoteKey(Protocol):
+    """A key that may have signed a note, whatever its algorithm."""
+
+    @property
+    def name(self) -> str:
+        """Key name."""
+        ...
+
+    @property
+    def hint(self) -> bytes:
+        """The four bytes that, with the name, tell which key signed."""
+        ...
+
+    def check(self, signature: bytes, text: bytes) -> None:
+        """Return if the raw `signature` of a line holds over the note's `text`.
+
+        Raises:
+            SignatureInvalidError: it does not.
+        """
+        ...
+
+
+Key = TypeVar("Key", bound=NoteKey)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +84,24 @@ class NoteVerifier:
         """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+        name, hint, raw = read_vkey(text)
+        if raw[:1] != _ED25519:
+            raise KeyUnusableError("verifier key of an unsupported kind", got=raw[:1].hex(), expected="01: Ed25519")
         try:
-            name, hint, encoded = text.strip().split("+", 2)
-            raw = base64.b64decode(encoded, validate=True)
-            if raw[:1] != _ED25519:
-                raise KeyUnusableError("verifier key of an unsupported kind", got=raw[:1].hex(), expected="01: Ed25519")
             verifier = cls(name, PublicKey(Ed25519PublicKey.from_public_bytes(raw[1:])))
-        except (ValueError, binascii.Error) as error:
-            if isinstance(error, KeyUnusableError):
-                raise
-            raise KeyUnusableError("not a verifier key", got=text, expected="name+hash+base64") from error
+        except ValueError as error:
+            raise KeyUnusableError("not a verifier key", got=text, expected="32 bytes of Ed25519") from error
         if verifier.hint.hex() != hint:
             raise KeyUnusableError("verifier key does not match its hash", got=hint, expected=verifier.hint.hex())
         return verifier
+
+    def check(self, signature: bytes, text: bytes) -> None:
+        """Return if the raw `signature` of a line holds over the note's `text`.
+
+        Raises:
+            SignatureInvalidError: it does not.
+        """
+        self.key.verify(signature, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +134,12 @@ class Note:
             raise SignatureInvalidError("wrong number of signatures in a note", got=len(lines))
         return cls(f"{text}\n", tuple(_signature(line) for line in lines))
 
-    def verify(self, verifiers: Iterable[NoteVerifier]) -> tuple[NoteVerifier, ...]:
+    def to_bytes(self) -> bytes:
+        """The note as it is stored and sent."""
+        lines = (f"{_DASH}{name} {base64.b64encode(hint + raw).decode()}\n" for name, hint, raw in self.signatures)
+        return f"{self.text}\n{''.join(lines)}".encode()
+
+    def verify(self, verifiers: Iterable[Key]) -> tuple[Key, ...]:
         """The known keys that signed, at least one.
 
         Raises:
@@ -113,11 +147,11 @@ class Note:
             UntrustedError: no known key signed.
         """
         known = {(verifier.name, verifier.hint): verifier for verifier in verifiers}
-        held: dict[tuple[str, bytes], NoteVerifier] = {}
+        held: dict[tuple[str, bytes], Key] = {}
         for name, hint, raw in self.signatures:
             verifier = known.get((name, hint))
             if verifier is not None:
-                verifier.key.verify(raw, self.text.encode())
+                verifier.check(raw, self.text.encode())
                 held[name, hint] = verifier
         if not held:
             raise UntrustedError(
@@ -128,6 +162,19 @@ class Note:
         return tuple(held.values())
 
 
+def read_vkey(text: str) -> tuple[str, str, bytes]:
+    """Name, hash and key bytes, the first of which is the kind, of a verifier key `name+hash+base64`.
+
+    Raises:
+        KeyUnusableError: it has another form.
+    """
+    try:
+        name, hint, encoded = text.strip().split("+", 2)
+        return name, hint, base64.b64decode(encoded, validate=True)
+    except ValueError as error:
+        raise KeyUnusableError("not a verifier key", got=text, expected="name+hash+base64") from error
+
+
 def sign_note(text: str, name: str, *signers: Signer) -> bytes:
     """`text`, which must end in a newline, as a note signed under the key name `name` by every one of `signers`.
 
@@ -135,16 +182,12 @@ def sign_note(text: str, name: str, *signers: Signer) -> bytes:
         SignatureInvalidError: the text cannot be a note.
         KeyUnusableError: a key is not Ed25519, or the name is not one.
     """
-    lines = "".join(f"{_DASH}{name} {_encoded(name, text, signer)}\n" for signer in signers)
-    note = f"{text}\n{lines}".encode()
+    hints = [NoteVerifier(name, signer.public).hint for signer in signers]
+    lines = tuple((name, hint, signer.sign(text.encode())) for hint, signer in zip(hints, signers, strict=True))
+    note = Note(text, lines).to_bytes()
     if not text.endswith("\n") or Note.parse(note).text != text:
         raise SignatureInvalidError("text cannot be a note", got=repr(text), expected="lines that end in a newline")
     return note
-
-
-def _encoded(name: str, text: str, signer: Signer) -> str:
-    verifier = NoteVerifier(name, signer.public)
-    return base64.b64encode(verifier.hint + signer.sign(text.encode())).decode()
 
 
 def _is_name(name: str) -> bool:
