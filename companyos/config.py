@@ -40,6 +40,13 @@ class CompanySection(_Section):
     state_dir: Path = Field(Path(".companyos"), description="Where working state lives.")
 
 
+class WitnessSetting(_Section):
+    """One witness of the log."""
+
+    url: str = Field(description="Where it takes checkpoints, `https://…`.")
+    key: str = Field(description="Its verifier key, `name+hash+base64`.")
+
+
 class LedgerSection(_Section):
     """The one log."""
 
@@ -50,6 +57,7 @@ class LedgerSection(_Section):
         Path(".companyos/keys/people.db"), description="Where the keys of data subjects live; never with the log."
     )
     detached_limit: int = Field(16 * 1024 * 1024, gt=0, description="Largest detached payload, in bytes.")
+    witnesses: tuple[WitnessSetting, ...] = Field((), description="Who cosigns the log's checkpoints.")
     retention_days: dict[str, int] = Field(
         default_factory=lambda: {
             "audit": 2557,

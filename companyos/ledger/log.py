@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from companyos.ledger.stores.interface import Deposit, Row, Store
+    from companyos.ledger.witness import Cosigned, Witness
     from companyos.ports import Entry, Personal
     from companyos.signing import PublicKey
 
@@ -292,6 +293,25 @@ class Ledger(Reader):
                     expected="the transaction in which it was appended to be committed",
                 )
             time.sleep(0.01)
+
+    def cosign(self, witness: Witness) -> Cosigned:
+        """Have a witness cosign the newest checkpoint, which is an anchor from then on, and keep the cosignature.
+
+        A witness that has seen nothing of the log yet takes it as it is.
+
+        Raises:
+            WitnessUnavailableError: no answer, or none in the protocol.
+            WitnessRefusedError: it does not know the log, or does not trust its key.
+            RolledBackError: it has cosigned a longer log.
+            SplitViewError: it has cosigned another history of the log.
+            EntryMissingError: the log is empty.
+        """
+        from companyos.ledger.witness import merged, size_of
+
+        done = witness.cosign(self.checkpoint(), self._consistency, old_size=size_of(self.cosigned()))
+        with self._store.batch() as batch:
+            batch.set_cosigned(merged(done.note, self.cosigned()))
+        return done
 
     def retain(self, *, dry_run: bool = False) -> Retained:
         """Drop the detached payloads that have outlived their class, with their salts; every proof still verifies.

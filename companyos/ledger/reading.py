@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Self
 
 from companyos.canonical import NotCanonicalError
 from companyos.ledger import entry as entries
-from companyos.ledger.checkpoint import Checkpoint, Proof
+from companyos.ledger.checkpoint import Checkpoint, Consistency, Proof
 from companyos.ledger.errors import CheckpointInvalidError, EntryAlteredError, EntryMissingError
+from companyos.ledger.merkle import consistency_proof
 from companyos.ledger.tree import Nodes, Tree
-from companyos.ledger.verification import Verification, verify
+from companyos.ledger.verification import Anchor, Verification, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from companyos.ledger.keyring import Keyring
     from companyos.ledger.projection import Projection
     from companyos.ledger.stores.interface import Row, Store
+    from companyos.ledger.witness import Witness
     from companyos.ports import Entry
     from companyos.signing import NoteVerifier
 
 __all__ = ("Reader",)
+
+_PAGE = 2048
 
 
 class Reader:
@@ -112,11 +118,50 @@ class Reader:
         with self._nodes(size) as nodes:
             return Proof(index, nodes.path(index, size), note)
 
+    def prove_consistency(self, old_size: int, *, checkpoint: bytes | None = None) -> Consistency:
+        """A proof that the log only grew since it had `old_size` entries, up to `checkpoint` (default: the newest).
+
+        Raises:
+            EntryMissingError: the log at that checkpoint was shorter.
+        """
+        note = self.checkpoint() if checkpoint is None else checkpoint
+        size = self._verified(note).size
+        if not 0 <= old_size <= size:
+            raise EntryMissingError("the log was never so long", got=old_size, expected=f"at most {size}")
+        return Consistency(old_size, self._consistency(old_size, size), note)
+
+    def cosigned(self) -> bytes | None:
+        """The newest checkpoint that witnesses cosigned, as a note with their cosignatures; None if there is none."""
+        return self._store.cosigned()
+
+    def export(self, directory: Path, *, progress: Callable[[int], None] | None = None) -> Checkpoint:
+        """Make `directory` the static form of the log (C2SP tlog-tiles), or bring it up to date.
+
+        Detached payloads are not in it; personal values are, encrypted as they are in the log.
+
+        Raises:
+            LedgerDamagedError: the entries do not give the signed root, or `directory` holds another history.
+            StoreUnreadableError: it cannot be written.
+        """
+        from companyos.ledger import tilelog
+
+        note = self.checkpoint()
+        size = self._verified(note).size
+        pages = (self._store.raws(at, min(at + _PAGE, size)) for at in range(0, size, _PAGE))
+        raws = chain.from_iterable(pages)
+        return tilelog.write(directory, raws, note, self._keys.current, progress=progress)
+
     def verify(
-        self, *, against: bytes | None = None, deep: bool = False, progress: Callable[[int], None] | None = None
+        self,
+        *,
+        against: bytes | None = None,
+        witness: Witness | None = None,
+        deep: bool = False,
+        progress: Callable[[int], None] | None = None,
     ) -> Verification:
         """Check every entry, the tree and the signature; `against` is an anchor, a checkpoint kept elsewhere.
 
+        A `witness` that has cosigned an earlier state of the log is an anchor, too: it is asked to cosign this one.
         `deep` also checks that each entry is in canonical form and agrees with the columns beside it, by which repeated
         appends are recognised. `progress` is told how many entries are done.
 
@@ -125,12 +170,21 @@ class Reader:
             StoreUnreadableError: the store could not be read.
         """
         self._keys.refresh()
-        anchor = None if against is None else Checkpoint.verify(against, self._keys.anchors)
-        return verify(self._store, self._keys.current, anchor=anchor, deep=deep, progress=progress)
+        anchors = [] if against is None else [Anchor.of(Checkpoint.verify(against, self._keys.anchors))]
+        if witness is not None:
+            from companyos.ledger.witness import check_with
+
+            seen = check_with(witness, self.checkpoint(), self._consistency)
+            anchors.append(Anchor(seen.checkpoint, seen.known_size))
+        return verify(self._store, self._keys.current, anchors=anchors, deep=deep, progress=progress)
 
     def replay(self, projection: Projection, *, until: int | None = None) -> int:
         """Bring a projection up to date, each entry applied exactly once, in order; return its new position."""
         return projection.follow(self.read, until=until)
+
+    def _consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        with self._nodes(new) as nodes:
+            return tuple(consistency_proof(old, new, nodes))
 
     @contextmanager
     def _nodes(self, size: int) -> Iterator[Nodes]:

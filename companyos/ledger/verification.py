@@ -25,11 +25,26 @@ if TYPE_CHECKING:
     from companyos.ledger.stores.interface import Row, Store, Tile
     from companyos.signing import NoteVerifier
 
-__all__ = ("Verification", "verify")
+__all__ = ("Anchor", "Verification", "verify")
 
 _PAGE = 8 * WIDTH
 # The first byte in which an entry whose payload is detached differs from one with `data` inside.
 _DETACHED = DETACHED[6:7]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A state of the log that somebody else remembers."""
+
+    checkpoint: Checkpoint
+    """What the log has to agree with."""
+    vouched: int
+    """How many entries it vouches for; what came later is only consistent with it."""
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Anchor:
+        """A checkpoint that was kept elsewhere."""
+        return cls(checkpoint, checkpoint.size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +191,7 @@ def verify(
     store: Store,
     verifiers: Sequence[NoteVerifier],
     *,
-    anchor: Checkpoint | None = None,
+    anchors: Sequence[Anchor] = (),
     deep: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Verification:
@@ -184,7 +199,7 @@ def verify(
     # The head is read first: entries appended while we walk lie beyond it and are not judged by it.
     head = _head(store, verifiers)
     walk = _Walk(store, deep=deep, progress=progress)
-    roots = walk.run({head.size} | ({anchor.size} if anchor else set()))
+    roots = walk.run({head.size, *(anchor.checkpoint.size for anchor in anchors)})
     walk.check_tail()
     if head.size not in roots:
         raise TailDroppedError("entries are missing at the end", index=walk.tree.size, expected=f"{head.size} entries")
@@ -196,9 +211,10 @@ def verify(
     latest = _head(store, verifiers)
     if walk.tree.size > latest.size:
         raise TreeAlteredError("entries lie beyond the signed checkpoint", index=latest.size, got=walk.tree.size)
-    if anchor is not None:
-        _compare(anchor, roots, walk.tree.size)
-    return Verification(head.origin, head.size, head.root, anchor.size if anchor else None, walk.dropped, deep)
+    for anchor in anchors:
+        _compare(anchor.checkpoint, roots, walk.tree.size)
+    vouched = max((anchor.vouched for anchor in anchors), default=None)
+    return Verification(head.origin, head.size, head.root, vouched, walk.dropped, deep)
 
 
 def _head(store: Store, verifiers: Sequence[NoteVerifier]) -> Checkpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from companyos.cli.ledger import append, keep, read, replay
+from companyos.cli.ledger import append, exchange, keep, read, replay, witness
 
 __all__ = ("ledger",)
 
@@ -22,6 +22,10 @@ for command in (
     read.prove,
     read.checkpoint,
     replay.replay,
+    exchange.export_log,
+    exchange.import_log,
+    witness.cosign,
+    witness.witness,
     keep.rotate_key,
     keep.erase,
     keep.retain,

@@ -19,7 +19,20 @@ from companyos.signing import Note, NoteVerifier, PublicKey, SignatureInvalidErr
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("out_option", "read_file", "reader", "url_option", "write_out", "writer")
+    from companyos.ledger.witness import Witness
+
+__all__ = (
+    "Place",
+    "log_keys",
+    "out_option",
+    "place_of",
+    "read_file",
+    "reader",
+    "url_option",
+    "witnesses",
+    "write_out",
+    "writer",
+)
 
 _DEFAULT_ORIGIN = "companyos.local/log"
 
@@ -32,20 +45,25 @@ out_option = click.option(
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where a log and its keys are."""
 
     url: str
+    """Store of the log."""
     key: str
+    """URI of its private key."""
     keystore: Path
+    """Key store of the data subjects."""
     origin: str | None
+    """Name of the log, if it is configured."""
     configured: bool
+    """Whether all of this is what companyos.yaml says."""
 
 
 @contextmanager
 def writer(url: str | None, *, any_time: bool = False) -> Iterator[Ledger]:
     """The log, to append to; with `any_time`, whatever the clock shows."""
-    place = _place(url)
+    place = place_of(url)
     if place.configured and not any_time:
         from companyos.company import Company
 
@@ -63,13 +81,34 @@ def writer(url: str | None, *, any_time: bool = False) -> Iterator[Ledger]:
 @contextmanager
 def reader(url: str | None, key: str | None = None) -> Iterator[Ledger]:
     """The log, to read and verify with nothing but a public key."""
-    place = _place(url)
+    place = place_of(url)
     # Taken from the log's own checkpoint, which counts only once the key below has verified it.
     stored = _stored_origin(place.url, must_exist=True)
     name, public = (None, PublicKey.load(place.key)) if key is None else _given_key(key)
     origin = name or place.origin or stored or _DEFAULT_ORIGIN
     with Ledger.open_readonly(place.url, [public], past=retired(place.key), origin=origin) as log:
         yield log
+
+
+def log_keys(key: str, origin: str | None) -> tuple[NoteVerifier, ...]:
+    """The public key of a log as the command line gives it; a key without a name is that of `origin`.
+
+    Raises:
+        UserError: it has no name, and nothing else tells it.
+    """
+    name, public = _given_key(key)
+    if name is None and origin is None:
+        raise UserError("this key does not say whose it is", got=key, expected="a verifier key: name+hash+base64")
+    return (NoteVerifier(str(name or origin), public),)
+
+
+def witnesses() -> list[Witness]:
+    """The witnesses that companyos.yaml names."""
+    from companyos.ledger.witness import Witness
+    from companyos.signing.cosignature import CosignatureVerifier
+
+    section = config.load(config.find(Path.cwd())).ledger
+    return [Witness(one.url, CosignatureVerifier.from_vkey(one.key)) for one in section.witnesses]
 
 
 def read_file(path: Path) -> bytes:
@@ -99,10 +138,11 @@ def write_out(data: bytes, out: Path | None) -> None:
         raise UserError(f"cannot write {out}", got=error.strerror, hint="choose a writable directory") from error
 
 
-def _place(url: str | None) -> _Place:
+def place_of(url: str | None) -> Place:
+    """The log that a command names, or that of companyos.yaml."""
     if url is not None and not is_server(url):
         keys = key_directory(url)
-        return _Place(url, f"file:{keys / 'ledger.pem'}", keys / "people.db", None, configured=False)
+        return Place(url, f"file:{keys / 'ledger.pem'}", keys / "people.db", None, configured=False)
     found = config.find(Path.cwd())
     settings, root = config.load(found), (found.parent if found else Path.cwd())
     section = settings.ledger
@@ -112,7 +152,7 @@ def _place(url: str | None) -> _Place:
     kind, _, path = section.key.partition(":")
     key = f"file:{root / path}" if kind == "file" else section.key
     origin = section.origin or f"{settings.company.name}.companyos/log"
-    return _Place(where, key, root / section.keystore, origin, configured=url is None)
+    return Place(where, key, root / section.keystore, origin, configured=url is None)
 
 
 def _stored_origin(url: str, *, must_exist: bool = False) -> str | None:

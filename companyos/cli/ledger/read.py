@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
-from companyos.cli.ledger.place import out_option, read_file, reader, url_option, write_out, writer
+from companyos.cli.ledger.place import out_option, read_file, reader, url_option, witnesses, write_out, writer
 from companyos.cli.ledger.show import entry_fields, entry_line, progress_bar
 from companyos.cli.output import echo_json, json_option
+from companyos.errors import UserError
 from companyos.ledger import LedgerDamagedError
+from companyos.ledger.witness import Witness
+from companyos.signing.cosignature import CosignatureVerifier
 
 __all__ = ("checkpoint", "prove", "show", "tail", "verify")
 
@@ -54,16 +57,21 @@ def show(url: str | None, index: int, reveal: bool, raw: bool) -> None:
 
 @click.command()
 @click.option("--against", type=click.Path(path_type=Path), help="An anchor: a checkpoint that was kept elsewhere.")
+@click.option("--witness", "witness_url", help="An anchor: the URL of a witness that has cosigned the log before.")
+@click.option("--witness-key", help="Verifier key of that witness; default: as companyos.yaml says.")
 @click.option("--key", help="Public key: a file, a key URI or a verifier key; default: the one beside the log.")
 @click.option("--deep", is_flag=True, help="Also check each entry's canonical form and the columns beside it.")
 @json_option
 @url_option
-def verify(url: str | None, against: Path | None, key: str | None, deep: bool, as_json: bool) -> int:
+def verify(
+    url: str | None, against: Path | None, key: str | None, *, deep: bool, as_json: bool, **by: str | None
+) -> int:
     """Check every entry, the tree and the signature; exit 1 on damage, 3 if it cannot be checked."""
     anchor = None if against is None else read_file(against)
     try:
+        witness = _witness(by["witness_url"], by["witness_key"])
         with reader(url, key) as log, progress_bar(len(log), "verifying") as progress:
-            found = log.verify(against=anchor, deep=deep, progress=progress)
+            found = log.verify(against=anchor, witness=witness, deep=deep, progress=progress)
     except LedgerDamagedError as error:
         if as_json:
             echo_json({"ok": False, "index": error.index} | error.to_dict())
@@ -77,14 +85,31 @@ def verify(url: str | None, against: Path | None, key: str | None, deep: bool, a
     return 0
 
 
+def _witness(url: str | None, key: str | None) -> Witness | None:
+    if url is None:
+        return None
+    if key is not None:
+        return Witness(url, CosignatureVerifier.from_vkey(key))
+    named = [witness for witness in witnesses() if witness.url == url]
+    if not named:
+        raise UserError("whose key is it?", got=url, expected="--witness-key, or the witness in ledger.witnesses")
+    return named[0]
+
+
 @click.command()
 @click.argument("index", type=click.IntRange(min=0))
+@click.option("--cosigned", is_flag=True, help="Lead to the newest checkpoint that witnesses cosigned.")
+@click.option("--consistency", is_flag=True, help="Prove instead that the log only grew since it had INDEX entries.")
 @out_option
 @url_option
-def prove(url: str | None, index: int, out: Path | None) -> None:
+def prove(url: str | None, index: int, out: Path | None, *, cosigned: bool, consistency: bool) -> None:
     """Export a proof that entry INDEX is in the log (a C2SP .tlog-proof)."""
     with reader(url) as log:
-        write_out(log.prove(index).to_text().encode(), out)
+        note = log.cosigned() if cosigned else None
+        if cosigned and note is None:
+            raise UserError("no witness has cosigned this log", hint="companyos ledger cosign")
+        make = log.prove_consistency if consistency else log.prove
+        write_out(make(index, checkpoint=note).to_text().encode(), out)
 
 
 @click.command()

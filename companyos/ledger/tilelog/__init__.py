@@ -9,7 +9,7 @@ tile of each level in memory.
 from __future__ import annotations
 
 from companyos.ledger.tilelog.files import tile_path
-from companyos.ledger.tilelog.reading import prove_consistency, read
+from companyos.ledger.tilelog.reading import claimed, prove_consistency, read
 from companyos.ledger.tilelog.writing import write
 
-__all__ = ("prove_consistency", "read", "tile_path", "write")
+__all__ = ("claimed", "prove_consistency", "read", "tile_path", "write")

@@ -24,6 +24,7 @@ from companyos.ledger.tilelog.files import (
     tile_path,
     unreadable,
 )
+from companyos.signing import Note, SignatureInvalidError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,7 +32,20 @@ if TYPE_CHECKING:
 
     from companyos.signing import NoteVerifier
 
-__all__ = ("prove_consistency", "read")
+__all__ = ("claimed", "prove_consistency", "read")
+
+
+def claimed(directory: Path) -> Checkpoint:
+    """What the checkpoint of an exported log says, whoever signed it: to be believed only as `read` returns it.
+
+    Raises:
+        CheckpointInvalidError: there is none, or it is malformed.
+    """
+    try:
+        with unreadable(directory):
+            return Checkpoint.from_text(Note.parse(note_of(directory) or b"").text)
+    except SignatureInvalidError as error:
+        raise CheckpointInvalidError("not an exported log", got=directory) from error
 
 
 def read(directory: Path, verifiers: Iterable[NoteVerifier]) -> tuple[Checkpoint, bytes, Iterator[bytes]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from companyos.ledger.witness.client import Cosigned, Witness, check_with
+from companyos.ledger.witness.client import Cosigned, Witness, check_with, merged, size_of
 from companyos.ledger.witness.errors import WitnessRefusedError, WitnessUnavailableError
 from companyos.ledger.witness.server import WitnessServer
 from companyos.ledger.witness.state import WitnessState
@@ -15,4 +15,6 @@ __all__ = (
     "WitnessState",
     "WitnessUnavailableError",
     "check_with",
+    "merged",
+    "size_of",
 )

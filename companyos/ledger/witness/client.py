@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from companyos.signing.cosignature import CosignatureVerifier
 
-__all__ = ("Cosigned", "Witness", "check_with")
+__all__ = ("Cosigned", "Witness", "check_with", "merged", "size_of")
 
 Prove = Callable[[int, int], Sequence[bytes]]
 """The hashes that prove the log of the first size a prefix of that of the second."""
@@ -195,6 +195,24 @@ def check_with(witness: Witness, note: bytes, prove: Prove) -> Cosigned:
     if size == 0:
         raise WitnessRefusedError("nothing in an empty log can be vouched for")
     return witness._cosign(note, prove, size, first_sight=False)  # noqa: SLF001 - the two belong together
+
+
+def merged(note: bytes, earlier: bytes | None) -> bytes:
+    """A cosigned note with the signatures that an earlier note of the same checkpoint has besides."""
+    if earlier is None:
+        return note
+    ours, theirs = Note.parse(note), Note.parse(earlier)
+    if ours.text != theirs.text:
+        return note
+    signers = {line[:2] for line in ours.signatures}
+    return Note(
+        ours.text, (*ours.signatures, *(line for line in theirs.signatures if line[:2] not in signers))
+    ).to_bytes()
+
+
+def size_of(note: bytes | None) -> int:
+    """The size in a cosigned note, whoever signed it, as a guess where a witness is; 0 for none."""
+    return 0 if note is None else Checkpoint.from_text(Note.parse(note).text).size
 
 
 def _signature_lines(text: str, answer: bytes) -> Note:
