@@ -177,7 +177,7 @@ def test_prove_and_show(run, three, tmp_path):
     _, raw, _ = run("ledger", "show", "1", "--raw", "--url", URL)
     _, vkey, _ = run("ledger", "checkpoint", "--vkey", "--url", URL)
     (tmp_path / "entry.json").write_text(raw)
-    program = Path(__file__).parents[2] / "docs" / "tlog_verify.py"
+    program = Path(__file__).parents[2] / "docs" / "tlog_proof.py"
 
     done = subprocess.run(
         [sys.executable, program, "entry.json", "entry.tlog-proof", vkey], capture_output=True, text=True, check=False

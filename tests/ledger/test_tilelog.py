@@ -38,6 +38,14 @@ VERIFIER = NoteVerifier(ORIGIN, KEY.public)
 PROGRAM = Path(__file__).parents[2] / "docs" / "tlog_verify.py"
 
 
+def test_the_program_is_short_and_stands_alone():
+    """The program that checks an exported log is one that a reader can read, and uses nothing of ours."""
+    code = PROGRAM.read_text("utf-8").split('"""', 2)[2]
+
+    assert "companyos" not in code
+    assert len([line for line in code.splitlines() if line.strip()]) <= 60
+
+
 def raws(size, salt=""):
     """Entries of different lengths, made on demand."""
     return (f'{{"n":{number},"x":"{salt}{"y" * (number % 7)}"}}'.encode() for number in range(size))
