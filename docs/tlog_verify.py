@@ -74,8 +74,7 @@ def check(log: Path, vkey: str) -> str:
         for at in range(0, len(row), 256):
             hashes = b"".join(row[at : at + 256])
             stored = tile(log, str(level), at // 256, len(hashes) // 32)
-            right = stored[: len(hashes)] == hashes and len(stored) in {len(hashes), 8192}
-            need(right, f"tile {level}/{at // 256} is not that of the entries")
+            need(stored[: len(hashes)] == hashes and len(stored) in {len(hashes), 8192}, f"tile {level}/{at // 256} is off")
         level, row = level + 1, [tree(row[at - 256 : at]) for at in range(256, len(row) + 1, 256)]
     return f"ok: all {size} entries of {origin}"
 
