@@ -55,13 +55,12 @@ def tile(log: Path, kind: str, index: int, width: int) -> bytes:
 
 
 def leaves(log: Path, index: int, width: int) -> list[bytes]:
-    bundle, place, found = tile(log, "entries", index, width), 0, []
+    bundle, end, found = tile(log, "entries", index, width), 0, []
     for number in range(index * 256, index * 256 + width):
-        end = place + 2 + int.from_bytes(bundle[place : place + 2], "big")
-        need(place + 2 <= len(bundle) >= end, f"the bundle is cut off at entry {number}")
-        found.append(sha256(b"\0" + bundle[place + 2 : end]))
-        place = end
-    need(place == len(bundle) or width < 256, "bytes after the last entry of a bundle")
+        start, end = end + 2, end + 2 + int.from_bytes(bundle[end : end + 2], "big")
+        need(start <= len(bundle) >= end, f"the bundle is cut off at entry {number}")
+        found.append(sha256(b"\0" + bundle[start:end]))
+    need(end == len(bundle) or width < 256, "bytes after the last entry of a bundle")
     return found
 
 
@@ -74,14 +73,15 @@ def check(log: Path, vkey: str) -> str:
         for at in range(0, len(row), 256):
             hashes = b"".join(row[at : at + 256])
             stored = tile(log, str(level), at // 256, len(hashes) // 32)
-            need(stored[: len(hashes)] == hashes and len(stored) in {len(hashes), 8192}, f"tile {level}/{at // 256} is off")
+            same = stored[: len(hashes)] == hashes and len(stored) in {len(hashes), 8192}
+            need(same, f"tile {level}/{at // 256} is not that of the entries")
         level, row = level + 1, [tree(row[at - 256 : at]) for at in range(256, len(row) + 1, 256)]
     return f"ok: all {size} entries of {origin}"
 
 
 if __name__ == "__main__":
     try:
-        given = Path(sys.argv[2])
-        print(check(Path(sys.argv[1]), given.read_text("utf-8") if given.is_file() else sys.argv[2]))  # noqa: T201
+        log, key = Path(sys.argv[1]), Path(sys.argv[2])
+        print(check(log, key.read_text("utf-8") if key.is_file() else str(key)))  # noqa: T201
     except (ValueError, IndexError, OSError, InvalidSignature) as error:
         sys.exit(f"not proved: {str(error) or 'the signature of the checkpoint does not hold'}")
