@@ -16,6 +16,7 @@ from companyos.ledger.errors import (
     IdReusedError,
     ProofInvalidError,
     StoreBusyError,
+    StoreUnreadableError,
     TailDroppedError,
     TreeAlteredError,
 )
@@ -37,6 +38,8 @@ __all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree", "same")
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clock may be behind the newest entry's time before an append is refused."""
+_ATTEMPTS = 3
+"""Transactions that are begun for the same tickets: on a guess, then for real, and once more if a connection is lost."""
 _TAKE = 4096
 """Deposits of others that are given their place in one transaction."""
 
@@ -68,15 +71,23 @@ class Placer:
             self._placed(rows)
 
     def _write(self, tickets: list[Ticket], *, wait: bool, look: bool = False) -> list[Row]:
-        try:
-            return self._attempt(tickets, wait=wait, look=look)
-        except TakenError:
-            return self._attempt(tickets, wait=wait, look=True)
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._attempt(tickets, wait=wait, look=look)
+            except TakenError:
+                look = True
+        raise StoreUnreadableError(
+            "nobody knows whether this append was committed",
+            expected="a connection that lasts until the server has answered",
+            hint="append again with the same ids: what was committed gives its receipt, and nothing is doubled",
+        )
 
     def _attempt(self, tickets: list[Ticket], *, wait: bool, look: bool) -> list[Row]:
         """One transaction; with `look`, ids are looked up before anything is written."""
         try:
-            with self._store.batch(wait=wait) as batch:
+            # Who was to give deposits their place must not overlook any.
+            guess = not look and all(ticket.deposits for ticket in tickets)
+            with self._store.batch(wait=wait, guess=guess) as batch:
                 tree = self._checked_tree(batch)
                 plan = _Plan(batch, tree)
                 self._check_clock(batch, tree.size)
