@@ -9,10 +9,13 @@ pools sessions and not transactions.
 from __future__ import annotations
 
 import re
+import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cache
+from itertools import chain, count
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from companyos._extras import require
@@ -22,7 +25,7 @@ from companyos.ledger.stores.interface import Deposit, Payload, Refusal, Row, Ta
 from companyos.ledger.stores.schema import POSTGRESQL, VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import psycopg
 
@@ -34,8 +37,12 @@ _PAGE = 256
 _WAIT_SECONDS = 30
 _IDLE_SECONDS = 10
 """After which the server throws out a writer that stands still in the middle of a transaction."""
+_RIVALS = 16
+"""Commits that are not begun on a guess after another process turned out to write, too."""
 _READERS = 4
 """Idle connections for reading that are kept."""
+_ARRAY = struct.Struct("!5i")
+_TRUE = b"\1"
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 _LOST = {"25P03", "57P01", "57P02", "57P03", "57P05"}
 """SQLSTATEs with which the server ends a session."""
@@ -45,6 +52,7 @@ _ABSENT = (None,) * 5
 
 # Every table is read by an index only: a plan made while it was small must not scan it once it is large.
 _SETTINGS = """SELECT set_config('search_path', %s, false), set_config('enable_seqscan', 'off', false),
+    set_config('plan_cache_mode', 'force_generic_plan', false),
     set_config('default_transaction_isolation', 'read committed', false),
     set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false),
     set_config('default_transaction_read_only', %s, false),
@@ -58,19 +66,16 @@ _TAKE = "SELECT note FROM head WHERE one = 1 FOR UPDATE"
 # Asked after the row is held, because a statement sees what was committed when it began.
 _STATE = """SELECT coalesce((SELECT max(idx) + 1 FROM entry), 0), EXISTS (SELECT FROM inbox),
     (SELECT note FROM head WHERE one = 1)"""
-_SWAP = """held AS MATERIALIZED (SELECT one FROM head WHERE one = 1 AND note = %s FOR UPDATE SKIP LOCKED),
-    moved AS (UPDATE head SET note = %s FROM held WHERE head.one = held.one RETURNING 1)"""
-_MOVE = """moved AS (INSERT INTO head VALUES (1, %s) ON CONFLICT (one) DO UPDATE SET note = excluded.note RETURNING 1)"""
-_ENTRIES = """entries AS (INSERT INTO entry SELECT %s::bigint + place, id, source, raw, leaf, sameness
-    FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::bytea[], %s::bytea[])
-    WITH ORDINALITY AS new (id, source, raw, leaf, sameness, place) WHERE EXISTS (SELECT FROM moved))"""
-_TILES = """tiles AS (INSERT INTO tile SELECT * FROM unnest(%s::integer[], %s::bigint[], %s::bytea[]) AS new (l, i, h)
-    WHERE EXISTS (SELECT FROM moved) ON CONFLICT (level, idx) DO UPDATE SET hashes = excluded.hashes)"""
-_PAYLOADS = """payloads AS (INSERT INTO detached
-    SELECT * FROM unnest(%s::bytea[], %s::bytea[], %s::bytea[], %s::text[], %s::float8[]) AS new (h, s, p, r, k)
-    WHERE EXISTS (SELECT FROM moved))"""
-_NOT_MOVED = "moved AS (SELECT 1)"
-_OUTCOME = "SELECT (SELECT count(*) FROM moved), EXISTS (SELECT FROM inbox)"
+_SWAP = "moved AS (UPDATE head SET note = %s WHERE one = 1 AND note = %s RETURNING 1)"
+_MOVE = "moved AS (INSERT INTO head VALUES (1, %s) ON CONFLICT (one) DO UPDATE SET note = excluded.note RETURNING 1)"
+_STAY = "moved AS (SELECT 1)"
+_ENTRY = "entries AS (INSERT INTO entry SELECT %s, %s, %s, %s, %s, %s FROM moved)"
+_ENTRIES = """entries AS (INSERT INTO entry SELECT %s + place, id, source, raw, leaf, sameness
+    FROM moved, unnest(%s, %s, %s, %s, %s) WITH ORDINALITY AS new (id, source, raw, leaf, sameness, place))"""
+_TILES = """tiles AS (INSERT INTO tile SELECT new.* FROM moved, unnest(%s, %s, %s) AS new
+    ON CONFLICT (level, idx) DO UPDATE SET hashes = excluded.hashes)"""
+_PAYLOADS = "payloads AS (INSERT INTO detached SELECT new.* FROM moved, unnest(%s, %s, %s, %s, %s) AS new)"
+_OUTCOME = "SELECT EXISTS (SELECT FROM moved), EXISTS (SELECT FROM inbox)"
 _FIND = f"""SELECT found.* FROM unnest(%s::text[], %s::text[]) AS key (source, id), LATERAL (
     SELECT {_ROW} FROM entry WHERE entry.source = key.source AND entry.id = key.id LIMIT 1) AS found"""  # noqa: S608 - constant
 _LEAVE = """INSERT INTO {schema}.inbox (id, source, raw, leaf, sameness, digest, salt, payload, retention, kept_since)
@@ -80,6 +85,74 @@ _REFUSE = """INSERT INTO refusal SELECT * FROM unnest(%s::text[], %s::text[], %s
     ON CONFLICT (source, id, digest) DO UPDATE SET reason = excluded.reason"""
 # Which server this is and which of its databases, whatever name or proxy it was reached by.
 _WHERE = """SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()"""
+
+
+class _Binary(bytes):
+    """A value in the server's binary form; psycopg's own way to it takes longer than the insert."""
+
+    oid: ClassVar[int]
+
+
+class _Bytes(_Binary):
+    """A `bytea`."""
+
+    oid = 17
+
+
+class _Text(_Binary):
+    """A `text`."""
+
+    oid = 25
+
+
+class _Bigint(_Binary):
+    """A `bigint`."""
+
+    oid = 20
+
+    @classmethod
+    def of(cls, number: int) -> Self:
+        """This number."""
+        return cls(number.to_bytes(8, "big", signed=True))
+
+
+class _Array(_Binary):
+    """An array of one dimension."""
+
+    _of: ClassVar[int]
+    _encode: ClassVar[Callable[[Any], bytes]]
+
+    @classmethod
+    def of(cls, items: Iterable[Any]) -> Self:
+        """The array of these."""
+        sized = [(len(item).to_bytes(4, "big"), item) for item in map(cls._encode, items)]
+        return cls(b"".join((_ARRAY.pack(1, 0, cls._of, len(sized), 1), *chain.from_iterable(sized))))
+
+
+class _Texts(_Array):
+    oid, _of, _encode = 1009, 25, str.encode
+
+
+class _Byteas(_Array):
+    oid, _of, _encode = 1001, 17, bytes
+
+
+class _Integers(_Array):
+    oid, _of, _encode = 1007, 23, struct.Struct("!i").pack
+
+
+class _Bigints(_Array):
+    oid, _of, _encode = 1016, 20, struct.Struct("!q").pack
+
+
+class _Doubles(_Array):
+    oid, _of, _encode = 1022, 701, struct.Struct("!d").pack
+
+
+_KINDS = (_Bytes, _Text, _Bigint, _Texts, _Byteas, _Integers, _Bigints, _Doubles)
+_OF_ENTRY = (_Texts, _Texts, _Byteas, _Byteas, _Byteas)
+_OF_TILE = (_Integers, _Bigints, _Byteas)
+_OF_PAYLOAD = (_Byteas, _Byteas, _Byteas, _Texts, _Doubles)
 
 
 class _Reads:
@@ -187,32 +260,32 @@ class _PostgresqlBatch(_Reads):
         """Delete detached payloads and their salts."""
         self.others.append(("DELETE FROM detached WHERE hash = ANY (%s::bytea[])", (list(commits),)))
 
-    def write(self, *, swap: bool) -> Statement | None:
+    def write(self, *, swap: bool) -> tuple[tuple[str, ...], list[_Binary]] | None:
         """What adds the entries and replaces the head; with `swap`, only if the head is still the known one."""
-        parts, values = [_NOT_MOVED], list[object]()
+        parts, values = [_STAY], list[_Binary]()
         if self._head is not None and swap:
-            parts, values = [_SWAP], [self._known.head, self._head]
+            parts, values = [_SWAP], [_Bytes(self._head), _Bytes(self._known.head or b"")]
         elif self._head is not None:
-            parts, values = [_MOVE], [self._head]
-        if self._rows:
-            index, *columns = _columns(self._rows, 6)
+            parts, values = [_MOVE], [_Bytes(self._head)]
+        if len(self._rows) == 1:
+            index, name, source, *blobs = self._rows[0]
+            parts.append(_ENTRY)
+            values += [_Bigint.of(index), _Text(name.encode()), _Text(source.encode()), *map(_Bytes, blobs)]
+        elif self._rows:
             parts.append(_ENTRIES)
-            values += [index[0] - 1, *columns]
-        for part, rows, width in ((_TILES, self._tiles, 3), (_PAYLOADS, self._payloads, 5)):
-            if rows:
-                parts.append(part)
-                values += _columns(rows, width)
-        written = self._rows or self._tiles or self._payloads or self._head is not None
-        return (f"WITH {', '.join(parts)} {_OUTCOME}", values) if written else None
+            values += [_Bigint.of(self._rows[0].index - 1), *_arrays(_OF_ENTRY, [row[1:] for row in self._rows])]
+        if self._tiles:
+            parts.append(_TILES)
+            values += _arrays(_OF_TILE, self._tiles)
+        if self._payloads:
+            parts.append(_PAYLOADS)
+            values += _arrays(_OF_PAYLOAD, self._payloads)
+        return (tuple(parts), values) if values else None
 
     @property
     def headless(self) -> bool:
         """Whether there is nothing to replace the known head by."""
         return self._head is None or self._known.head is None
-
-    def run(self, statement: Statement) -> list[Any]:
-        """Execute a statement, which is a transaction of its own unless one was begun."""
-        return self._all(statement[0], *statement[1])
 
     def outcome(self, *, deposits: bool) -> _Known:
         """How the log is left by this transaction."""
@@ -237,14 +310,17 @@ class PostgresqlStore(_Reads):
     def __init__(self, url: str, *, create: bool = True, readonly: bool = False) -> None:
         self._psycopg: Any = require("psycopg", extra="ledger-postgres")
         self._conninfo, self._schema, self._shown = _parse(url, self._psycopg)
+        self._dumpers = [_dumper(self._psycopg, kind) for kind in _KINDS]
         self._readonly = readonly
         self._writing = threading.Lock()
         self._aside = threading.Lock()
         self._closed = False
         self._writer: psycopg.Connection | None = None
+        self._prepared: dict[tuple[str, ...], bytes] = {}
         self._depositor: psycopg.Connection | None = None
         self._idle: list[psycopg.Connection] = []
         self._known: _Known | None = None
+        self._rivals = 0
         try:
             self._prepare(create=create and not readonly)
         except BaseException:
@@ -415,7 +491,7 @@ class PostgresqlStore(_Reads):
     def _commit(self, batch: _PostgresqlBatch) -> None:
         connection = self._open_writer()
         write = batch.write(swap=False)
-        statements = [*batch.others, *([write] if write else [])]
+        statements = [*batch.others, *([(_joined(write[0]), write[1])] if write else [])]
         if not statements:
             return
         try:
@@ -427,7 +503,9 @@ class PostgresqlStore(_Reads):
             raise self._again(error) from error
         if done.statusmessage != "COMMIT":
             raise StoreUnreadableError("the server did not commit", got=done.statusmessage)
-        if write:
+        if self._rivals:
+            self._rivals -= 1
+        elif write:
             self._known = batch.outcome(deposits=bool(last.fetchall()[0][1]))
 
     def _swap(self, batch: _PostgresqlBatch) -> None:
@@ -438,12 +516,28 @@ class PostgresqlStore(_Reads):
         if write is None or batch.others or batch.headless:
             raise TakenError
         try:
-            ((moved, deposits),) = batch.run(write)
+            moved, deposits = self._run(*write)
         except self._psycopg.Error as error:
             raise self._again(error) from error
-        if not moved:
+        if moved != _TRUE:
+            self._rivals = _RIVALS
             raise TakenError
-        self._known = batch.outcome(deposits=deposits)
+        self._known = batch.outcome(deposits=deposits == _TRUE)
+
+    def _run(self, parts: tuple[str, ...], values: Sequence[_Binary]) -> list[bytes]:
+        """The row that a statement gives, by one blocking call: of an append alone, psycopg's cursor is a third."""
+        driver, wire = self._psycopg, self._open_writer().pgconn
+        name = self._prepared.get(parts)
+        if name is None:
+            name = f"companyos_{len(self._prepared)}".encode()
+            done = wire.prepare(name, _numbered(parts), [value.oid for value in values])
+            if done.status != driver.pq.ExecStatus.COMMAND_OK:
+                raise driver.errors.error_from_result(done)
+            self._prepared[parts] = name
+        done = wire.exec_prepared(name, values, [driver.pq.Format.BINARY] * len(values), driver.pq.Format.BINARY)
+        if done.status != driver.pq.ExecStatus.TUPLES_OK:
+            raise driver.errors.error_from_result(done)
+        return [done.get_value(0, column) or b"" for column in range(done.nfields)]
 
     def _again(self, error: Exception) -> Exception:
         """TakenError for what is to be looked up and tried again: an id is taken, or nobody knows if it was committed."""
@@ -473,6 +567,7 @@ class PostgresqlStore(_Reads):
     def _open_writer(self) -> psycopg.Connection:
         if self._writer is None or self._writer.closed:
             self._writer = self._connect()
+            self._prepared = {}
         return self._writer
 
     def _connect(self, *, relaxed: bool = False, reading: bool = False) -> psycopg.Connection:
@@ -492,6 +587,8 @@ class PostgresqlStore(_Reads):
         except BaseException:
             connection.close()
             raise
+        for dumper in self._dumpers:
+            connection.adapters.register_dumper(dumper.cls, dumper)
         return connection
 
     def _prepare(self, *, create: bool) -> None:
@@ -634,6 +731,30 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
 
 def _deposit_columns(deposits: Sequence[Deposit]) -> list[list[Any]]:
     return _columns([(*deposit[:5], *(deposit.payload or _ABSENT)) for deposit in deposits], 10)
+
+
+def _arrays(kinds: Sequence[type[_Array]], rows: Sequence[tuple[Any, ...]]) -> list[_Array]:
+    """Rows as one array for each column."""
+    return [kind.of(column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
+
+
+@cache
+def _joined(parts: tuple[str, ...]) -> str:
+    """The statement that these are parts of, as psycopg takes it."""
+    return f"WITH {', '.join(parts)} {_OUTCOME}"
+
+
+@cache
+def _numbered(parts: tuple[str, ...]) -> bytes:
+    """The same as the server takes it."""
+    numbers = count(1)
+    return re.sub("%s", lambda _: f"${next(numbers)}", _joined(parts)).encode()
+
+
+def _dumper(driver: Any, kind: type[_Binary]) -> Any:
+    """How psycopg sends what is in the server's form already."""
+    how = {"cls": kind, "oid": kind.oid, "format": driver.pq.Format.BINARY, "dump": lambda _, value: value}
+    return type(f"{kind.__name__}Dumper", (driver.adapt.Dumper,), how)
 
 
 def _only(rows: list[Any]) -> Any:
