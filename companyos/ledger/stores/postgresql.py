@@ -553,10 +553,10 @@ class PostgresqlStore(_Reads):
         writer = self._writer
         if writer is None or writer.closed:
             return
-        if writer.info.transaction_status != self._psycopg.pq.TransactionStatus.IDLE:
-            try:
-                writer.execute("ROLLBACK")
-            except self._psycopg.Error:
+        if writer.pgconn.transaction_status != self._psycopg.pq.TransactionStatus.IDLE:
+            # Past psycopg, which would forget every prepared statement.
+            done = writer.pgconn.exec_(b"ROLLBACK")
+            if done.status != self._psycopg.pq.ExecStatus.COMMAND_OK:
                 self._drop_writer()
 
     def _drop_writer(self) -> None:
