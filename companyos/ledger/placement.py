@@ -39,7 +39,7 @@ __all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree", "same")
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clock may be behind the newest entry's time before an append is refused."""
 _ATTEMPTS = 3
-"""Transactions that are begun for the same tickets: on a guess, then for real, and once more if a connection is lost."""
+"""Transactions begun for the same tickets: on a guess, then for real, and once more if a connection is lost."""
 _TAKE = 4096
 """Deposits of others that are given their place in one transaction."""
 

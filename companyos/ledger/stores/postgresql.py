@@ -9,57 +9,40 @@ pools sessions and not transactions.
 from __future__ import annotations
 
 import re
-import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
 from functools import cache
-from itertools import chain, count
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
-from urllib.parse import urlsplit
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from companyos._extras import require
 from companyos.errors import ConfigError
-from companyos.ledger.errors import StoreBusyError, StoreFullError, StoreUnreadableError
+from companyos.ledger.errors import StoreBusyError, StoreUnreadableError
 from companyos.ledger.stores.interface import Deposit, Payload, Refusal, Row, TakenError, Tile
 from companyos.ledger.stores.schema import POSTGRESQL, VERSION
+from companyos.ledger.stores.server import WAIT_SECONDS, Server
+from companyos.ledger.stores.wire import Bigint, Bigints, Byteas, Bytes, Doubles, Integers, Text, Texts, arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import psycopg
+
+    from companyos.ledger.stores.wire import Binary
 
     Statement = tuple[str, Sequence[object]]
 
 __all__ = ("PostgresqlStore",)
 
-_PAGE = 256
-_WAIT_SECONDS = 30
-_IDLE_SECONDS = 10
-"""After which the server throws out a writer that stands still in the middle of a transaction."""
+_PAGE = 1024
 _RIVALS = 16
 """Commits that are not begun on a guess after another process turned out to write, too."""
 _READERS = 4
 """Idle connections for reading that are kept."""
-_ARRAY = struct.Struct("!5i")
 _TRUE = b"\1"
-_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
-_LOST = {"25P03", "57P01", "57P02", "57P03", "57P05"}
-"""SQLSTATEs with which the server ends a session."""
 _ROW = "idx, id, source, raw, leaf, sameness"
 _DEPOSIT = "id, source, raw, leaf, sameness, digest, salt, payload, retention, kept_since"
 _ABSENT = (None,) * 5
-
-# Every table is read by an index only: a plan made while it was small must not scan it once it is large.
-_SETTINGS = """SELECT set_config('search_path', %s, false), set_config('enable_seqscan', 'off', false),
-    set_config('plan_cache_mode', 'force_generic_plan', false),
-    set_config('default_transaction_isolation', 'read committed', false),
-    set_config('lock_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false),
-    set_config('default_transaction_read_only', %s, false),
-    set_config('synchronous_commit',
-        CASE WHEN %s THEN 'off' WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply'
-        ELSE 'on' END, false),
-    current_setting('fsync')"""
 
 _TAKE_IF_FREE = "SELECT note FROM head WHERE one = 1 FOR UPDATE SKIP LOCKED"
 _TAKE = "SELECT note FROM head WHERE one = 1 FOR UPDATE"
@@ -87,72 +70,9 @@ _REFUSE = """INSERT INTO refusal SELECT * FROM unnest(%s::text[], %s::text[], %s
 _WHERE = """SELECT pg_postmaster_start_time(), oid FROM pg_database WHERE datname = current_database()"""
 
 
-class _Binary(bytes):
-    """A value in the server's binary form; psycopg's own way to it takes longer than the insert."""
-
-    oid: ClassVar[int]
-
-
-class _Bytes(_Binary):
-    """A `bytea`."""
-
-    oid = 17
-
-
-class _Text(_Binary):
-    """A `text`."""
-
-    oid = 25
-
-
-class _Bigint(_Binary):
-    """A `bigint`."""
-
-    oid = 20
-
-    @classmethod
-    def of(cls, number: int) -> Self:
-        """This number."""
-        return cls(number.to_bytes(8, "big", signed=True))
-
-
-class _Array(_Binary):
-    """An array of one dimension."""
-
-    _of: ClassVar[int]
-    _encode: ClassVar[Callable[[Any], bytes]]
-
-    @classmethod
-    def of(cls, items: Iterable[Any]) -> Self:
-        """The array of these."""
-        sized = [(len(item).to_bytes(4, "big"), item) for item in map(cls._encode, items)]
-        return cls(b"".join((_ARRAY.pack(1, 0, cls._of, len(sized), 1), *chain.from_iterable(sized))))
-
-
-class _Texts(_Array):
-    oid, _of, _encode = 1009, 25, str.encode
-
-
-class _Byteas(_Array):
-    oid, _of, _encode = 1001, 17, bytes
-
-
-class _Integers(_Array):
-    oid, _of, _encode = 1007, 23, struct.Struct("!i").pack
-
-
-class _Bigints(_Array):
-    oid, _of, _encode = 1016, 20, struct.Struct("!q").pack
-
-
-class _Doubles(_Array):
-    oid, _of, _encode = 1022, 701, struct.Struct("!d").pack
-
-
-_KINDS = (_Bytes, _Text, _Bigint, _Texts, _Byteas, _Integers, _Bigints, _Doubles)
-_OF_ENTRY = (_Texts, _Texts, _Byteas, _Byteas, _Byteas)
-_OF_TILE = (_Integers, _Bigints, _Byteas)
-_OF_PAYLOAD = (_Byteas, _Byteas, _Byteas, _Texts, _Doubles)
+_OF_ENTRY = (Texts, Texts, Byteas, Byteas, Byteas)
+_OF_TILE = (Integers, Bigints, Byteas)
+_OF_PAYLOAD = (Byteas, Byteas, Byteas, Texts, Doubles)
 
 
 class _Reads:
@@ -210,6 +130,7 @@ class _PostgresqlBatch(_Reads):
         self._connection = connection
         self._known = known
         self._seen: dict[int, int] = {}
+        self._waiting: list[Deposit] = []
         self._rows: Sequence[Row] = ()
         self._tiles: list[Tile] = []
         self._payloads: list[Payload] = []
@@ -224,7 +145,7 @@ class _PostgresqlBatch(_Reads):
         """One more than the largest index that is there."""
         return self._known.size
 
-    def add(self, rows: Sequence[Row], tiles: Iterable[Tile], payloads: Iterable[Payload]) -> None:
+    def add(self, rows: Sequence[Row], tiles: Sequence[Tile], payloads: Sequence[Payload]) -> None:
         """Add entries at the end, with the tiles that grew and what is kept beside the log."""
         self._rows = [*self._rows, *rows] if self._rows else rows
         self._tiles += tiles
@@ -244,9 +165,9 @@ class _PostgresqlBatch(_Reads):
         if not self._known.deposits:
             return []
         found = self._all(f"SELECT seq, {_DEPOSIT} FROM inbox ORDER BY seq LIMIT %s", limit)  # noqa: S608 - constant
-        deposits = [Deposit(*row[1:6], None if row[6] is None else Payload(*row[6:])) for row in found]
-        self._seen.update({id(deposit): row[0] for deposit, row in zip(deposits, found, strict=True)})
-        return deposits
+        self._waiting = [_deposit(row[1:]) for row in found]
+        self._seen = {id(deposit): row[0] for deposit, row in zip(self._waiting, found, strict=True)}
+        return self._waiting
 
     def taken(self, deposits: Sequence[Deposit], refusals: Sequence[Refusal]) -> None:
         """Deposits that need not wait any longer, and why some of them were refused."""
@@ -260,26 +181,27 @@ class _PostgresqlBatch(_Reads):
         """Delete detached payloads and their salts."""
         self.others.append(("DELETE FROM detached WHERE hash = ANY (%s::bytea[])", (list(commits),)))
 
-    def write(self, *, swap: bool) -> tuple[tuple[str, ...], list[_Binary]] | None:
+    def write(self, *, swap: bool) -> tuple[tuple[str, ...], list[Binary]] | None:
         """What adds the entries and replaces the head; with `swap`, only if the head is still the known one."""
-        parts, values = [_STAY], list[_Binary]()
+        parts = [_STAY]
+        values: list[Binary] = []
         if self._head is not None and swap:
-            parts, values = [_SWAP], [_Bytes(self._head), _Bytes(self._known.head or b"")]
+            parts, values = [_SWAP], [Bytes(self._head), Bytes(self._known.head or b"")]
         elif self._head is not None:
-            parts, values = [_MOVE], [_Bytes(self._head)]
+            parts, values = [_MOVE], [Bytes(self._head)]
         if len(self._rows) == 1:
             index, name, source, *blobs = self._rows[0]
             parts.append(_ENTRY)
-            values += [_Bigint.of(index), _Text(name.encode()), _Text(source.encode()), *map(_Bytes, blobs)]
+            values += [Bigint.of(index), Text(name.encode()), Text(source.encode()), *map(Bytes, blobs)]
         elif self._rows:
             parts.append(_ENTRIES)
-            values += [_Bigint.of(self._rows[0].index - 1), *_arrays(_OF_ENTRY, [row[1:] for row in self._rows])]
+            values += [Bigint.of(self._rows[0].index - 1), *arrays(_OF_ENTRY, [row[1:] for row in self._rows])]
         if self._tiles:
             parts.append(_TILES)
-            values += _arrays(_OF_TILE, self._tiles)
+            values += arrays(_OF_TILE, self._tiles)
         if self._payloads:
             parts.append(_PAYLOADS)
-            values += _arrays(_OF_PAYLOAD, self._payloads)
+            values += arrays(_OF_PAYLOAD, self._payloads)
         return (tuple(parts), values) if values else None
 
     @property
@@ -308,9 +230,8 @@ class PostgresqlStore(_Reads):
     """
 
     def __init__(self, url: str, *, create: bool = True, readonly: bool = False) -> None:
-        self._psycopg: Any = require("psycopg", extra="ledger-postgres")
-        self._conninfo, self._schema, self._shown = _parse(url, self._psycopg)
-        self._dumpers = [_dumper(self._psycopg, kind) for kind in _KINDS]
+        self._server = Server(url)
+        self._psycopg = self._server.driver
         self._readonly = readonly
         self._writing = threading.Lock()
         self._aside = threading.Lock()
@@ -342,7 +263,7 @@ class PostgresqlStore(_Reads):
         """A write transaction."""
         if self._readonly:
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
-        with self._writing, self._translated():
+        with self._writing, self._server.translated():
             known, self._known = self._known, None
             if guess and known is not None and not known.deposits and self._writer is not None:
                 batch = _PostgresqlBatch(self._writer, known)
@@ -361,8 +282,8 @@ class PostgresqlStore(_Reads):
         # Nothing is lost by an error: whoever deposits then waits for their own turn to write.
         with self._aside, suppress(self._psycopg.Error, StoreUnreadableError):
             if self._depositor is None or self._depositor.closed:
-                self._depositor = self._connect(relaxed=True)
-            leave = _LEAVE.format(schema=self._schema)
+                self._depositor = self._open(relaxed=True)
+            leave = _LEAVE.format(schema=self._server.schema)
             self._depositor.execute(leave, _deposit_columns(deposits), prepare=True, binary=True)
 
     def deposit_with(self, connection: object, deposits: Sequence[Deposit]) -> None:
@@ -372,7 +293,7 @@ class PostgresqlStore(_Reads):
             raise ConfigError(
                 "this log is kept in PostgreSQL and cannot join that transaction",
                 got=f"{type(connection).__module__}.{type(connection).__name__}",
-                expected="a psycopg connection, or an SQLAlchemy connection or session over one; not an asynchronous one",
+                expected="a psycopg connection, or an SQLAlchemy connection or session over one; nothing asynchronous",
             )
         with driver.Cursor(connection, row_factory=driver.rows.tuple_row) as cursor:
             theirs = cursor.execute(_WHERE).fetchone()
@@ -380,13 +301,13 @@ class PostgresqlStore(_Reads):
                 raise ConfigError(
                     "the connection is to another database than the log's",
                     got=f"{connection.info.host}/{connection.info.dbname}",
-                    expected=self._shown,
+                    expected=self._server.shown,
                     hint="one transaction has one database: keep the log in a schema of yours",
                 )
-            cursor.execute(_LEAVE.format(schema=self._schema), _deposit_columns(deposits))
+            cursor.execute(_LEAVE.format(schema=self._server.schema), _deposit_columns(deposits))
 
     def refusal(self, source: str, id: str, digest: bytes) -> str | None:  # noqa: A002 - the CloudEvents attribute is called so
-        """Why a deposit was refused; None if it was not."""
+        """Why a deposit was not given a place, empty if it is logged already; None if it was given one, or waits."""
         query = "SELECT reason FROM refusal WHERE source = %s AND id = %s AND digest = %s"
         found: str | None = _only(self._all(query, source, id, digest))
         return found
@@ -398,14 +319,27 @@ class PostgresqlStore(_Reads):
 
     def rows(self, start: int = 0, end: int | None = None) -> Iterator[Row]:
         """Entries in order, in constant memory."""
-        query = f"SELECT {_ROW} FROM entry WHERE idx >= %s AND idx < %s ORDER BY idx LIMIT {_PAGE}"  # noqa: S608 - constant
-        return (Row(*found) for page in self._paged(query, start, end, _PAGE) for found in page)
+        query = f"SELECT {_ROW} FROM entry WHERE idx >= %s AND idx < %s ORDER BY idx LIMIT {_PAGE}"  # noqa: S608 - constants
+        last = (1 << 63) - 1 if end is None else end
+        # Page by page: a transaction left open would keep the server from clearing away old checkpoints.
+        while page := self._all(query, start, last):
+            yield from map(Row._make, page)
+            start = page[-1][0] + 1
 
-    def pages(self, start: int, end: int, length: int, *, whole: bool = False) -> Iterator[list[tuple[Any, ...]]]:
-        """Index and bytes of the entries [start, end) in order, up to `length` at a time; with `whole`, all columns."""
-        more = ", leaf, id, source" if whole else ""
-        query = f"SELECT idx, raw{more} FROM entry WHERE idx >= %s AND idx < %s ORDER BY idx LIMIT {length:d}"  # noqa: S608 - constants and a number
-        return self._paged(query, start, end, length)
+    def raws(self, start: int, end: int) -> list[bytes]:
+        """The bytes of those of the entries [start, end) that are there, in order."""
+        found = self._all("SELECT raw FROM entry WHERE idx >= %s AND idx < %s ORDER BY idx", start, end)
+        return [raw for (raw,) in found]
+
+    def first_missing(self, start: int) -> int:
+        """The first index from `start` on that is not there."""
+        query = "SELECT idx FROM entry WHERE idx >= %s ORDER BY idx LIMIT 4096"
+        while found := self._all(query, start):
+            place = next((at for at, (index,) in enumerate(found, start) if index != at), None)
+            if place is not None:
+                return place
+            start += len(found)
+        return start
 
     def tile_extent(self) -> list[tuple[int, int, int]]:
         """Level, number of tiles and largest index of each level that has tiles."""
@@ -445,8 +379,8 @@ class PostgresqlStore(_Reads):
         Raises:
             StoreBusyError: an old transaction still sees deleted payloads, or somebody uses the table.
         """
-        deadline = time.monotonic() + _WAIT_SECONDS
-        with self._writing, self._translated():
+        deadline = time.monotonic() + WAIT_SECONDS
+        with self._writing, self._server.translated():
             connection = self._open_writer()
             now = _only(connection.execute("SELECT pg_current_xact_id()::text").fetchall())
             query = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
@@ -459,7 +393,7 @@ class PostgresqlStore(_Reads):
 
     def durability(self) -> tuple[str, str]:
         """`synchronous_commit` of the writing session and `fsync` of the server, as the server reports them."""
-        with self._writing, self._translated():
+        with self._writing, self._server.translated():
             query = "SELECT current_setting('synchronous_commit'), current_setting('fsync')"
             ((commit, sync),) = self._open_writer().execute(query).fetchall()
         return str(commit), str(sync)
@@ -470,7 +404,7 @@ class PostgresqlStore(_Reads):
             return self._take(self._open_writer(), wait=wait)
         except self._psycopg.Error as error:
             self._leave()
-            if fresh or not _lost(error, self._writer):
+            if fresh or not self._server.lost(error, self._writer):
                 raise
         # The session died while it was idle, as when the server was restarted: nothing was begun.
         self._drop_writer()
@@ -485,7 +419,7 @@ class PostgresqlStore(_Reads):
         # Somebody may have deleted the row that is the lock: then the index decides, which must stay without gaps.
         if not took.fetchall() and note is not None:
             self._leave()
-            raise self._busy()
+            raise self._server.busy()
         return _PostgresqlBatch(connection, _Known(note or None, size, deposits))
 
     def _commit(self, batch: _PostgresqlBatch) -> None:
@@ -524,7 +458,7 @@ class PostgresqlStore(_Reads):
             raise TakenError
         self._known = batch.outcome(deposits=deposits == _TRUE)
 
-    def _run(self, parts: tuple[str, ...], values: Sequence[_Binary]) -> list[bytes]:
+    def _run(self, parts: tuple[str, ...], values: Sequence[Binary]) -> list[bytes]:
         """The row that a statement gives, by one blocking call: of an append alone, psycopg's cursor is a third."""
         driver, wire = self._psycopg, self._open_writer().pgconn
         name = self._prepared.get(parts)
@@ -540,10 +474,10 @@ class PostgresqlStore(_Reads):
         return [done.get_value(0, column) or b"" for column in range(done.nfields)]
 
     def _again(self, error: Exception) -> Exception:
-        """TakenError for what is to be looked up and tried again: an id is taken, or nobody knows if it was committed."""
+        """TakenError for what is to be looked up and tried again: an id is taken, or nobody knows what was committed."""
         if isinstance(error, self._psycopg.errors.UniqueViolation):
             return TakenError()
-        if _lost(error, self._writer):
+        if self._server.lost(error, self._writer):
             self._drop_writer()
             return TakenError()
         return error
@@ -566,92 +500,70 @@ class PostgresqlStore(_Reads):
 
     def _open_writer(self) -> psycopg.Connection:
         if self._writer is None or self._writer.closed:
-            self._writer = self._connect()
+            self._writer = self._open()
             self._prepared = {}
         return self._writer
 
-    def _connect(self, *, relaxed: bool = False, reading: bool = False) -> psycopg.Connection:
+    def _open(self, *, relaxed: bool = False, reading: bool = False) -> psycopg.Connection:
         if self._closed:
             raise StoreUnreadableError("this ledger is closed", hint="open it again")
-        connection: psycopg.Connection = self._psycopg.connect(self._conninfo, autocommit=True)
-        try:
-            idle = "0" if reading else f"{_IDLE_SECONDS}s"
-            values = self._schema, f"{_WAIT_SECONDS}s", idle, "on" if reading else "off", relaxed
-            found = connection.execute(_SETTINGS, values).fetchall()[0][-1]
-            if found != "on" and not self._readonly:
-                raise StoreUnreadableError(
-                    f"the server of {self._shown} does not write to its disk",
-                    got=f"fsync={found}",
-                    expected="fsync=on, without which a receipt is not true",
-                )
-        except BaseException:
-            connection.close()
-            raise
-        for dumper in self._dumpers:
-            connection.adapters.register_dumper(dumper.cls, dumper)
-        return connection
+        return self._server.connect(relaxed=relaxed, reading=reading)
 
     def _prepare(self, *, create: bool) -> None:
-        with self._translated():
+        with self._server.translated():
             found = self._version()
             if found is None and create:
                 self._create()
                 found = self._version()
         if found is None:
             raise StoreUnreadableError(
-                f"no ledger in the schema {self._schema} of {self._shown}",
+                f"no ledger in the schema {self._server.schema} of {self._server.shown}",
                 hint="check the URL, or append to make one",
             )
         if found > VERSION:
             raise StoreUnreadableError(
-                f"the ledger in {self._shown} was written by a newer companyos",
+                f"the ledger in {self._server.shown} was written by a newer companyos",
                 got=f"schema {found}",
                 expected=f"at most {VERSION}",
                 hint="pip install --upgrade companyos",
             )
         if not self._readonly:
-            with self._translated():
+            with self._server.translated():
                 self._open_writer()
 
     def _version(self) -> int | None:
         """The version of the tables; None if there are none."""
-        if not _only(self._all("SELECT to_regclass(%s) IS NOT NULL", f"{self._schema}.entry")):
+        if not _only(self._all("SELECT to_regclass(%s) IS NOT NULL", f"{self._server.schema}.entry")):
             return None
-        if not _only(self._all("SELECT to_regclass(%s) IS NOT NULL", f"{self._schema}.schema_version")):
-            raise StoreUnreadableError(f"the schema {self._schema} of {self._shown} is in use, but not by a ledger")
+        if not _only(self._all("SELECT to_regclass(%s) IS NOT NULL", f"{self._server.schema}.schema_version")):
+            raise StoreUnreadableError(
+                f"the schema {self._server.schema} of {self._server.shown} is in use, but not by a ledger"
+            )
         return int(_only(self._all("SELECT max(version) FROM schema_version")) or 0)
 
     def _create(self) -> None:
         connection = self._open_writer()
         with connection.transaction():
             # Another process may be making the very same log just now.
-            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"companyos {self._schema}",))
+            connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"companyos {self._server.schema}",)
+            )
             if self._version() is None:
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._schema}".encode())
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self._server.schema}".encode())
                 connection.execute(POSTGRESQL.encode())
-
-    def _paged(self, query: str, start: int, end: int | None, length: int) -> Iterator[list[Any]]:
-        # Page by page: a transaction left open would keep the server from clearing away old checkpoints.
-        last = (1 << 63) - 1 if end is None else end
-        while start < last:
-            page = self._all(query, start, last)
-            if page:
-                yield page
-            if len(page) < length:
-                return
-            start = page[-1][0] + 1
+                connection.execute("INSERT INTO schema_version VALUES (%s)", (VERSION,))
 
     def _all(self, query: str, *parameters: object) -> list[Any]:
-        with self._translated():
+        with self._server.translated():
             while True:
                 try:
                     connection, fresh = self._idle.pop(), False
                 except IndexError:
-                    connection, fresh = self._connect(reading=True), True
+                    connection, fresh = self._open(reading=True), True
                 try:
                     found = connection.execute(query, parameters, prepare=True, binary=True).fetchall()
                 except self._psycopg.Error as error:
-                    lost = _lost(error, connection)
+                    lost = self._server.lost(error, connection)
                     connection.close()
                     if fresh or not lost:
                         raise
@@ -668,74 +580,19 @@ class PostgresqlStore(_Reads):
         else:
             self._idle.append(connection)
 
-    def _busy(self) -> StoreBusyError:
-        return StoreBusyError(
-            f"another process is writing the ledger in {self._shown}",
-            expected=f"its end within {_WAIT_SECONDS} s",
-            hint="look in pg_stat_activity for a session that holds a lock on the table head",
-        )
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except self._psycopg.errors.LockNotAvailable as error:
-            raise self._busy() from error
-        except self._psycopg.errors.DiskFull as error:
-            raise StoreFullError(
-                f"the ledger in {self._shown} cannot be written",
-                got=error,
-                expected="space on the server's disk",
-                hint="make room and append again with the same ids: nothing of this append was kept",
-            ) from error
-        except self._psycopg.Error as error:
-            raise StoreUnreadableError(
-                f"cannot use the ledger in {self._shown}",
-                got=error,
-                expected="a PostgreSQL server that answers, and the rights to read and write the log's tables",
-                hint="check the server and the URL; nothing has to be opened again once it answers",
-            ) from error
-
-
-def _parse(url: str, driver: Any) -> tuple[str, str, str]:
-    """What libpq is given, the schema of the log, and what may be shown of it: never a password, not even in parts."""
-    address, _, query = url.partition("?")
-    ours = [part for part in query.split("&") if part.startswith("log_schema=")]
-    schema = ours[-1].partition("=")[2] if ours else "companyos_ledger"
-    if not _SCHEMA.match(schema) or schema.startswith("pg_"):
-        raise ConfigError(
-            "not a name for the schema of a log",
-            got=schema,
-            expected="log_schema= with lower-case letters, digits and _, at most 63, not beginning with pg_",
-        )
-    rest = "&".join(part for part in query.split("&") if part not in ours)
-    conninfo = f"{address}?{rest}" if rest else address
-    try:
-        parts = driver.conninfo.conninfo_to_dict(conninfo)
-        shown = f"{parts.get('host', '')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
-        if "@" in shown or urlsplit(address).netloc.count("@") > 1:
-            raise ValueError
-    except (driver.Error, ValueError):
-        raise ConfigError(
-            "not the URL of a PostgreSQL database",
-            expected="postgresql://user:password@host:port/database, with special characters percent-encoded",
-        ) from None
-    defaults = {"connect_timeout": "10", "application_name": "companyos-ledger"}
-    return driver.conninfo.make_conninfo(conninfo, **(defaults | parts)), schema, shown
-
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
     """Rows as lists of their columns."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
+def _deposit(row: tuple[Any, ...]) -> Deposit:
+    name, source, raw, leaf, sameness = row[:5]
+    return Deposit(name, source, raw, leaf, sameness, None if row[5] is None else Payload(*row[5:]))
+
+
 def _deposit_columns(deposits: Sequence[Deposit]) -> list[list[Any]]:
     return _columns([(*deposit[:5], *(deposit.payload or _ABSENT)) for deposit in deposits], 10)
-
-
-def _arrays(kinds: Sequence[type[_Array]], rows: Sequence[tuple[Any, ...]]) -> list[_Array]:
-    """Rows as one array for each column."""
-    return [kind.of(column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)]
 
 
 @cache
@@ -751,18 +608,6 @@ def _numbered(parts: tuple[str, ...]) -> bytes:
     return re.sub("%s", lambda _: f"${next(numbers)}", _joined(parts)).encode()
 
 
-def _dumper(driver: Any, kind: type[_Binary]) -> Any:
-    """How psycopg sends what is in the server's form already."""
-    how = {"cls": kind, "oid": kind.oid, "format": driver.pq.Format.BINARY, "dump": lambda _, value: value}
-    return type(f"{kind.__name__}Dumper", (driver.adapt.Dumper,), how)
-
-
 def _only(rows: list[Any]) -> Any:
     """The one value that was asked for, None if there is none."""
     return rows[0][0] if rows else None
-
-
-def _lost(error: Exception, connection: psycopg.Connection | None) -> bool:
-    """Whether the session is over: then nobody knows what became of what was under way."""
-    state = getattr(error, "sqlstate", None)
-    return connection is None or connection.closed or state in _LOST or (state or "").startswith("08")

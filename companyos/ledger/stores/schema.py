@@ -30,7 +30,7 @@ PRAGMA user_version = {VERSION};
 """
 """For SQLite; row 1 of `head` is the newest checkpoint, row 2 the newest that witnesses cosigned."""
 
-POSTGRESQL = f"""
+POSTGRESQL = """
 CREATE TABLE entry (
     idx bigint PRIMARY KEY CHECK (idx >= 0), id text NOT NULL, source text NOT NULL,
     raw bytea NOT NULL, leaf bytea NOT NULL, sameness bytea NOT NULL, UNIQUE (source, id)
@@ -54,7 +54,6 @@ CREATE TABLE refusal (
     PRIMARY KEY (source, id, digest)
 );
 CREATE TABLE schema_version (version integer NOT NULL);
-INSERT INTO schema_version VALUES ({VERSION});
 """
 """For PostgreSQL, in a schema of their own; row 1 of `head` is also the lock of who writes, so it is there from the
-first, and empty until there is a checkpoint."""
+first, and empty until there is a checkpoint. The version is for whoever makes the tables to insert."""
