@@ -474,7 +474,7 @@ class PostgresqlStore(_Reads):
         return [done.get_value(0, column) or b"" for column in range(done.nfields)]
 
     def _again(self, error: Exception) -> Exception:
-        """TakenError for what is to be looked up and tried again: an id is taken, or nobody knows what was committed."""
+        """TakenError for what is to be looked up and tried again: an id is taken, or nobody knows."""
         if isinstance(error, self._psycopg.errors.UniqueViolation):
             return TakenError()
         if self._server.lost(error, self._writer):
