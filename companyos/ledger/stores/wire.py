@@ -6,7 +6,6 @@ psycopg makes them, too, but for arrays that takes longer than the insert does.
 from __future__ import annotations
 
 import struct
-from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 if TYPE_CHECKING:
@@ -71,8 +70,14 @@ class Array(Binary):
     @classmethod
     def of(cls, items: Iterable[Any]) -> Self:
         """The array of these."""
-        sized = [(len(item).to_bytes(4, "big"), item) for item in map(cls._encode, items)]
-        return cls(b"".join((_HEADER.pack(1, 0, cls._of, len(sized), 1), *chain.from_iterable(sized))))
+        values = list(map(cls._encode, items))
+        lengths = set(map(len, values))
+        if len(lengths) == 1:  # as all digests are, and most names: one join, and nothing to do for each
+            length = lengths.pop().to_bytes(4, "big")
+            body = [length, length.join(values)]
+        else:
+            body = [part for value in values for part in (len(value).to_bytes(4, "big"), value)]
+        return cls(b"".join([_HEADER.pack(1, 0, cls._of, len(values), 1), *body]))
 
 
 class Texts(Array):
