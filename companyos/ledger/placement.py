@@ -57,6 +57,8 @@ class Placer:
         self._tree: Tree | None = None
         self._head: bytes | None = None
         self._newest: tuple[int, datetime] | None = None
+        self._tried: list[Row] = []
+        self._unsure: set[Row] = set()
 
     def commit(self, tickets: list[Ticket]) -> None:
         """Put receipts or an error on each ticket, and tell of the entries once they are durable."""
@@ -67,6 +69,8 @@ class Placer:
             alone = [ticket.deposits[0] for ticket in tickets if len(ticket.deposits) == 1]
             self._store.deposit(alone)
             rows = self._write(tickets, wait=True, look=True)
+        finally:
+            self._unsure.clear()
         if rows:
             self._placed(rows)
 
@@ -75,7 +79,10 @@ class Placer:
             try:
                 return self._attempt(tickets, wait=wait, look=look)
             except TakenError:
+                self._unsure.update(self._tried)
                 look = True
+            finally:
+                self._tried = []
         raise StoreUnreadableError(
             "nobody knows whether this append was committed",
             expected="a connection that lasts until the server has answered",
@@ -92,7 +99,7 @@ class Placer:
                 plan = _Plan(batch, tree)
                 self._check_clock(batch, tree.size)
                 plan.place(tickets, batch.waiting(_TAKE), look=look)
-                size = tree.size + len(plan.rows)
+                size, self._tried = tree.size + len(plan.rows), plan.rows
                 if plan.rows:
                     tiles = tree.extend([row.leaf for row in plan.rows])
                     batch.add(plan.rows, tiles, plan.payloads)
@@ -107,7 +114,11 @@ class Placer:
             self._newest = size, entries.time_of(plan.rows[-1].raw)
         for ticket, found in plan.receipts:
             ticket.receipts = [Receipt(row.id, row.index, row.leaf, size) for row in found]
-        return plan.rows
+        if not self._unsure:
+            return plan.rows
+        # What turns out to have been committed when the connection was lost was not told of yet.
+        found_again = {row for _, found in plan.receipts for row in found if row in self._unsure}
+        return sorted(found_again.union(plan.rows))
 
     def _checked_tree(self, batch: Batch) -> Tree:
         self._keys.refresh()
