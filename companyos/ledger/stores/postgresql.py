@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -349,10 +349,10 @@ class PostgresqlStore(_Reads):
         """How many detached payloads are kept."""
         return int(_only(self._all("SELECT count(*) FROM detached")))
 
-    def of_source(self, source: str, start: int = 0) -> Iterator[Row]:
-        """The entries of one source from index `start` on, in order."""
-        query = f"SELECT {_ROW} FROM entry WHERE source = %s AND idx >= %s ORDER BY idx"  # noqa: S608 - constant
-        return (Row(*found) for found in self._all(query, source, start))
+    def of_source(self, source: str) -> Iterator[Row]:
+        """The entries of one source, in order."""
+        query = f"SELECT {_ROW} FROM entry WHERE source = %s ORDER BY idx"  # noqa: S608 - constant
+        return (Row(*found) for found in self._all(query, source))
 
     def payload(self, commit: bytes) -> tuple[bytes, bytes] | None:
         """Salt and payload of a commitment; None once dropped."""
@@ -380,8 +380,7 @@ class PostgresqlStore(_Reads):
             StoreBusyError: an old transaction still sees deleted payloads, or somebody uses the table.
         """
         deadline = time.monotonic() + WAIT_SECONDS
-        with self._writing, self._server.translated():
-            connection = self._open_writer()
+        with self._writing, self._server.translated(), closing(self._open(relaxed=True)) as connection:
             now = _only(connection.execute("SELECT pg_current_xact_id()::text").fetchall())
             query = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                 AND pid <> pg_backend_pid() AND age(backend_xmin) > age(%s::xid)"""

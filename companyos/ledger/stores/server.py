@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
     import psycopg
 
-__all__ = ("IDLE_SECONDS", "WAIT_SECONDS", "Server")
+__all__ = ("IDLE_SECONDS", "TRANSACTION_SECONDS", "WAIT_SECONDS", "Server")
 
 WAIT_SECONDS = 30
 """For how long a writer waits for another one."""
 IDLE_SECONDS = 10
 """After which the server throws out a writer that stands still in the middle of a transaction."""
-_LOST = {"25P03", "57P01", "57P02", "57P03", "57P05"}
+TRANSACTION_SECONDS = 20
+"""After which the server throws out a writer whatever it does; less than others wait for it."""
+_LOST = {"25P03", "25P04", "57P01", "57P02", "57P03", "57P05"}
 """SQLSTATEs with which the server ends a session."""
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}\Z")
 # Every table is read by an index only: a plan made while it was small must not scan it once it is large.
@@ -36,6 +38,8 @@ _SETTINGS = """SELECT set_config('search_path', %s, false), set_config('enable_s
         CASE WHEN %s THEN 'off' WHEN current_setting('synchronous_commit') = 'remote_apply' THEN 'remote_apply'
         ELSE 'on' END, false),
     current_setting('fsync')"""
+# PostgreSQL 17 and newer: a writer that is paused between two messages of one pipeline is not idle.
+_LIMIT = "SELECT set_config(name, %s, false) FROM pg_settings WHERE name = 'transaction_timeout'"
 
 
 class Server:
@@ -66,6 +70,8 @@ class Server:
             found = connection.execute(_SETTINGS, values).fetchall()[0][-1]
             if not reading:
                 self._check_durable(found)
+            if not reading and not relaxed:
+                connection.execute(_LIMIT, (f"{TRANSACTION_SECONDS}s",))
         except BaseException:
             connection.close()
             raise
