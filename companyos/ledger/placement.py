@@ -16,6 +16,7 @@ from companyos.ledger.errors import (
     IdReusedError,
     ProofInvalidError,
     StoreBusyError,
+    StoreUnreadableError,
     TailDroppedError,
     TreeAlteredError,
 )
@@ -37,6 +38,8 @@ __all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree", "same")
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clock may be behind the newest entry's time before an append is refused."""
+_ATTEMPTS = 3
+"""Transactions begun for the same tickets: on a guess, then for real, and once more if a connection is lost."""
 _TAKE = 4096
 """Deposits of others that are given their place in one transaction."""
 
@@ -54,6 +57,8 @@ class Placer:
         self._tree: Tree | None = None
         self._head: bytes | None = None
         self._newest: tuple[int, datetime] | None = None
+        self._tried: list[Row] = []
+        self._unsure: set[Row] = set()
 
     def commit(self, tickets: list[Ticket]) -> None:
         """Put receipts or an error on each ticket, and tell of the entries once they are durable."""
@@ -64,24 +69,37 @@ class Placer:
             alone = [ticket.deposits[0] for ticket in tickets if len(ticket.deposits) == 1]
             self._store.deposit(alone)
             rows = self._write(tickets, wait=True, look=True)
+        finally:
+            self._unsure.clear()
         if rows:
             self._placed(rows)
 
     def _write(self, tickets: list[Ticket], *, wait: bool, look: bool = False) -> list[Row]:
-        try:
-            return self._attempt(tickets, wait=wait, look=look)
-        except TakenError:
-            return self._attempt(tickets, wait=wait, look=True)
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._attempt(tickets, wait=wait, look=look)
+            except TakenError:
+                self._unsure.update(self._tried)
+                look = True
+            finally:
+                self._tried = []
+        raise StoreUnreadableError(
+            "nobody knows whether this append was committed",
+            expected="a connection that lasts until the server has answered",
+            hint="append again with the same ids: what was committed gives its receipt, and nothing is doubled",
+        )
 
     def _attempt(self, tickets: list[Ticket], *, wait: bool, look: bool) -> list[Row]:
         """One transaction; with `look`, ids are looked up before anything is written."""
         try:
-            with self._store.batch(wait=wait) as batch:
+            # Who was to give deposits their place must not overlook any.
+            guess = not look and all(ticket.deposits for ticket in tickets)
+            with self._store.batch(wait=wait, guess=guess) as batch:
                 tree = self._checked_tree(batch)
                 plan = _Plan(batch, tree)
                 self._check_clock(batch, tree.size)
                 plan.place(tickets, batch.waiting(_TAKE), look=look)
-                size = tree.size + len(plan.rows)
+                size, self._tried = tree.size + len(plan.rows), plan.rows
                 if plan.rows:
                     tiles = tree.extend([row.leaf for row in plan.rows])
                     batch.add(plan.rows, tiles, plan.payloads)
@@ -96,7 +114,11 @@ class Placer:
             self._newest = size, entries.time_of(plan.rows[-1].raw)
         for ticket, found in plan.receipts:
             ticket.receipts = [Receipt(row.id, row.index, row.leaf, size) for row in found]
-        return plan.rows
+        if not self._unsure:
+            return plan.rows
+        # What turns out to have been committed when the connection was lost was not told of yet.
+        found_again = {row for _, found in plan.receipts for row in found if row in self._unsure}
+        return sorted(found_again.union(plan.rows))
 
     def _checked_tree(self, batch: Batch) -> Tree:
         self._keys.refresh()

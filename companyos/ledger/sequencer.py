@@ -69,6 +69,7 @@ class Sequencer:
         self._mutex = threading.Lock()
         self._queue: deque[Ticket] = deque()
         self._busy = False
+        self._inside: int | None = None
         self._closed = False
         self._work = threading.Semaphore(0)
         self._thread: threading.Thread | None = None
@@ -76,7 +77,10 @@ class Sequencer:
     def submit(self, deposits: Sequence[Deposit]) -> list[Receipt]:
         """Commit, with whatever else waits, and return a receipt for each deposit."""
         ticket = Ticket(deposits)
-        if self._enter(ticket):
+        if self._inside == threading.get_ident():
+            # A listener appends: the round that it is told in would wait for it, and it for the round.
+            self._work_off([ticket])
+        elif self._enter(ticket):
             self._round()
             self._pass_on()
         ticket.wait()
@@ -136,7 +140,10 @@ class Sequencer:
             return bool(self._queue)
 
     def _round(self) -> None:
-        tickets = self._next()
+        self._work_off(self._next())
+
+    def _work_off(self, tickets: list[Ticket]) -> None:
+        outer, self._inside = self._inside, threading.get_ident()
         try:
             self._commit(tickets)
         except BaseException as error:
@@ -145,6 +152,8 @@ class Sequencer:
             if not isinstance(error, Exception):
                 self._pass_on_after(tickets)
                 raise
+        finally:
+            self._inside = outer
         _settle(tickets)
 
     def _pass_on_after(self, tickets: list[Ticket]) -> None:

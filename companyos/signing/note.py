@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -25,6 +26,8 @@ MAX_SIGNATURES = 100
 MAX_BYTES = 1_000_000
 _ED25519 = b"\x01"
 _DASH = "\u2014 "
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
+_NAME = re.compile(r"[^\s+]+")
 
 
 class NoteKey(Protocol):
@@ -128,7 +131,7 @@ class Note:
             raise SignatureInvalidError("note is not UTF-8", got=error) from error
         text, blank, tail = content.rpartition("\n\n")
         lines = tail.split("\n")
-        if not blank or not text or lines.pop() or any(ord(c) < 0x20 and c != "\n" for c in content):
+        if not blank or not text or lines.pop() or _CONTROL.search(content):
             raise SignatureInvalidError("not a signed note", expected="text, a blank line, signature lines")
         if not 0 < len(lines) <= MAX_SIGNATURES:
             raise SignatureInvalidError("wrong number of signatures in a note", got=len(lines))
@@ -191,7 +194,7 @@ def sign_note(text: str, name: str, *signers: Signer) -> bytes:
 
 
 def _is_name(name: str) -> bool:
-    return bool(name) and not any(character.isspace() or character == "+" for character in name)
+    return _NAME.fullmatch(name) is not None
 
 
 def _signature(line: str) -> tuple[str, bytes, bytes]:

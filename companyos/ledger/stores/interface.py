@@ -12,7 +12,7 @@ __all__ = ("Batch", "Deposit", "Payload", "Refusal", "Row", "Store", "TakenError
 
 
 class TakenError(Exception):
-    """An id is taken; whoever writes looks which one and begins again."""
+    """An id is taken, a guess was wrong, or nobody knows what was committed: whoever writes looks and begins again."""
 
 
 class Row(NamedTuple):
@@ -152,10 +152,15 @@ class Store(Protocol):
     Reads see what is committed, and may be made by any thread at any time.
     """
 
-    def batch(self, *, wait: bool = True) -> AbstractContextManager[Batch]:
+    def batch(self, *, wait: bool = True, guess: bool = False) -> AbstractContextManager[Batch]:
         """A write transaction: durable when left normally, without a trace when left by an exception.
 
+        With `guess`, a store may give the head and size as it knows them, overlook deposits that are new, and look
+        only when the transaction is left whether that was right.
+
         Raises:
+            TakenError: when it is left: the guess was wrong, or the connection was lost and nobody knows whether it was
+                committed.
             StoreBusyError: another writer is at work, and `wait` is not set, or it did not end in time.
             StoreTamperedError: the files were replaced under our hands; nothing was written.
             StoreUnreadableError: the store cannot be written.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ("SQLITE", "VERSION")
+__all__ = ("POSTGRESQL", "SQLITE", "VERSION")
 
 VERSION = 2
 """The newest schema that this code knows."""
@@ -29,3 +29,31 @@ CREATE TABLE IF NOT EXISTS refusal (
 PRAGMA user_version = {VERSION};
 """
 """For SQLite; row 1 of `head` is the newest checkpoint, row 2 the newest that witnesses cosigned."""
+
+POSTGRESQL = """
+CREATE TABLE entry (
+    idx bigint PRIMARY KEY CHECK (idx >= 0), id text NOT NULL, source text NOT NULL,
+    raw bytea NOT NULL, leaf bytea NOT NULL, sameness bytea NOT NULL, UNIQUE (source, id)
+);
+CREATE TABLE tile (level integer NOT NULL, idx bigint NOT NULL, hashes bytea NOT NULL, PRIMARY KEY (level, idx));
+ALTER TABLE tile ALTER COLUMN hashes SET STORAGE EXTERNAL;
+CREATE TABLE detached (
+    hash bytea PRIMARY KEY, salt bytea NOT NULL, payload bytea NOT NULL,
+    retention text NOT NULL, kept_since double precision NOT NULL
+);
+CREATE INDEX detached_by_retention ON detached (retention, kept_since);
+CREATE TABLE head (one integer PRIMARY KEY CHECK (one IN (1, 2)), note bytea NOT NULL) WITH (fillfactor = 10);
+INSERT INTO head VALUES (1, '');
+CREATE TABLE inbox (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, id text NOT NULL, source text NOT NULL, raw bytea NOT NULL,
+    leaf bytea NOT NULL, sameness bytea NOT NULL,
+    digest bytea, salt bytea, payload bytea, retention text, kept_since double precision
+);
+CREATE TABLE refusal (
+    id text NOT NULL, source text NOT NULL, digest bytea NOT NULL, reason text NOT NULL,
+    PRIMARY KEY (source, id, digest)
+);
+CREATE TABLE schema_version (version integer NOT NULL);
+"""
+"""For PostgreSQL, in a schema of their own; row 1 of `head` is also the lock of who writes, so it is there from the
+first, and empty until there is a checkpoint. The version is for whoever makes the tables to insert."""

@@ -175,7 +175,7 @@ class SqliteStore(_Reads):
             self._db.close()
 
     @contextmanager
-    def batch(self, *, wait: bool = True) -> Iterator[_SqliteBatch]:
+    def batch(self, *, wait: bool = True, guess: bool = False) -> Iterator[_SqliteBatch]:  # noqa: ARG002 - looking is free
         """A write transaction."""
         if self._readonly:
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
