@@ -23,9 +23,9 @@ TALL = WIDTH * WIDTH + 300
 
 
 def _new_log(folder, request):
-    return (
-        SqliteLog(folder) if request.param == "sqlite" else PostgresqlLog(folder, request.getfixturevalue("postgresql"))
-    )
+    if request.param == "sqlite":
+        return SqliteLog(folder)
+    return PostgresqlLog(folder, request.getfixturevalue("postgresql").create_database())
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -40,7 +40,9 @@ def honest(request, tmp_path_factory):
 @pytest.fixture
 def world(honest, tmp_path):
     """A copy of it to be attacked, keys included."""
-    return honest._replace(log=honest.log.copy(tmp_path / "copy"))
+    copy = honest.log.copy(tmp_path / "copy")
+    yield honest._replace(log=copy)
+    copy.drop()
 
 
 def verify(world, against=None, *, deep=False):
