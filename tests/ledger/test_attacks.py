@@ -9,6 +9,7 @@ import pytest
 from companyos.ledger import (
     CheckpointInvalidError,
     EntryAlteredError,
+    EntryMissingError,
     LedgerDamagedError,
     RolledBackError,
     SplitViewError,
@@ -252,6 +253,17 @@ def test_reading_a_damaged_entry(world):
         with pytest.raises(EntryAlteredError) as caught:
             list(ledger.read())
     assert caught.value.index == 300
+
+
+def test_reading_over_a_hole(world):
+    """Reading where entries were cut out names the first of them, and never leaves them out in silence."""
+    world.log.sql("DELETE FROM entry WHERE idx IN (300, 301, 599)", ("UPDATE entry SET idx = 599 WHERE idx = 598"))
+
+    with world.log.reader(world.key) as ledger:
+        for start, end, missing in ((298, None, 300), (300, 302, 300), (598, None, 598), (597, 599, 598)):
+            with pytest.raises(EntryMissingError) as caught:
+                list(ledger.read(start, end))
+            assert caught.value.index == missing
 
 
 def test_every_attack_is_in_the_matrix():
