@@ -128,6 +128,18 @@ def empty_an_entry(world: World) -> None:
     world.log.sql(("UPDATE entry SET raw = ? WHERE idx = ?", b"", SIZE - 1))
 
 
+def edit_time_to_none(world: World) -> None:
+    """Take the zone from the time of the newest entry, so that it cannot be compared with a clock any more."""
+    raw = world.raws[-1].replace(b'Z","type"', b'0","type"')
+    world.log.sql(("UPDATE entry SET raw = ? WHERE idx = ?", raw, SIZE - 1))
+
+
+def edit_time_to_the_first_year(world: World) -> None:
+    """Let the newest entry be of the first year that a calendar has."""
+    year = json.loads(world.raws[-1])["time"][:10].encode()
+    world.log.sql(("UPDATE entry SET raw = ? WHERE idx = ?", world.raws[-1].replace(year, b"0001-01-01"), SIZE - 1))
+
+
 def edit_payload(world: World) -> None:
     """Change the payloads that were detached."""
     world.log.sql(("UPDATE detached SET payload = ?", b'{"amount":999}'))
@@ -400,6 +412,8 @@ CASES = (
     Case(edit_value_leaf_and_all_tiles, TreeAlteredError, None, refused=True),
     Case(edit_to_what_is_no_entry, EntryAlteredError, INSIDE),
     Case(empty_an_entry, EntryAlteredError, SIZE - 1, refused=True),
+    Case(edit_time_to_none, EntryAlteredError, SIZE - 1, refused=True),
+    Case(edit_time_to_the_first_year, EntryAlteredError, SIZE - 1),
     Case(edit_payload, EntryAlteredError, 6),
     Case(edit_salt, EntryAlteredError, 6),
     Case(edit_leaf, EntryAlteredError, INSIDE, "deep"),
