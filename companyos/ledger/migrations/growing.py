@@ -54,9 +54,9 @@ def _store(connection: sa.Connection, tiles: Iterable[Tile]) -> None:
 
 
 def _compare(tree: Tree, note: bytes | str | None) -> None:
-    if note is None and tree.size:
+    if not note and tree.size:
         raise TailDroppedError("the log has entries but no checkpoint")
-    size, root = (0, EMPTY_ROOT) if note is None else _state(note)
+    size, root = _state(note) if note else (0, EMPTY_ROOT)
     if tree.size < size:
         raise TailDroppedError("entries are missing at the end", index=tree.size, expected=f"{size} entries")
     if tree.size > size:

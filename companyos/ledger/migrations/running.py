@@ -15,11 +15,12 @@ __all__ = ("migrate",)
 
 _EXTRA = "ledger-migrations"
 _ENGINES = {"sqlite": "sqlite://", "postgresql": "postgresql+psycopg://"}
-_SCHEMA = "companyos_ledger"
 
 
 def migrate(dialect: str, connect: Callable[[], Any], version: int | None = None) -> None:
     """Bring a log to schema `version` (default: the newest) on a connection of its driver that `connect` makes.
+
+    On PostgreSQL the connection looks for tables in the schema of the log, and nowhere else.
 
     All of it happens in one transaction that no writer can enter: who is killed in the middle leaves the old schema,
     and of two processes that come at once the second finds nothing to do. Entries and checkpoints are not touched. The
@@ -63,8 +64,6 @@ def _begin(connection: Any) -> None:
         connection.exec_driver_sql("PRAGMA secure_delete=ON")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     else:
-        connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {_SCHEMA}")
-        connection.exec_driver_sql(f"SET LOCAL search_path TO {_SCHEMA}")
         connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS schema_version (version integer NOT NULL)")
         connection.exec_driver_sql("LOCK TABLE schema_version")
 

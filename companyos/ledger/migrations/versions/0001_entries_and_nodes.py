@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from companyos.ledger.migrations.columns import BYTES, NUMBER, TEXT
+from companyos.ledger.migrations.columns import BYTES, NUMBER, SMALL, TEXT
 
 __all__ = ("upgrade",)
 
@@ -27,7 +27,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "node",
-        sa.Column("level", NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("level", SMALL, primary_key=True, autoincrement=False),
         sa.Column("idx", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("hash", BYTES, nullable=False),
         sqlite_with_rowid=False,
@@ -41,6 +41,6 @@ def upgrade() -> None:
     )
     op.create_table(
         "head",
-        sa.Column("one", NUMBER, sa.CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
+        sa.Column("one", SMALL, sa.CheckConstraint("one = 1"), primary_key=True, autoincrement=False),
         sa.Column("note", BYTES, nullable=False),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from companyos.ledger.migrations.columns import BYTES, NUMBER, SECONDS, TEXT
+from companyos.ledger.migrations.columns import BYTES, NUMBER, SECONDS, SMALL, TEXT
 from companyos.ledger.migrations.growing import grow
 
 __all__ = ("upgrade",)
@@ -23,13 +23,17 @@ def upgrade() -> None:
     op.execute("INSERT INTO detached SELECT hash, salt, payload, '', 0 FROM detached_before")
     for table in ("detached_before", "head_before", "node"):
         op.drop_table(table)
+    if op.get_bind().dialect.name == "sqlite":
+        op.create_table("inbox_file", sa.Column("path", TEXT, primary_key=True), sqlite_with_rowid=False)
+    else:
+        _create_on_a_server()
     grow(op.get_bind())
 
 
 def _create() -> None:
     op.create_table(
         "tile",
-        sa.Column("level", NUMBER, primary_key=True, autoincrement=False),
+        sa.Column("level", SMALL, primary_key=True, autoincrement=False),
         sa.Column("idx", NUMBER, primary_key=True, autoincrement=False),
         sa.Column("hashes", BYTES, nullable=False),
     )
@@ -45,11 +49,10 @@ def _create() -> None:
     op.create_index("detached_by_retention", "detached", ["retention", "kept_since"])
     op.create_table(
         "head",
-        sa.Column("one", NUMBER, sa.CheckConstraint("one IN (1, 2)"), primary_key=True, autoincrement=False),
+        sa.Column("one", SMALL, sa.CheckConstraint("one IN (1, 2)"), primary_key=True, autoincrement=False),
         sa.Column("note", BYTES, nullable=False),
+        postgresql_with={"fillfactor": 10},
     )
-    if op.get_bind().dialect.name == "sqlite":
-        op.create_table("inbox_file", sa.Column("path", TEXT, primary_key=True), sqlite_with_rowid=False)
     op.create_table(
         "refusal",
         sa.Column("id", TEXT, primary_key=True),
@@ -57,4 +60,20 @@ def _create() -> None:
         sa.Column("digest", BYTES, primary_key=True),
         sa.Column("reason", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("source", "id", "digest"),
+    )
+
+
+def _create_on_a_server() -> None:
+    op.execute("ALTER TABLE tile ALTER COLUMN hashes SET STORAGE EXTERNAL")
+    # The row is the lock of who writes, so it is there before there is a checkpoint.
+    op.execute("INSERT INTO head SELECT 1, '' WHERE NOT EXISTS (SELECT FROM head)")
+    op.create_table(
+        "inbox",
+        sa.Column("seq", NUMBER, sa.Identity(always=True), primary_key=True),
+        sa.Column("id", TEXT, nullable=False),
+        sa.Column("source", TEXT, nullable=False),
+        *(sa.Column(name, BYTES, nullable=False) for name in ("raw", "leaf", "sameness")),
+        *(sa.Column(name, BYTES) for name in ("digest", "salt", "payload")),
+        sa.Column("retention", TEXT),
+        sa.Column("kept_since", SECONDS),
     )
