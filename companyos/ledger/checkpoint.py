@@ -114,7 +114,8 @@ class Proof:
         word, _, number = index.partition(" ")
         if header != _HEADER or not blank or word != "index" or not _NUMBER.fullmatch(number):
             raise ProofInvalidError("not a proof of inclusion", got=head, expected=f"{_HEADER}, index, hashes")
-        return cls(int(number), tuple(_hash(line) for line in path), note.encode())
+        # What is no text stays none: a note that is not UTF-8 is refused by who verifies it.
+        return cls(int(number), tuple(_hash(line) for line in path), note.encode("utf-8", "surrogatepass"))
 
     def verify(self, entry: bytes, verifiers: Iterable[NoteVerifier], *, origin: str | None = None) -> Checkpoint:
         """The checkpoint that vouches for `entry` (its canonical bytes); `origin` as for `Checkpoint.verify`.

@@ -153,7 +153,7 @@ def time_of(raw: bytes) -> datetime:
     """
     place = _time_place(raw)
     try:
-        return datetime.fromisoformat(raw[place : place + 27].decode())
+        return _aware(raw[place : place + 27].decode())
     except ValueError as error:
         raise NotCanonicalError("not a ledger entry", got=error) from error
 
@@ -200,7 +200,7 @@ def decode(index: int, raw: bytes, payload: bytes | None = None) -> Entry:
             id=value["id"],
             source=value["source"],
             type=value["type"],
-            time=datetime.fromisoformat(value["time"]),
+            time=_aware(value["time"]),
             stream=value.get("stream"),
             subject=value.get("subject"),
             data=data,
@@ -234,6 +234,13 @@ def _map(value: Any, seal: Callable[[Personal, str], Any], path: str, depth: int
     if isinstance(value, (list, tuple)):
         return [_map(inner, seal, f"{path}/{number}", depth + 1) for number, inner in enumerate(value)]
     return value
+
+
+def _aware(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return time
 
 
 def _time_place(raw: bytes) -> int:

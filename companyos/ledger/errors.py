@@ -100,11 +100,19 @@ class LedgerDamagedError(IntegrityError):
 
     code = "ledger.damaged"
 
-    def __init__(self, what: str, *, index: int | None = None, **details: object) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        index: int | None = None,
+        got: object = None,
+        expected: object = None,
+        hint: str | None = None,
+    ) -> None:
         self.index = index
         """The first index known to be bad, if one is."""
         place = "" if index is None else f" (first bad index {index})"
-        super().__init__(f"{what}{place}", got=details.get("got"), expected=details.get("expected"))
+        super().__init__(f"{what}{place}", got=got, expected=expected, hint=hint)
 
 
 class EntryAlteredError(LedgerDamagedError):

@@ -132,7 +132,7 @@ class Placer:
         if self._newest is None or self._newest[0] != size:
             self._newest = size, _time_of_entry(batch, size - 1)
         now, newest = datetime.now(UTC), self._newest[1]
-        if now < newest - self._tolerance:
+        if newest > now + self._tolerance:
             raise ClockBackwardsError(
                 "the clock went back",
                 got=entries.timestamp(now),

@@ -72,9 +72,17 @@ class Reader:
 
         Raises:
             EntryAlteredError: an entry cannot be read at all; use `verify` to check those that can.
+            EntryMissingError: one is not there, or the database does not find it.
         """
-        for row in self._store.rows(start, self._store.size() if end is None else end):
+        place, size = max(start, 0), self._store.size()
+        last = size if end is None else min(end, size)
+        for row in self._store.rows(place, last):
+            if row.index != place:
+                break
             yield self._decode(row)
+            place += 1
+        if place < last:
+            raise EntryMissingError("an entry is missing", index=place)
 
     def raw(self, index: int) -> bytes:
         """The canonical bytes of one entry.

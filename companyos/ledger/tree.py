@@ -195,12 +195,12 @@ class Nodes:
         # Inside complete tiles all siblings lie side by side, eight levels a tile.
         while ((index >> 8 * (tier + 1)) + 1) << 8 * (tier + 1) <= size:
             tile = self._tile(tier, index >> 8 * (tier + 1))
+            if len(tile) != NODES * HASH:
+                raise EntryMissingError("a tile is not in the store", index=index >> 8 * (tier + 1) << 8 * (tier + 1))
             place = index >> 8 * tier & WIDTH - 1
             places = [offset + (place >> level ^ 1) for level, offset in enumerate(_OFFSETS)]
             hashes += [tile[at * HASH : at * HASH + HASH] for at in places]
             tier += 1
-        if hashes and len(hashes[-1]) != HASH:
-            raise EntryMissingError("a tile is not in the store", index=index & ~(WIDTH - 1))
         rest = inclusion_path(index, size)[8 * tier :]
         return (*hashes, *(range_root(start, end, self) for start, end in rest))
 

@@ -17,7 +17,7 @@ from companyos.ledger.errors import (
     TreeAlteredError,
 )
 from companyos.ledger.merkle import EMPTY_ROOT, leaf_hashes
-from companyos.ledger.tree import HASH, NODES, WIDTH, Tree
+from companyos.ledger.tree import HASH, NODES, WIDTH, Builder, Tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -163,23 +163,34 @@ class _Walk:
         if stored == tile.hashes:
             return
         start = tile.index * WIDTH << 8 * tile.level
-        if tile.level == 0 and stored is not None:
-            _first_altered(start, tile.hashes, stored)
+        if stored is None:
+            raise TreeAlteredError(f"tile {tile.level}/{tile.index} of the tree is missing", index=start)
+        if tile.level == 0 and self._vouched(tile.index, stored):
+            place = _first_difference(tile.hashes[: WIDTH * HASH], stored) or 0
+            raise EntryAlteredError("an entry is not the one that was logged", index=start + place)
         raise TreeAlteredError(
-            f"tile {tile.level}/{tile.index} of the tree is missing"
-            if stored is None
-            else f"tile {tile.level}/{tile.index} of the tree is not that of the entries",
-            index=start if stored is None else start + _first_node(tile, stored),
+            f"tile {tile.level}/{tile.index} of the tree is not that of the entries",
+            index=start + _first_node(tile, stored),
         )
+
+    def _vouched(self, index: int, stored: bytes) -> bool:
+        """Whether a tile of leaf hashes is the one that the tile above it was made of: then an entry was altered."""
+        tile = Builder(stored[at : at + HASH] for at in range(0, WIDTH * HASH, HASH))
+        above = self.store.tile(1, index // WIDTH) or b""
+        place = index % WIDTH * HASH
+        return tile.hashes() == stored and tile.levels[8] == [above[place : place + HASH]]
 
     def check_tail(self) -> None:
         """What is stored of the tiles that are not complete against the entries."""
         for tile in self.tree.incomplete():
             stored = self.store.tile(tile.level, tile.index)
             # The log may have grown since: then it is longer, with the same beginning.
-            if stored is None or stored[: len(tile.hashes)] != tile.hashes:
-                place = tile.index * WIDTH << 8 * tile.level
-                raise TreeAlteredError(f"tile {tile.level}/{tile.index} of the tree is not as it was", index=place)
+            place = _first_difference(tile.hashes, stored or b"")
+            if place is not None:
+                raise TreeAlteredError(
+                    f"tile {tile.level}/{tile.index} of the tree is not that of the entries",
+                    index=(tile.index * WIDTH + place) << 8 * tile.level,
+                )
         start = self.tree.size & ~(WIDTH - 1)
         own = leaf_hashes(self.store.raws(start, self.tree.size))
         for index, (mine, stored) in enumerate(zip(own, self.store.leaves(start, self.tree.size), strict=False), start):
@@ -208,9 +219,12 @@ def verify(
     count, first, last = store.extent()
     if count and (first, last) != (0, count - 1):
         raise TreeAlteredError("rows lie outside of the log", index=min(first, 0) or None, got=f"{first} to {last}")
+    tiles = store.tile_extent()
     latest = _head(store, verifiers)
     if walk.tree.size > latest.size:
         raise TreeAlteredError("entries lie beyond the signed checkpoint", index=latest.size, got=walk.tree.size)
+    if any(last >= _tiles(level, latest.size) for level, _, last in tiles):
+        raise TreeAlteredError("tiles lie outside of the log", index=latest.size)
     for anchor in anchors:
         _compare(anchor.checkpoint, roots, walk.tree.size)
     vouched = max((anchor.vouched for anchor in anchors), default=None)
@@ -237,15 +251,10 @@ def _compare(anchor: Checkpoint, roots: dict[int, bytes], size: int) -> None:
         raise SplitViewError("the log and the anchor show different histories", got=roots[anchor.size].hex())
 
 
-def _first_altered(start: int, own: bytes, stored: bytes) -> None:
-    """Raise for the first entry whose hash is not the one in its tile.
-
-    Raises:
-        EntryAlteredError: there is one.
-    """
-    place = _first_difference(own[: WIDTH * HASH], stored)
-    if place is not None:
-        raise EntryAlteredError("an entry is not the one that was logged", index=start + place)
+def _tiles(level: int, size: int) -> int:
+    """How many tiles of a level are stored: those of level 0 when they are complete, the others as they grow."""
+    hashes = size >> 8 * level
+    return hashes // WIDTH if level == 0 else -(-hashes // WIDTH)
 
 
 def _first_node(tile: Tile, stored: bytes) -> int:

@@ -363,17 +363,31 @@ class SqliteStore(_Reads):
                 hint="pip install --upgrade companyos",
             )
         if self._readonly:
-            if not tables:
-                raise StoreUnreadableError(f"{self._path} is empty", hint="check the URL")
+            self._check_readable(tables, version)
             return
         _patiently(lambda: self._db.execute("PRAGMA journal_mode=WAL"))
         if not tables:
             self._db.executescript(f"BEGIN IMMEDIATE;{SQLITE}PRAGMA application_id={_APPLICATION_ID};COMMIT;")
+        elif version < VERSION:
+            from companyos.ledger.migrations.running import migrate
+
+            migrate("sqlite", self._connect)
         # Reads have a connection of their own, so that they neither wait for a commit nor see what is not committed.
         self._writer = self._connect()
         for setting in ("synchronous=FULL", "busy_timeout=0"):
             self._writer.execute(f"PRAGMA {setting}")
         self._files = _Files(self._path)
+
+    def _check_readable(self, tables: int, version: int) -> None:
+        if not tables:
+            raise StoreUnreadableError(f"{self._path} is empty", hint="check the URL")
+        if version < VERSION:
+            raise StoreUnreadableError(
+                f"{self._path} was written by an older companyos",
+                got=f"schema {version}",
+                expected=f"schema {VERSION}",
+                hint="open it once for writing (Ledger.open), which brings it up to date",
+            )
 
     def _all(self, query: str, *parameters: object) -> list[Any]:
         with self._lock, self._translated():
