@@ -222,22 +222,22 @@ class _Plan:
 
         It was found by its id column, which nothing signs: without the proof, a planted row could swallow an append.
         """
+        if row.index < self._tree.size and not self._genuine(row):
+            raise EntryAlteredError("the entry with this id is not one that was logged", index=row.index)
         if not same(row, deposit):
             raise IdReusedError(
                 f"id {row.id} is taken by entry {row.index}, which has other content",
                 hint="use a new id for new content; the same id is for a repeated append of the same content",
             )
-        if row.index >= self._tree.size:
-            return  # of this very transaction
+
+    def _genuine(self, row: Row) -> bool:
         try:
             path = self._nodes.path(row.index, self._tree.size)
             root = root_from_path(row.index, self._tree.size, leaf_hash(row.raw), path)
             value = entries.decode(row.index, row.raw)
-            genuine = root == self._tree.root() and (value.id, value.source) == (row.id, row.source)
         except (ProofInvalidError, NotCanonicalError, EntryMissingError):
-            genuine = False
-        if not genuine:
-            raise EntryAlteredError("the entry with this id is not one that was logged", index=row.index)
+            return False
+        return root == self._tree.root() and (value.id, value.source) == (row.id, row.source)
 
 
 def checked_tree(batch: Batch, keys: Keyring, tree: Tree | None, head: bytes | None) -> tuple[Tree, bytes | None]:

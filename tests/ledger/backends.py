@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import shutil
 import sqlite3
@@ -141,7 +140,5 @@ class PostgresqlLog(Log):
         return psycopg.connect(self._database, options=f"-c search_path={self._schema}")
 
 
-BACKENDS = ["sqlite"]
+BACKENDS = ("sqlite", "postgresql")
 """Kinds of store that the matrix is run on."""
-if importlib.util.find_spec("companyos.ledger.stores.postgresql"):
-    BACKENDS.append("postgresql")

@@ -27,6 +27,7 @@ for command in (
     witness.cosign,
     witness.witness,
     keep.rotate_key,
+    keep.migrate,
     keep.erase,
     keep.retain,
     keep.sequence,

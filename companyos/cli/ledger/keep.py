@@ -6,10 +6,11 @@ import json
 
 import click
 
-from companyos.cli.ledger.place import url_option, writer
+from companyos.cli.ledger.place import place_of, url_option, writer
 from companyos.cli.output import echo_json, echo_table, json_option
+from companyos.ledger.url import open_store
 
-__all__ = ("erase", "retain", "rotate_key", "sequence")
+__all__ = ("erase", "migrate", "retain", "rotate_key", "sequence")
 
 
 @click.command("rotate-key")
@@ -21,6 +22,15 @@ def rotate_key(url: str | None) -> None:
         click.echo("next: publish the new verifier key, and end the old one in trust policies", err=True)
         click.echo(f"{log.verifier.vkey}")
         click.echo(f"key id {key.key_id}", err=True)
+
+
+@click.command()
+@url_option
+def migrate(url: str | None) -> None:
+    """Bring a log that an earlier companyos wrote up to date; entries, checkpoints and proofs stay as they are."""
+    store = open_store(place_of(url).url, create=False)
+    click.echo(json.dumps({"size": store.size()}))
+    store.close()
 
 
 @click.command()

@@ -386,7 +386,7 @@ class SqliteStore(_Reads):
                 f"{self._path} was written by an older companyos",
                 got=f"schema {version}",
                 expected=f"schema {VERSION}",
-                hint="open it once for writing (Ledger.open), which brings it up to date",
+                hint="companyos ledger migrate, or open it once with Ledger.open, brings it up to date",
             )
 
     def _all(self, query: str, *parameters: object) -> list[Any]:
