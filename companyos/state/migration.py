@@ -1,0 +1,60 @@
+"""The tables: made and migrated with Alembic, on SQLite and PostgreSQL alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from companyos._extras import require
+from companyos.state.errors import StateSchemaError
+
+__all__ = ("HEAD", "REVISIONS", "VERSION_TABLE", "check_revision", "upgrade")
+
+REVISIONS = ("001_create_sessions_tables",)
+"""All revisions that this code knows, oldest first."""
+HEAD = REVISIONS[-1]
+VERSION_TABLE = "state_alembic_version"
+"""Apart from the version table of others who keep their tables in the same database."""
+
+
+def check_revision(revision: str | None, place: str) -> None:
+    """Fail unless this code knows the revision.
+
+    Raises:
+        StateSchemaError: it was written by a newer companyos.
+    """
+    if revision is not None and revision not in REVISIONS:
+        raise StateSchemaError(
+            f"the tables of states in {place} were made by a newer companyos",
+            got=revision,
+            expected=f"at most {HEAD}",
+            hint="pip install --upgrade companyos",
+        )
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the tables at a database URL to a revision.
+
+    Raises:
+        MissingExtraError: Alembic or SQLAlchemy is not installed.
+        StateSchemaError: they are of a newer companyos, or the migration failed; nothing was changed then.
+    """
+    engine_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    command = require("alembic.command", extra="state")
+    alchemy = require("sqlalchemy", extra="state")
+    engine = alchemy.create_engine(engine_url, poolclass=alchemy.pool.NullPool)
+    try:
+        with engine.begin() as connection:
+            command.upgrade(_configuration(connection), revision)
+    except alchemy.exc.SQLAlchemyError as error:
+        raise StateSchemaError("the tables of states cannot be migrated", got=error) from error
+    finally:
+        engine.dispose()
+
+
+def _configuration(connection: Any) -> Any:
+    configuration = require("alembic.config", extra="state").Config()
+    configuration.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    configuration.set_main_option("path_separator", "os")
+    configuration.attributes["connection"] = connection
+    return configuration

@@ -1,0 +1,1 @@
+"""Alembic's directory for the tables of states; `companyos.state.migration` runs it."""
