@@ -164,8 +164,8 @@ class StateRepository:
             self._count("shared_reads")
         return state
 
-    def delete(self, session_id: str, *, expected_version: int | None = None) -> bool:
-        """Remove the state of a session durably; whether there was one. Its versions go on growing.
+    def delete(self, session_id: str, *, expected_version: int | None = None) -> int | None:
+        """Remove the state of a session durably; the version that this got, None if there was no state.
 
         Raises:
             StateConflictError: the session has not the expected version.
@@ -175,8 +175,10 @@ class StateRepository:
         committed = self._write(session_id, None, lambda: self._database.delete(session_id, expected_version))
         if committed is None and expected_version is not None:
             raise _conflict(session_id, expected_version)
+        if committed is None:
+            return None
         self._count("deletes")
-        return committed is not None
+        return committed.version
 
     def verify_integrity(self, session_id: str | None = None) -> int:
         """Check the payload of one session, or of all, in the database; how many there were.

@@ -1,0 +1,53 @@
+"""What the processes do that use one pair of stores at once: a module that loads fast."""
+
+import multiprocessing
+import random
+import time
+
+from companyos.state import PostgresDatabase, RedisCache, StateRepository, StateUnavailableError
+from tests.state.history import Operation
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["__main__", "companyos.state", "tests.state.state_workers"])
+MIX = (["cached"] * 70) + (["strong"] * 10) + (["save"] * 17) + (["delete"] * 3)
+
+
+def open_stores(database_url, cache_url, lease_seconds):
+    """A repository of this process, impatient enough to notice faults of a second."""
+    return StateRepository(
+        RedisCache(cache_url, timeout_seconds=0.1),
+        PostgresDatabase(database_url, timeout_seconds=2.0),
+        lease_seconds=lease_seconds,
+    )
+
+
+def work(client, seed, urls, keys, lease_seconds, pause_seconds, ready, stop, results):
+    """Random operations on a few keys until told to stop; every one is recorded, with what came of it."""
+    chance, history = random.Random(f"{seed}-{client}"), []
+    with open_stores(*urls, lease_seconds) as repository:
+        ready.wait(60)
+        while not stop.is_set():
+            kind, key = chance.choice(MIX), f"k{chance.randrange(keys)}"
+            history.append(one(repository, client, kind, key, f"{client}-{len(history)}"))
+            time.sleep(chance.random() * pause_seconds)
+        results.put((history, repository.stats()))
+
+
+def one(repository, client, kind, key, value):
+    """One operation, as it went."""
+    begun = time.monotonic()
+    version, shown, degraded, answered = None, None, False, True
+    try:
+        if kind == "save":
+            version, shown = repository.save(key, value).version, value
+        elif kind == "delete":
+            version = repository.delete(key)
+            kind = "strong" if version is None else kind  # there was nothing: that is what the database said
+        elif (state := repository.get(key, consistency=kind)) is not None:
+            shown, version, degraded = state.payload, state.version, state.degraded
+    except StateUnavailableError:
+        answered, shown = False, value if kind == "save" else None
+        if kind in {"strong", "cached"}:
+            kind = "refused"
+    ended = time.monotonic() if answered else float("inf")
+    return Operation(client, kind, key, begun, ended, shown, version, degraded)
