@@ -8,7 +8,7 @@ from typing import Any
 from companyos._extras import require
 from companyos.state.errors import StateSchemaError
 
-__all__ = ("HEAD", "REVISIONS", "VERSION_TABLE", "check_revision", "upgrade")
+__all__ = ("HEAD", "REVISIONS", "VERSION_TABLE", "check_revision", "downgrade", "upgrade")
 
 REVISIONS = ("001_create_sessions_tables",)
 """All revisions that this code knows, oldest first."""
@@ -33,19 +33,33 @@ def check_revision(revision: str | None, place: str) -> None:
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the tables at a database URL to a revision.
+    """Bring the tables at a database URL up to a revision.
 
     Raises:
         MissingExtraError: Alembic or SQLAlchemy is not installed.
-        StateSchemaError: they are of a newer companyos, or the migration failed; nothing was changed then.
+        StateSchemaError: the migration failed; nothing was changed then.
     """
-    engine_url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    _run("upgrade", url, revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the tables at a database URL back to a revision; to `base` drops them with all that is in them.
+
+    Raises:
+        MissingExtraError: Alembic or SQLAlchemy is not installed.
+        StateSchemaError: the migration failed; nothing was changed then.
+    """
+    _run("downgrade", url, revision)
+
+
+def _run(verb: str, url: str, revision: str) -> None:
     command = require("alembic.command", extra="state")
     alchemy = require("sqlalchemy", extra="state")
-    engine = alchemy.create_engine(engine_url, poolclass=alchemy.pool.NullPool)
+    url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    engine = alchemy.create_engine(url, poolclass=alchemy.pool.NullPool)
     try:
         with engine.begin() as connection:
-            command.upgrade(_configuration(connection), revision)
+            getattr(command, verb)(_configuration(connection), revision)
     except alchemy.exc.SQLAlchemyError as error:
         raise StateSchemaError("the tables of states cannot be migrated", got=error) from error
     finally:

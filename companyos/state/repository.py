@@ -211,6 +211,22 @@ class StateRepository:
             "database": "held back" if self._database_breaker.open else "used",
         }
 
+    def sizes(self) -> dict[str, int]:
+        """How many sessions have a state, how many were deleted, and how many bytes the payloads have.
+
+        Raises:
+            StateUnavailableError: the database does not answer.
+        """
+        found = {"sessions": 0, "deleted": 0, "payload_bytes": 0}
+        for _, payload, *_ in self._database.rows():
+            found["deleted" if payload is None else "sessions"] += 1
+            found["payload_bytes"] += len(payload or b"")
+        return found
+
+    def cache_answers(self) -> bool:
+        """Whether the cache answers now."""
+        return self._ask_cache(lambda: self._cache.get("companyos"))[0]
+
     def purge(self, older_than_seconds: float = 30 * 86400.0) -> int:
         """Forget deleted sessions and audit rows of that age; how many sessions. Their versions never start anew.
 

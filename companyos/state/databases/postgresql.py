@@ -95,7 +95,11 @@ class PostgresDatabase:
         self._idle: list[Any] = []
         self._free = threading.BoundedSemaphore(connections)
         self._process = os.getpid()
-        self._prepare()
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def read(self, key: str) -> Row:
         """The session at this moment."""

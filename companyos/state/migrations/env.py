@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations on the connection that it was given, in its transaction."""
+"""What Alembic runs: the migrations on the connection that it was given, in its transaction."""  # noqa: INP001 - Alembic loads it by its path
 
 from __future__ import annotations
 

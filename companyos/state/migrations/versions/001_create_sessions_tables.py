@@ -1,4 +1,4 @@
-"""Create the tables of states: sessions, state_audit, state_hash_index, state_fabric."""
+"""Create the tables of states: sessions, state_audit, state_hash_index, state_fabric."""  # noqa: INP001 - Alembic loads it by its path
 
 from __future__ import annotations
 

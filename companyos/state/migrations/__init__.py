@@ -1,1 +1,0 @@
-"""Alembic's directory for the tables of states; `companyos.state.migration` runs it."""
