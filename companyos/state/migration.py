@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ REVISIONS = ("001_create_sessions_tables",)
 HEAD = REVISIONS[-1]
 VERSION_TABLE = "state_alembic_version"
 """Apart from the version table of others who keep their tables in the same database."""
+_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps what it works on in module globals
 
 
 def check_revision(revision: str | None, place: str) -> None:
@@ -58,7 +60,7 @@ def _run(verb: str, url: str, revision: str) -> None:
     url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     engine = alchemy.create_engine(url, poolclass=alchemy.pool.NullPool)
     try:
-        with engine.begin() as connection:
+        with _ONE_AT_A_TIME, engine.begin() as connection:
             getattr(command, verb)(_configuration(connection), revision)
     except alchemy.exc.SQLAlchemyError as error:
         raise StateSchemaError("the tables of states cannot be migrated", got=error) from error
