@@ -7,7 +7,9 @@ calls get their payload as finished text; ours make it canonical, hash it and ch
 Then a synthetic day of web sessions is replayed in virtual time over the same servers, and written hour by hour, with
 the latencies measured, to build/metrics/state_cache_latency.csv. A hit is a read whose state came from the cache; in so
 quiet a day many of them renew the lease first, which asks the database for the changes since: that is a column of its
-own. The table goes to build/bench/state.json too. `--gate` exits with 1 where a bar is missed; judge on a quiet machine.
+own. The table goes to build/bench/state.json too.
+
+`--gate` exits with 1 where a bar is missed; judge on a quiet machine.
 """
 
 from __future__ import annotations
@@ -189,7 +191,7 @@ def replay_day(database_url: str, cache_url: str) -> list[dict[str, Any]]:
     """A day of sessions, spread over it with a peak in the afternoon, on two web workers; one row an hour.
 
     A session is 8 to 40 requests with a pause of 25 seconds on average; each request reads the state, a third of them
-    twice, and a third of them save it. Two in ten people come back hours later. The seed is fixed: same day, same ratio.
+    twice, and a third of them save it. Two in ten people come back hours later. The seed is fixed.
     """
     clock, expiry, chance = VirtualClock(), dict[str, float](), random.Random(7)  # noqa: S311 - not for secrets
     workers = [
@@ -206,10 +208,10 @@ def replay_day(database_url: str, cache_url: str) -> list[dict[str, Any]]:
         while requests and requests[0][0] < (hour + 1) * 3600:
             clock.now, key, reads, writes = heapq.heappop(requests)
             worker = workers[chance.randrange(WORKERS)]
-            gets += [timed(lambda w=worker, k=key: w.get(k)) for _ in range(reads)]  # type: ignore[misc] # bound at once
+            gets += [timed(lambda w=worker, k=key: w.get(k)) for _ in range(reads)]  # type: ignore[misc] # bound
             if writes:
                 payload = {**PAYLOAD, "at": clock.now}
-                saves.append(timed(lambda w=worker, k=key, p=payload: w.save(k, p)))  # type: ignore[misc] # bound at once
+                saves.append(timed(lambda w=worker, k=key, p=payload: w.save(k, p)))  # type: ignore[misc] # now
         hours.append(hour_of(hour, before, [worker.stats() for worker in workers], gets, saves))
     for worker in workers:
         worker.close()

@@ -22,12 +22,12 @@ def open_database(url: str) -> Database:
         StateUnavailableError: it does not answer.
         StateSchemaError: its tables are of a newer version.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
         from companyos.state.databases.sqlite import SqliteDatabase
 
         return SqliteDatabase(Path(rest[1:]))
-    if scheme in {"postgresql", "postgres"}:
+    if separator and scheme in {"postgresql", "postgres"}:
         from companyos.state.databases.postgresql import PostgresDatabase
 
         return PostgresDatabase(f"postgresql://{rest}")

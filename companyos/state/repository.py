@@ -35,6 +35,8 @@ __all__ = ("StateRepository", "SystemClock")
 
 _FENCE_SECONDS = 30.0
 """Longer than any write takes; a writer that died stops others from caching its session for this long, no more."""
+_FILL_SECONDS = 5.0
+"""A reader that is slower than this fills nothing in; one that died keeps nobody waiting, as waits are short."""
 _WAIT_FOR_FILL_SECONDS = 0.002
 _WAITS_FOR_FILL = 10
 _DRIFT = 1.01
@@ -244,6 +246,9 @@ class StateRepository:
         return self._ask_database(lambda: self._database.purge(older_than_seconds))
 
     def _write(self, key: str, raw: bytes | None, commit: Callable[[], Committed | None]) -> Committed | None:
+        if self._database_breaker.open:
+            # A fence takes what is cached away; not for a write that is refused anyway.
+            self._ask_database(lambda: self._database.read(key))
         marker = entries.fence()
         fenced, _ = self._ask_cache(lambda: self._cache.put(key, marker, _FENCE_SECONDS))
         committed = self._ask_database(commit)
@@ -278,12 +283,12 @@ class StateRepository:
         """Read the database, and fill the cache with it where nobody else is doing that, or writing."""
         marker = entries.token()
         if unfit is None:
-            reached, granted = self._ask_cache(lambda: self._cache.add(key, marker, self._lease))
+            reached, granted = self._ask_cache(lambda: self._cache.add(key, marker, _FILL_SECONDS))
             if reached and not granted and (found := self._await_fill(key)) is not None:
                 self._count("shared_reads")
                 return self._cached(key, found)
         else:
-            _, granted = self._ask_cache(lambda: self._cache.swap(key, unfit, marker, self._lease))
+            _, granted = self._ask_cache(lambda: self._cache.swap(key, unfit, marker, _FILL_SECONDS))
         row = self._read(key)
         state = self._state(key, row)
         if granted:

@@ -1,10 +1,12 @@
 """What the processes do that use one pair of stores at once: a module that loads fast."""
 
 import multiprocessing
+import os
 import random
+import signal
 import time
 
-from companyos.state import PostgresDatabase, RedisCache, StateRepository, StateUnavailableError
+from companyos.state import PostgresDatabase, RedisCache, SqliteDatabase, StateRepository, StateUnavailableError
 from tests.state.history import Operation
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -51,3 +53,15 @@ def one(repository, client, kind, key, value):
             kind = "refused"
     ended = time.monotonic() if answered else float("inf")
     return Operation(client, kind, key, begun, ended, shown, version, degraded)
+
+
+class DiesAtPublish(RedisCache):
+    """A cache whose user is killed between the commit and the telling."""
+
+    def publish(self, *arguments):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_after_commit(path, cache_url, key, payload):
+    """Commit, and be killed before the cache hears of it."""
+    StateRepository(DiesAtPublish(cache_url), SqliteDatabase(path)).save(key, payload)
