@@ -18,7 +18,7 @@ def _here(tmp_path, monkeypatch):
 
 
 def test_a_state_goes_in_and_comes_out(capsys, monkeypatch):
-    """put from an option or from standard input, get, verify, stats, delete."""
+    """Put from an option or from standard input, get, verify, stats, delete."""
     assert main(["state", "put", "s1", "--data", '{"step": 1}']) == 0
     monkeypatch.setattr("sys.stdin", io.StringIO('{"step": 2}'))
     assert main(["state", "put", "s1", "--expect", "1", "--json"]) == 0
@@ -59,7 +59,7 @@ def test_bad_calls_have_a_name(capsys, arguments, status, code):
 
 
 def test_damage_exits_with_one(tmp_path, capsys):
-    """verify and get exit 1 and name the session whose payload was changed behind our back."""
+    """Verify and get exit 1 and name the session whose payload was changed behind our back."""
     main(["state", "put", "s1", "--data", "1"])
     with sqlite3.connect(tmp_path / ".companyos" / "state.db") as database:
         database.execute("UPDATE sessions SET payload = '2'")
