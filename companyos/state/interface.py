@@ -92,6 +92,9 @@ class Database(Protocol):
     Every method raises `StateUnavailableError` if the database does not answer in time.
     """
 
+    identity: str
+    """What no other database has: keeps their entries apart where they share a cache."""
+
     def read(self, key: str) -> Row:
         """The session at this moment."""
         ...

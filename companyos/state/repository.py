@@ -249,15 +249,15 @@ class StateRepository:
         if self._database_breaker.open:
             # A fence takes what is cached away; not for a write that is refused anyway.
             self._ask_database(lambda: self._database.read(key))
-        marker = entries.fence()
-        fenced, _ = self._ask_cache(lambda: self._cache.put(key, marker, _FENCE_SECONDS))
+        name, marker = self._name(key), entries.fence()
+        fenced, _ = self._ask_cache(lambda: self._cache.put(name, marker, _FENCE_SECONDS))
         committed = self._ask_database(commit)
         if committed is None:
-            self._ask_cache(lambda: self._cache.swap(key, marker, None, 0))
+            self._ask_cache(lambda: self._cache.swap(name, marker, None, 0))
             return None
         self._feed.saw(key, committed.version)
-        value = entries.encode(key, committed.version, committed.position, raw)
-        settled, _ = self._ask_cache(lambda: self._cache.publish(key, marker, value, self._ttl))
+        value = entries.encode(name, committed.version, committed.position, raw)
+        settled, _ = self._ask_cache(lambda: self._cache.publish(name, marker, value, self._ttl))
         if not (fenced and settled):
             # What others have cached may be older; when every lease of now has run out, they know of this write.
             self._count("lease_waits")
@@ -266,11 +266,12 @@ class StateRepository:
 
     def _lookup(self, key: str) -> tuple[Entry | None, bytes | None]:
         """The entry in the cache, if it can be believed; else, if there are other bytes that block its place, these."""
-        _, raw = self._ask_cache(lambda: self._cache.get(key))
+        name = self._name(key)
+        _, raw = self._ask_cache(lambda: self._cache.get(name))
         if raw is None or entries.is_marker(raw):
             return None, None
         try:
-            found = entries.decode(key, raw)
+            found = entries.decode(name, raw)
         except entries.DamagedEntryError:
             self._count("cache_damage")
             return None, raw
@@ -281,29 +282,33 @@ class StateRepository:
 
     def _fill(self, key: str, unfit: bytes | None) -> State | None:
         """Read the database, and fill the cache with it where nobody else is doing that, or writing."""
-        marker = entries.token()
+        name, marker = self._name(key), entries.token()
         if unfit is None:
-            reached, granted = self._ask_cache(lambda: self._cache.add(key, marker, _FILL_SECONDS))
+            reached, granted = self._ask_cache(lambda: self._cache.add(name, marker, _FILL_SECONDS))
             if reached and not granted and (found := self._await_fill(key)) is not None:
                 self._count("shared_reads")
                 return self._cached(key, found)
         else:
-            _, granted = self._ask_cache(lambda: self._cache.swap(key, unfit, marker, _FILL_SECONDS))
+            _, granted = self._ask_cache(lambda: self._cache.swap(name, unfit, marker, _FILL_SECONDS))
         row = self._read(key)
         state = self._state(key, row)
         if granted:
-            value = entries.encode(key, row.version, row.position, row.payload)
-            self._ask_cache(lambda: self._cache.swap(key, marker, value, self._ttl))
+            value = entries.encode(name, row.version, row.position, row.payload)
+            self._ask_cache(lambda: self._cache.swap(name, marker, value, self._ttl))
         return state
 
     def _await_fill(self, key: str) -> Entry | None:
         """What another process is just filling in, if it does so soon and the lease is one of now."""
+        name = self._name(key)
         for _ in range(_WAITS_FOR_FILL):
-            _, raw = self._ask_cache(lambda: self._cache.get(key))
+            _, raw = self._ask_cache(lambda: self._cache.get(name))
             if not entries.is_token(raw):
                 break
             self._clock.sleep(_WAIT_FOR_FILL_SECONDS)
         return self._lookup(key)[0] if self._feed.valid(self._clock.monotonic()) else None
+
+    def _name(self, key: str) -> str:
+        return f"{self._database.identity}:{key}"
 
     def _read(self, key: str) -> Row:
         self._count("database_reads")

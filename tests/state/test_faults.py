@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,33 +22,43 @@ KEYS = 4
 
 
 class Servers:
-    """A PostgreSQL and a Valkey, each behind a proxy, and all that can go wrong with them."""
+    """A PostgreSQL and a Valkey behind proxies, and all that can go wrong with them.
+
+    There are two ways to the cache, so that some clients can lose it while others have it.
+    """
 
     def __init__(self):
         self.database, self.cache = PostgreSQL(available("postgresql")), Redis(available("redis"))
         self.url = self.database.create_database()
-        self.proxies = Proxy(self.database.port), Proxy(self.cache.port)
+        self.to_database = Proxy(self.database.port)
+        self.to_cache = Proxy(self.cache.port), Proxy(self.cache.port)
 
-    @property
-    def urls(self):
-        database, cache = self.proxies
-        return self.url.replace(f":{self.database.port}/", f":{database.port}/"), self.cache.url_at(cache.port)
+    def urls(self, client):
+        return (
+            self.url.replace(f":{self.database.port}/", f":{self.to_database.port}/"),
+            self.cache.url_at(self.to_cache[client % 2].port),
+        )
 
     def stop(self):
-        for proxy in self.proxies:
+        for proxy in (self.to_database, *self.to_cache):
             proxy.close()
         for server in (self.database, self.cache):
             server.stop()
 
     def faults(self):
         """Every fault by its name: what begins it, and what ends it."""
-        database, cache = self.proxies
-        for name, proxy, server in (("database", database, self.database), ("cache", cache, self.cache)):
+        ways = {"database": (self.to_database,), "cache": self.to_cache, "cache of some": self.to_cache[:1]}
+        for name, server in (("database", self.database), ("cache", self.cache)):
             yield f"{name} killed", server.kill, server.restart
-            yield f"{name} stopped", lambda s=server: stop(s, signal.SIGSTOP), lambda s=server: stop(s, signal.SIGCONT)
-            yield f"{name} 300 ms away", lambda p=proxy: delay(p, 0.3), lambda p=proxy: delay(p, 0.0)
-            yield f"{name} cut", proxy.cut, proxy.cut
-            yield f"{name} unreachable", lambda p=proxy: refuse(p, True), lambda p=proxy: refuse(p, False)
+            yield f"{name} stopped", partial(stop, server, signal.SIGSTOP), partial(stop, server, signal.SIGCONT)
+        for name, proxies in ways.items():
+            yield f"{name} 300 ms away", partial(delay, proxies, 0.3), partial(delay, proxies, 0.0)
+            yield f"{name} cut", partial(cut, proxies), partial(cut, proxies)
+            yield (
+                f"{name} unreachable",
+                partial(refuse, proxies, refusing=True),
+                partial(refuse, proxies, refusing=False),
+            )
 
 
 def stop(server, number):
@@ -66,14 +77,21 @@ def children(parent):
                     yield int(entry.name)
 
 
-def delay(proxy, seconds):
-    proxy.delay_seconds = seconds
+def delay(proxies, seconds):
+    for proxy in proxies:
+        proxy.delay_seconds = seconds
 
 
-def refuse(proxy, refusing):
-    proxy.refusing = refusing
-    if refusing:
+def cut(proxies):
+    for proxy in proxies:
         proxy.cut()
+
+
+def refuse(proxies, *, refusing):
+    for proxy in proxies:
+        proxy.refusing = refusing
+        if refusing:
+            proxy.cut()
 
 
 @pytest.fixture
@@ -85,11 +103,11 @@ def servers():
 
 def run(servers, seed, *, lease_seconds, pause_seconds, fault_seconds, least):
     """The history of all clients, at least that long, with every fault in it at least once; and their counts."""
-    open_stores(*servers.urls, lease_seconds).close()  # makes the tables
+    open_stores(*servers.urls(0), lease_seconds).close()  # makes the tables
     ready, told, results = PROCESSES.Barrier(CLIENTS + 1), PROCESSES.Event(), PROCESSES.Queue()
     settings = (KEYS, lease_seconds, pause_seconds)
     clients = [
-        PROCESSES.Process(target=work, args=(client, seed, servers.urls, *settings, ready, told, results))
+        PROCESSES.Process(target=work, args=(client, seed, servers.urls(client), *settings, ready, told, results))
         for client in range(CLIENTS)
     ]
     for client in clients:

@@ -77,16 +77,20 @@ def test_a_payload_at_the_limit_is_kept(database, cache):
         repository.save("s", "x" * 999)
 
 
-def lies(cache):
-    """Everything a cache might say instead of the truth, by name; all of it about session `s`, now at version 2."""
-    true = cache.get("s")
+def name_of(key, database):
+    """Under which name a session is in the cache."""
+    return f"{database.identity}:{key}"
+
+
+def lies(true, name, other):
+    """Everything a cache might say instead of the truth, by what is wrong; session `s` is at version 2."""
     flipped = true[:-1] + bytes([true[-1] ^ 1])
     return {
         "a flipped bit in the payload": flipped,
         "a flipped bit in the digest": true[:45] + bytes([true[45] ^ 1]) + true[46:],
         "another version": true[:20] + b"9" + true[21:],
-        "an older version": entry.encode("s", 1, 10**12, b'{"n":1}'),
-        "another key's value": entry.encode("other", 2, 10**12, b'{"n":0}'),
+        "an older version": entry.encode(name, 1, 10**12, b'{"n":1}'),
+        "another key's value": entry.encode(other, 2, 10**12, b'{"n":0}'),
         "cut off": true[:-1],
         "only a head": true[:50],
         "empty": b"",
@@ -95,13 +99,14 @@ def lies(cache):
     }
 
 
-@pytest.mark.parametrize("name", list(lies(type("", (), {"get": staticmethod(lambda _: b"E" + b"x" * 99)}))))
+@pytest.mark.parametrize("name", list(lies(b"x" * 99, "", "")))
 def test_a_lying_cache_is_not_believed(repository, name):
     """The state comes from the database, the lie is counted, and the next read comes from the cache again."""
     repository.save("s", {"n": 1})
     repository.save("s", {"n": 2})
-    cache = repository._cache
-    cache.put("s", lies(cache)[name], 60)
+    cache, database = repository._cache, repository._database
+    place, other = name_of("s", database), name_of("other", database)
+    cache.put(place, lies(cache.get(place), place, other)[name], 60)
 
     state = repository.get("s")
 
@@ -220,16 +225,17 @@ def test_a_slow_reader_never_warms_the_cache_with_what_was_overwritten(database,
 
     writer, reader = StateRepository(cache, database), StateRepository(cache, Slow())
     writer.save("s", "old")
-    cache.swap("s", cache.get("s"), None, 0)  # evicted
+    name = name_of("s", database)
+    cache.swap(name, cache.get(name), None, 0)  # evicted
     thread = threading.Thread(target=reader.get, args=("s",))
     thread.start()
     has_read.wait(10)
     writer.save("s", "new")
-    cache.swap("s", cache.get("s"), None, 0)  # evicted again, so that nothing is there to compare with
+    cache.swap(name, cache.get(name), None, 0)  # evicted again, so that nothing is there to compare with
     may_go_on.set()
     thread.join()
 
-    assert cache.get("s") is None
+    assert cache.get(name) is None
     assert writer.get("s").payload == "new"
 
 
@@ -251,7 +257,7 @@ def test_a_failed_commit_leaves_nothing_in_the_cache(database, cache):
         failing.save("s", "new")
 
     assert StateRepository(cache, database).get("s").payload == "old"
-    assert not entry.is_token(cache.get("s"))
+    assert not entry.is_token(cache.get(name_of("s", database)))
 
 
 def test_a_crowd_reads_the_database_once_or_twice(database, cache):
@@ -310,10 +316,19 @@ def test_what_is_at_the_place_of_another_type_is_replaced(redis_url, tmp_path):
         redis.Redis.from_url(redis_url) as raw,
     ):
         repository.save("s", 1)
-        raw.delete("p:s")
-        raw.rpush("p:s", "x")
+        (name,) = raw.keys()
+        raw.delete(name)
+        raw.rpush(name, "x")
         assert [repository.get("s").source, repository.get("s").source] == ["database", "cache"]
         assert repository.stats()["cache_failures"] == 0
+
+
+def test_two_databases_may_share_a_cache(cache, tmp_path):
+    """The same session of another database is another session."""
+    repositories = [StateRepository(cache, SqliteDatabase(tmp_path / f"{n}.db")) for n in range(2)]
+    for number, repository in enumerate(repositories):
+        repository.save("s", number)
+    assert [(one.get("s").payload, one.get("s").source) for one in repositories] == [(0, "cache"), (1, "cache")]
 
 
 def test_purging_what_clients_may_still_need_is_refused(repository):

@@ -49,8 +49,8 @@ return 0
 class RedisCache:
     """A Redis (5 or newer) or Valkey server.
 
-    `timeout_seconds` bounds every call: a slow cache is worse than none. `prefix` keeps apart what shares a server; it
-    must differ for different databases. The server must not restore old data at a restart, so no persistence.
+    `timeout_seconds` bounds every call: a slow cache is worse than none. `prefix` keeps apart what shares a server.
+    Persistence of the server is best off: what it restores costs reads that are refused.
 
     Raises:
         ConfigError: the URL is none of Redis.

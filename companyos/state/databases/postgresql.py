@@ -95,6 +95,7 @@ class PostgresDatabase:
         self._idle: list[Any] = []
         self._free = threading.BoundedSemaphore(connections)
         self._process = os.getpid()
+        self._closed = False
         try:
             self._prepare()
         except BaseException:
@@ -155,6 +156,7 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close the idle connections; one that is in use is closed after its call."""
+        self._closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
@@ -172,6 +174,7 @@ class PostgresDatabase:
         check_revision(revision, "this PostgreSQL database")
         if revision != HEAD:
             upgrade(self._url)
+        self.identity = str(self._row("SELECT identity FROM state_fabric", ())[0])
 
     def _with(self, action: Callable[[Any], Any], *, again: bool = False) -> Any:
         """The answer of `action` on a connection; if `again`, asked once more where the connection was lost."""
@@ -194,7 +197,10 @@ class PostgresDatabase:
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
         return answer
 
     def _taken(self) -> Any:

@@ -30,8 +30,10 @@ CREATE TABLE state_hash_index (
     hash TEXT NOT NULL, session_id TEXT NOT NULL PRIMARY KEY, created_at DATETIME NOT NULL
 );
 CREATE INDEX ix_state_hash_index_hash ON state_hash_index (hash);
-CREATE TABLE state_fabric (id INTEGER NOT NULL PRIMARY KEY, version_floor BIGINT NOT NULL);
-INSERT INTO state_fabric (id, version_floor) VALUES (1, 0);
+CREATE TABLE state_fabric (
+    id INTEGER NOT NULL PRIMARY KEY, version_floor BIGINT NOT NULL, identity TEXT NOT NULL
+);
+INSERT INTO state_fabric (id, version_floor, identity) VALUES (1, 0, lower(hex(randomblob(16))));
 CREATE TABLE state_alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY);
 INSERT INTO state_alembic_version VALUES ('001_create_sessions_tables');
 """
@@ -187,6 +189,7 @@ class SqliteDatabase:
         if revision != HEAD:
             check_revision(revision, str(self._path))
             upgrade(f"sqlite:///{self._path}")
+        self.identity = str(self._db.execute("SELECT identity FROM state_fabric").fetchone()[0])
 
     def _revision(self) -> str | None:
         if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone():

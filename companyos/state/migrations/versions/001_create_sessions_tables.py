@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -44,8 +46,10 @@ def upgrade() -> None:
         "state_fabric",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("version_floor", sa.BigInteger, nullable=False),
+        sa.Column("identity", sa.Text, nullable=False),
     )
-    op.execute("INSERT INTO state_fabric (id, version_floor) VALUES (1, 0)")
+    fabric = sa.table("state_fabric", sa.column("id"), sa.column("version_floor"), sa.column("identity"))
+    op.bulk_insert(fabric, [{"id": 1, "version_floor": 0, "identity": secrets.token_hex(16)}])
 
 
 def downgrade() -> None:
