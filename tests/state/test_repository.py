@@ -288,6 +288,37 @@ def test_a_crowd_reads_the_database_once_or_twice(database, cache):
     assert len(reads) <= 2
 
 
+def test_other_processes_wait_a_moment_for_whoever_fills_in(database, cache):
+    """A repository that finds another's token waits some milliseconds, and then has its state from the cache."""
+    has_read, may_go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        def __getattr__(self, name):
+            return getattr(database, name)
+
+        def read(self, key):
+            has_read.set()
+            may_go_on.wait(10)
+            return database.read(key)
+
+    filler = StateRepository(cache, Slow())
+    thread = threading.Thread(target=filler.get, args=("s",))
+
+    class FillsMeanwhile:
+        monotonic = staticmethod(lambda: 0.0)
+
+        def sleep(self, _):
+            may_go_on.set()
+            thread.join()
+
+    StateRepository(MemoryCache(), database).save("s", "there")
+    waiting = StateRepository(cache, database, clock=FillsMeanwhile())
+    thread.start()
+    has_read.wait(10)
+
+    assert (waiting.get("s").source, waiting.stats()["database_reads"]) == ("cache", 0)
+
+
 @pytest.mark.parametrize("kind", ["redis", "memory"])
 def test_stores_can_be_opened_by_url(kind, tmp_path, request):
     """URLs of SQLite, PostgreSQL, memory, Redis and Valkey; anything else is refused with what is known."""
