@@ -12,8 +12,6 @@ __all__ = ("downgrade", "upgrade")
 revision = "001_create_sessions_tables"
 down_revision = None
 
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-
 
 def upgrade() -> None:
     """Make the tables."""
@@ -27,12 +25,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "state_audit",
-        sa.Column("id", _NUMBER, sa.Identity(), primary_key=True),
+        *_place_in_the_feed(),
         sa.Column("session_id", sa.Text, nullable=False),
         sa.Column("action", sa.Text, nullable=False),
         sa.Column("timestamp", sa.DateTime(timezone=True), nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
-        *_position(),
         sqlite_autoincrement=True,
     )
     op.create_table(
@@ -58,10 +55,14 @@ def downgrade() -> None:
         op.drop_table(table)
 
 
-def _position() -> list[sa.Column[int]]:
+def _place_in_the_feed() -> list[sa.Column[int] | sa.PrimaryKeyConstraint]:
     # Ids of PostgreSQL are not in the order of commits; transaction ids, compared with the oldest one still running,
     # tell what a reader may have missed. SQLite has one writer at a time, so there the id itself will do.
     if op.get_bind().dialect.name != "postgresql":
-        return []
+        return [sa.Column("id", sa.Integer, primary_key=True)]
     transaction = sa.text("pg_current_xact_id()::text::bigint")
-    return [sa.Column("position", sa.BigInteger, server_default=transaction, nullable=False, index=True)]
+    return [
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        sa.Column("position", sa.BigInteger, server_default=transaction, nullable=False),
+        sa.PrimaryKeyConstraint("position", "id"),
+    ]
