@@ -1,12 +1,22 @@
 """What the processes do that use one pair of stores at once: a module that loads fast."""
 
+import json
 import multiprocessing
 import os
 import random
 import signal
 import time
+from dataclasses import asdict
 
-from companyos.state import PostgresDatabase, RedisCache, SqliteDatabase, StateRepository, StateUnavailableError
+from companyos.state import (
+    PostgresDatabase,
+    RedisCache,
+    SqliteDatabase,
+    StateRepository,
+    StateUnavailableError,
+    open_cache,
+    open_database,
+)
 from tests.state.history import Operation
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -53,6 +63,27 @@ def one(repository, client, kind, key, value):
             kind = "refused"
     ended = time.monotonic() if answered else float("inf")
     return Operation(client, kind, key, begun, ended, shown, version, degraded)
+
+
+def work_in_a_journal(client, seed, urls, lease_seconds, journal, ready):
+    """Random operations until killed; each is written down before it begins and when it has ended."""
+    chance, number = random.Random(f"{seed}-{client}"), 0
+    repository = StateRepository(open_cache(urls[1]), open_database(urls[0]), lease_seconds=lease_seconds)
+    with journal.open("a", buffering=1) as file:
+        ready.set()
+        while True:
+            kind, key, value = chance.choice(MIX), f"k{chance.randrange(3)}", f"{client}-{number}"
+            begun = Operation(client, kind, key, time.monotonic(), float("inf"), value if kind == "save" else None)
+            file.write(json.dumps(asdict(begun)) + "\n")
+            file.write(json.dumps(asdict(one(repository, client, kind, key, value))) + "\n")
+            number += 1
+
+
+def read_journal(journal):
+    """The operations in a journal; one that has no end was not answered, and a read without an answer tells nothing."""
+    operations = [Operation(**json.loads(line)) for line in journal.read_text().splitlines() if line.endswith("}")]
+    begun, ended = operations[::2], operations[1::2]
+    return ended + [one for one in begun[len(ended) :] if one.kind in {"save", "delete"}]
 
 
 class DiesAtPublish(RedisCache):

@@ -78,7 +78,7 @@ class RedisCache:
     def get(self, key: str) -> bytes | None:
         """What is there."""
         try:
-            found: bytes | None = self._redis.get(self._prefix + key)
+            found = self._redis.get(self._prefix + key)
         except self._wrong_answer as error:
             if not str(error).startswith("WRONGTYPE"):
                 raise _unreachable(error) from error
@@ -86,7 +86,9 @@ class RedisCache:
             return None
         except self._unreachable as error:
             raise _unreachable(error) from error
-        return found
+        if found is None or isinstance(found, bytes):
+            return found
+        raise CacheUnreachableError("the cache answers with something else than bytes", got=type(found).__name__)
 
     def put(self, key: str, value: bytes, ttl_seconds: float) -> None:
         """Put it there, whatever was there."""
