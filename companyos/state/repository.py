@@ -5,6 +5,7 @@ The protocol and why it is right are in ADR 0013.
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections import Counter
@@ -65,11 +66,12 @@ _T = TypeVar("_T")
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock; where the system has one that does, it counts the time that the machine sleeps."""
 
-    def monotonic(self) -> float:
+    def __init__(self) -> None:
+        clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        self.monotonic = functools.partial(time.clock_gettime, clock)
         """Seconds since some fixed moment; never goes back."""
-        return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
         """Let that much time pass."""
@@ -126,11 +128,11 @@ class StateRepository:
         no state.
 
         Raises:
-            StateInvalidError: no JSON value, or no possible id; `StatePayloadTooLargeError` where it is too large.
+            StateInvalidError: no JSON value, no possible id or version; `StatePayloadTooLargeError` if it is too large.
             StateConflictError: the session has not the expected version.
             StateUnavailableError: the database does not answer; the write may or may not have been made.
         """
-        _check_key(session_id)
+        _check_key(session_id, expected_version)
         raw = self._canonical(payload)
         digest = f"sha256:{sha256_hex(raw)}"
         committed = self._write(
@@ -155,6 +157,8 @@ class StateRepository:
         _check_key(session_id)
         if consistency == "strong":
             return self._state(session_id, self._read(session_id))
+        if consistency != "cached":
+            raise StateInvalidError("no such consistency", got=consistency, expected="cached or strong")
         current = self._feed.valid(self._clock.monotonic()) or self._renew()
         found, unfit = self._lookup(session_id)
         if found is not None and (current or found.payload):
@@ -173,7 +177,7 @@ class StateRepository:
             StateConflictError: the session has not the expected version.
             StateUnavailableError: the database does not answer; the write may or may not have been made.
         """
-        _check_key(session_id)
+        _check_key(session_id, expected_version)
         committed = self._write(session_id, None, lambda: self._database.delete(session_id, expected_version))
         if committed is None and expected_version is not None:
             raise _conflict(session_id, expected_version)
@@ -394,13 +398,14 @@ def _sound(payload: bytes | None, digest: str | None) -> bool:
     return (None if payload is None else f"sha256:{sha256_hex(payload)}") == digest
 
 
-def _check_key(key: str) -> None:
-    # The shortest is 1; a lone surrogate has no bytes, and PostgreSQL has no text with a NUL.
-    if key and len(key) <= _KEY_LIMIT and key.isprintable():
-        return
-    raise StateInvalidError(
-        "this cannot be a session id", got=repr(key), expected=f"1 to {_KEY_LIMIT} printable characters"
-    )
+def _check_key(key: object, expected_version: int | None = None) -> None:
+    # A lone surrogate has no bytes, and PostgreSQL has no text with a NUL: neither is printable.
+    if not (isinstance(key, str) and 0 < len(key) <= _KEY_LIMIT and key.isprintable()):
+        raise StateInvalidError(
+            "this cannot be a session id", got=repr(key), expected=f"1 to {_KEY_LIMIT} printable characters"
+        )
+    if expected_version is not None and not 0 <= expected_version < 1 << 53:
+        raise StateInvalidError("this cannot be a version", got=expected_version, expected="0 or a version of a state")
 
 
 def _conflict(key: str, expected: int | None) -> StateConflictError:

@@ -75,7 +75,7 @@ def test_without_its_cache_the_repository_goes_on(tmp_path, own_redis, fault):
     """Reads come from the database, writes wait the lease out, both are counted; afterwards the cache is used again."""
     begin, end = FAULTS[fault]
     clock, proxy = Waits(), Proxy(own_redis.port)
-    cache = RedisCache(own_redis.url_at(proxy.port), timeout_seconds=0.1)
+    cache = RedisCache(own_redis.url_at(proxy.port), timeout_seconds=0.2)
     with StateRepository(cache, SqliteDatabase(tmp_path / "s.db"), clock=clock) as repository:
         repository.save("s", 1)
         assert (repository.get("s").source, clock.slept) == ("cache", [])

@@ -139,7 +139,7 @@ def test_the_contracts_hold_while_servers_fail(servers):
     history, counts = run(servers, seed, lease_seconds=0.5, pause_seconds=0.02, fault_seconds=0.6, least=1)
     assert check(history, 0.5) == [], f"seed {seed}"
     assert len(history) > 1000
-    happened = ("hits", "lease_waits", "cache_failures", "database_failures", "degraded_reads")
+    happened = ("hits", "lease_waits", "cache_failures", "database_failures")
     assert all(counts[name] > 0 for name in happened), counts
 
 

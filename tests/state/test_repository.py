@@ -32,7 +32,7 @@ NOT_JSON = {
     "an object": object(),
     "nested without end": None,
 }
-NOT_KEYS = ("", "a\nb", "a\0b", "\ud800", "x" * 513)
+NOT_KEYS = ("", "a\nb", "a\0b", "\ud800", "x" * 513, 7, None, b"k")
 
 
 def nested():
@@ -58,6 +58,21 @@ def test_a_session_id_is_one_printable_line(repository, key):
     for call in (lambda: repository.save(key, 1), lambda: repository.get(key), lambda: repository.delete(key)):
         with pytest.raises(StateInvalidError, match="cannot be a session id"):
             call()
+
+
+@pytest.mark.parametrize("version", [-1, 2**53, 2**70])
+def test_what_cannot_be_a_version_is_refused(repository, version):
+    """It is a wrong call, and not a database that fails."""
+    for call in (repository.save, lambda *_, **more: repository.delete("s", **more)):
+        with pytest.raises(StateInvalidError, match="cannot be a version"):
+            call("s", 1, expected_version=version)
+    assert repository.stats()["database"] == "used"
+
+
+def test_a_misspelt_consistency_is_refused(repository):
+    """It is not taken for the weaker one."""
+    with pytest.raises(StateInvalidError, match="cached or strong"):
+        repository.get("s", consistency="storng")
 
 
 def test_a_huge_payload_is_refused(repository):
@@ -326,6 +341,7 @@ def test_stores_can_be_opened_by_url(kind, tmp_path, request):
     from companyos.state import open_cache, open_database, open_repository
 
     cache = "memory:" if kind == "memory" else request.getfixturevalue("redis_url").replace("redis:", "valkey:")
+    cache += "?socket_timeout=5" if kind == "redis" else ""
     with open_repository(f"sqlite:///{tmp_path}/deep/state.db", cache) as repository:
         assert repository.save("s", 1).version == 1
         assert repository.get("s").source == "cache"
@@ -337,11 +353,20 @@ def test_stores_can_be_opened_by_url(kind, tmp_path, request):
             open_cache(wrong)
 
 
+def test_an_answer_that_is_no_bytes_is_no_answer(redis_url, tmp_path):
+    """A client library that was told to decode breaks nothing: the repository does without that cache."""
+    cache = RedisCache(f"{redis_url}?decode_responses=true", timeout_seconds=5)
+    with StateRepository(cache, SqliteDatabase(tmp_path / "s.db"), lease_seconds=0.01) as repository:
+        repository.save("s", "x")
+        assert (repository.get("s").payload, repository.get("s").source) == ("x", "database")
+        assert repository.stats()["cache_failures"] > 0
+
+
 def test_what_is_at_the_place_of_another_type_is_replaced(redis_url, tmp_path):
     """A key of our name that holds a list, of whoever made it, is removed and filled."""
     import redis
 
-    cache = RedisCache(redis_url, prefix="p:")
+    cache = RedisCache(redis_url, timeout_seconds=5)
     with (
         StateRepository(cache, SqliteDatabase(tmp_path / "s.db")) as repository,
         redis.Redis.from_url(redis_url) as raw,

@@ -59,7 +59,8 @@ class RedisCache:
 
     def __init__(self, url: str, *, timeout_seconds: float = 0.25, prefix: str = "companyos:state:") -> None:
         redis = require("redis", extra="state")
-        self._unreachable = (redis.exceptions.RedisError, OSError)
+        # ValueError: what came over the wire cannot be read, or was to be decoded as text and is none.
+        self._unreachable = (redis.exceptions.RedisError, OSError, ValueError)
         self._wrong_answer = redis.exceptions.ResponseError
         self._prefix = prefix
         retry = redis.retry.Retry(require("redis.backoff", extra="state").NoBackoff(), 0)
