@@ -11,6 +11,9 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Any
+
+from companyos.canonical import loads
 
 __all__ = ("DamagedEntryError", "Entry", "decode", "encode", "fence", "is_marker", "is_token", "settle", "token")
 
@@ -39,6 +42,8 @@ class Entry:
     """The canonical payload; empty if there was no state."""
     sha256: bytes
     """SHA-256 of the payload, 32 bytes."""
+    value: Any
+    """The JSON value of the payload; None if there was no state."""
 
 
 def encode(key: str, version: int, position: int, payload: bytes | None) -> bytes:
@@ -60,7 +65,11 @@ def decode(key: str, raw: bytes) -> Entry:
     sha256 = hashlib.sha256(body).digest()
     if not head.endswith(sha256):
         raise DamagedEntryError("payload")
-    return Entry(int(head[VERSION_AT]), int(head[1 + _DIGITS : 1 + 2 * _DIGITS]), body, sha256)
+    try:
+        numbers = int(head[VERSION_AT]), int(head[1 + _DIGITS : 1 + 2 * _DIGITS])
+        return Entry(*numbers, body, sha256, loads(body) if body else None)
+    except ValueError as error:  # the seal holds: somebody has made it so
+        raise DamagedEntryError("no version, or no JSON") from error
 
 
 def fence() -> bytes:

@@ -62,6 +62,7 @@ _COUNTED = (
     "deletes",
 )
 
+_NO_JSON = object()
 _T = TypeVar("_T")
 
 
@@ -319,24 +320,28 @@ class StateRepository:
         return self._ask_database(lambda: self._database.read(key))
 
     def _state(self, key: str, row: Row) -> State | None:
-        if not _sound(row.payload, row.digest):
+        try:
+            value = loads(row.payload or b"null")
+        except NotCanonicalError:
+            value = _NO_JSON
+        if value is _NO_JSON or not _sound(row.payload, row.digest):
             self._count("database_damage")
             raise StateDamagedError(
                 f"the state of session {key} is not what was saved",
                 got=row.payload and f"sha256:{sha256_hex(row.payload)}",
-                expected=row.digest,
+                expected=f"{row.digest}, of a JSON value",
                 hint="restore it from a backup; the table state_audit says when it was last saved",
             )
         self._feed.saw(key, row.version)
         if row.payload is None or row.digest is None:
             return None
-        return State(loads(row.payload), row.version, row.digest, "database")
+        return State(value, row.version, row.digest, "database")
 
     def _cached(self, key: str, found: Entry, *, degraded: bool = False) -> State | None:
         self._feed.saw(key, found.version)
         if not found.payload:
             return None
-        return State(loads(found.payload), found.version, f"sha256:{found.sha256.hex()}", "cache", degraded)
+        return State(found.value, found.version, f"sha256:{found.sha256.hex()}", "cache", degraded)
 
     def _renew(self) -> bool:
         try:

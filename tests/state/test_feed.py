@@ -31,7 +31,7 @@ class Clock:
 def entry_of(database, key):
     """What a reader would put into a cache now."""
     row = database.read(key)
-    return Entry(row.version, row.position, row.payload, b"")
+    return Entry(row.version, row.position, row.payload, b"", None)
 
 
 def test_an_entry_is_believed_until_somebody_writes(database):

@@ -1,5 +1,6 @@
 """Bad inputs, lying stores, and the promises of single calls, over every combination of stores."""
 
+import hashlib
 import sqlite3
 import threading
 from contextlib import closing
@@ -97,6 +98,12 @@ def name_of(key, database):
     return f"{database.identity}:{key}"
 
 
+def sealed(name, start, payload):
+    """An entry with whatever in its head, and everything else right."""
+    head = start + hashlib.sha256(payload).digest()
+    return head + entry._seal(name, head) + payload
+
+
 def lies(true, name, other):
     """Everything a cache might say instead of the truth, by what is wrong; session `s` is at version 2."""
     flipped = true[:-1] + bytes([true[-1] ^ 1])
@@ -105,6 +112,8 @@ def lies(true, name, other):
         "a flipped bit in the digest": true[:45] + bytes([true[45] ^ 1]) + true[46:],
         "another version": true[:20] + b"9" + true[21:],
         "an older version": entry.encode(name, 1, 10**12, b'{"n":1}'),
+        "sealed noise": entry.encode(name, 2, 10**12, b"noise"),
+        "a sealed version that is no number": sealed(name, b"E" + b"x" * 40, b"{}"),
         "another key's value": entry.encode(other, 2, 10**12, b'{"n":0}'),
         "cut off": true[:-1],
         "only a head": true[:50],
@@ -187,6 +196,15 @@ def test_payload_and_digest_changed_together_differ_from_the_index(repository, r
     tamper(repository, request, f"UPDATE sessions SET payload = '9', payload_hash = '{digest(9)}'")  # noqa: S608 - ours
     with pytest.raises(StateDamagedError, match="1 of 1 states"):
         repository.verify_integrity()
+
+
+def test_what_is_no_json_is_damage_even_with_its_digest(repository, request):
+    """A forger who fits the digest to noise gets an error by name, not a crash."""
+    repository.save("s", {"n": 1})
+    noise = "sha256:" + hashlib.sha256(b"noise").hexdigest()
+    tamper(repository, request, f"UPDATE sessions SET payload = 'noise', payload_hash = '{noise}'")  # noqa: S608 - ours
+    with pytest.raises(StateDamagedError, match="of a JSON value"):
+        repository.get("s", consistency="strong")
 
 
 def test_every_save_and_delete_leaves_an_audit_row(repository, request):
