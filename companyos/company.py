@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
     from companyos.ports import DecisionEngine
+    from companyos.state import StateRepository
 
 __all__ = ("Company",)
 
@@ -104,6 +105,11 @@ class Company:
         return self._once("costs", self._open_costs)
 
     @property
+    def state(self) -> StateRepository:
+        """States of sessions."""
+        return self._once("state", self._open_state)
+
+    @property
     def controls(self) -> dict[str, Control]:
         """Every control, by id."""
         return self._once("controls", self.plugins.controls)
@@ -166,6 +172,18 @@ class Company:
         from companyos.finops import SqliteCostStore
 
         return SqliteCostStore(self.state_dir / "costs", ledger=self.ledger)
+
+    def _open_state(self) -> StateRepository:
+        from companyos.state import StateRepository, open_cache, open_database
+
+        section = self.settings.state
+        return StateRepository(
+            open_cache(section.cache),
+            open_database(self._url(section.url)),
+            section.ttl_seconds,
+            lease_seconds=section.lease_seconds,
+            payload_limit=section.payload_limit,
+        )
 
     def _url(self, url: str) -> str:
         scheme, separator, rest = url.partition(":///")

@@ -147,6 +147,16 @@ class FlagsSection(_Section):
     file: Path = Field(Path("feature-flags/flags.yaml"), description="The flag definitions.")
 
 
+class StateSection(_Section):
+    """States of sessions."""
+
+    url: str = Field("sqlite:///.companyos/state.db", description="Database of the states, as a URL.")
+    cache: str = Field("memory:", description="Cache before it: `memory:`, or the URL of a Redis or Valkey.")
+    ttl_seconds: float = Field(3600, gt=0, description="How long a state stays in the cache.")
+    lease_seconds: float = Field(2, gt=0, description="How old a cached read may be.")
+    payload_limit: int = Field(1024 * 1024, gt=0, description="Largest payload, in canonical bytes.")
+
+
 class TrustSection(_Section):
     """Whose signatures count."""
 
@@ -166,6 +176,7 @@ class Settings(_Section):
     notify: NotifySection = Field(default_factory=NotifySection)
     evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
+    state: StateSection = Field(default_factory=StateSection)
     trust: TrustSection = Field(default_factory=TrustSection)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services import PostgreSQL, available, stop_all
+from tests.services import PostgreSQL, Redis, available, stop_all
 from tests.services.registry import NOT_RUN, OUTSIDE
 
 if TYPE_CHECKING:
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICE_OF_FIXTURE = {"postgresql": "postgresql", "postgresql_url": "postgresql"}
+SERVICE_OF_FIXTURE = {
+    "postgresql": "postgresql",
+    "postgresql_url": "postgresql",
+    "redis_server": "redis",
+    "redis_url": "redis",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -74,3 +79,17 @@ def postgresql_url(postgresql: PostgreSQL) -> Iterator[str]:
     url = postgresql.create_database()
     yield url
     postgresql.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A real Valkey or Redis that keeps nothing on the disk, shared by the tests of this process."""
+    server = Redis(available("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: Redis) -> str:
+    """URL of an empty database of the test's own."""
+    return redis_server.create_database()

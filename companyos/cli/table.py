@@ -20,4 +20,5 @@ COMMANDS: tuple[Command, ...] = (
     Command("packages", "Check that dependencies are real, pinned and unmistaken.", "companyos.cli.packages:packages"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
     Command("prove", "Run every control over its planted violations.", "companyos.cli.prove:prove"),
+    Command("state", "Read, save, delete and verify the states of sessions.", "companyos.cli.state:state"),
 )

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from tests.services.postgresql import PostgreSQL
 from tests.services.process import ServerDiedError, ServerProcess, fresh_folder, stop_all
+from tests.services.proxy import Proxy
+from tests.services.redis import Redis
 from tests.services.registry import SERVICES, NotAvailableError, available, find, not_run
 
 __all__ = (
     "SERVICES",
     "NotAvailableError",
     "PostgreSQL",
+    "Proxy",
+    "Redis",
     "ServerDiedError",
     "ServerProcess",
     "available",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from tests.services import postgresql, system
+from tests.services import postgresql, redis, system
 from tests.services.errors import NotAvailableError
 
 if TYPE_CHECKING:
@@ -34,7 +34,11 @@ class Service:
 
 
 SERVICES: Mapping[str, Service] = {
-    service.name: service for service in (Service("postgresql", lambda: postgresql.find(system.from_environment())),)
+    service.name: service
+    for service in (
+        Service("postgresql", lambda: postgresql.find(system.from_environment())),
+        Service("redis", lambda: redis.find(system.from_environment())),
+    )
 }
 
 
