@@ -6,7 +6,7 @@ Rooms on one floor never import each other; they ask for one of these instead, a
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,13 +45,12 @@ class Personal:
     """Whom it is about: the id used in the company's own systems."""
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Proof for the caller that an entry is durable and has its place."""
 
     id: str
     """The entry's id, unique within its source."""
-    index: int
+    index: int  # type: ignore[assignment] # hides tuple.index, which nobody asks a receipt
     """Its index in the log, counted from 0 without gaps."""
     leaf_hash: bytes
     """SHA-256 leaf hash (RFC 6962), 32 bytes."""

@@ -42,8 +42,12 @@ class Checkpoint:
 
     def sign(self, *signers: Signer) -> bytes:
         """The checkpoint as a signed note, the name of every key being the origin."""
-        text = f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
-        return sign_note(text, self.origin, *signers)
+        return sign_note(self.text, self.origin, *signers)
+
+    @property
+    def text(self) -> str:
+        """What is signed."""
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
 
     @classmethod
     def from_text(cls, text: str) -> Checkpoint:

@@ -59,6 +59,8 @@ _NAME = re.compile(r"[A-Za-z0-9._:/@+~-]{1,255}")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 _CLASS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_noise: list[str] = []
+os.register_at_fork(after_in_child=_noise.clear)
 _SCHEME = "detached/hmac-sha256/"
 
 
@@ -134,10 +136,24 @@ def new_ids(count: int) -> list[str]:
     """New ids that sort by the time they were made (UUID version 7, RFC 9562), so that an index grows at its end."""
     time = f"{_time.time_ns() // 1_000_000:012x}"
     start = f"{time[:8]}-{time[8:]}-7"
-    # 20 hexadecimal digits each, of which the version and the variant take 6 bits.
-    noise = os.urandom(10 * count).hex()
-    digits = sorted([noise[at : at + 20] for at in range(0, 20 * count, 20)])
+    digits = [_one_noise()] if count == 1 else _fresh_noise(count)
     return [f"{start}{d[:3]}-{_VARIANT[d[3]]}{d[4:7]}-{d[7:19]}" for d in digits]
+
+
+def _one_noise() -> str:
+    # A call to the system for each id would be dear; a process that is forked must not go on with ours.
+    try:
+        return _noise.pop()
+    except IndexError:
+        fresh = _fresh_noise(64)
+        _noise.extend(fresh[1:])
+        return fresh[0]
+
+
+def _fresh_noise(count: int) -> list[str]:
+    """Random digits, in order: 20 hexadecimal ones for each id, of which the version and the variant take 6 bits."""
+    noise = os.urandom(10 * count).hex()
+    return sorted([noise[at : at + 20] for at in range(0, 20 * count, 20)])
 
 
 def timestamp(time: datetime) -> str:

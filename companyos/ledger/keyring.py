@@ -6,11 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from companyos.ledger.errors import StoreUnreadableError
-from companyos.signing import KeyUnusableError, NoteVerifier, PrivateKey, retired
+from companyos.signing import KeyUnusableError, Note, NoteVerifier, PrivateKey, retired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from companyos.ledger.checkpoint import Checkpoint
     from companyos.signing import PublicKey
 
 __all__ = ("Keyring",)
@@ -34,6 +35,7 @@ class Keyring:
         self.origin = origin
         self.uri = uri
         self._signer: PrivateKey | None = None
+        self._hint = b""
         self._current = tuple(NoteVerifier(origin, key) for key in keys)
         self._past = tuple(NoteVerifier(origin, key) for key in past)
         self._stamp: tuple[int, int] | None = None
@@ -61,6 +63,15 @@ class Keyring:
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
         return self._signer
 
+    def sign_head(self, head: Checkpoint) -> bytes:
+        """The head as a signed note; the same as `head.sign(signer)`, without checking on every append what is known.
+
+        Raises:
+            StoreUnreadableError: only public keys are at hand.
+        """
+        text = head.text
+        return Note(text, ((self.origin, self._hint, self.signer.sign(text.encode())),)).to_bytes()
+
     @property
     def current(self) -> tuple[NoteVerifier, ...]:
         """Whose signature on the head counts: never that of a retired key, which may have been stolen."""
@@ -76,7 +87,8 @@ class Keyring:
         if self.uri is None or (stamp := _stamp(self.uri)) == self._stamp is not None:
             return False
         self._signer = PrivateKey.load(self.uri)
-        self._current = (NoteVerifier(self.origin, self._signer.public),)
+        verifier = NoteVerifier(self.origin, self._signer.public)
+        self._current, self._hint = (verifier,), verifier.hint
         self._past = tuple(NoteVerifier(self.origin, key) for key in retired(self.uri))
         self._stamp = stamp
         return True

@@ -56,6 +56,7 @@ class Placer:
         self._placed = placed
         self._tree: Tree | None = None
         self._head: bytes | None = None
+        self._signed: bytes | None = None
         self._newest: tuple[int, datetime] | None = None
         self._tried: list[Row] = []
         self._unsure: set[Row] = set()
@@ -103,12 +104,12 @@ class Placer:
                 if plan.rows:
                     tiles = tree.extend([row.leaf for row in plan.rows])
                     batch.add(plan.rows, tiles, plan.payloads)
-                    head = Checkpoint(self._keys.origin, tree.size, tree.root()).sign(self._keys.signer)
+                    head = self._keys.sign_head(Checkpoint(self._keys.origin, tree.size, tree.root()))
                     batch.set_head(head)
-                    self._head = head
+                    self._head = self._signed = head
         except BaseException:
             # The tree may have grown by what was not committed.
-            self._tree = self._head = self._newest = None
+            self._tree = self._head = self._signed = self._newest = None
             raise
         if plan.rows:
             self._newest = size, entries.time_of(plan.rows[-1].raw)
@@ -121,7 +122,9 @@ class Placer:
         return sorted(found_again.union(plan.rows))
 
     def _checked_tree(self, batch: Batch) -> Tree:
-        self._keys.refresh()
+        # Whoever rotates the key signs the head anew: while it is the one that we signed, the key is ours.
+        if self._signed is None or batch.head() != self._signed:
+            self._keys.refresh()
         self._tree, self._head = checked_tree(batch, self._keys, self._tree, self._head)
         return self._tree
 

@@ -19,7 +19,7 @@ from companyos.ledger.entry import (
     timestamp,
 )
 from companyos.ledger.errors import EntryInvalidError, PayloadTooLargeError
-from companyos.ledger.merkle import leaf_hash
+from companyos.ledger.merkle import leaf_hashes
 from companyos.ledger.stores.interface import Deposit, Payload
 from companyos.ports import Personal
 
@@ -73,11 +73,17 @@ class Preparer:
         now = datetime.now(UTC)
         time, ids = timestamp(now), new_ids(len(drafts))
         try:
-            return [self._one(draft, new, time, now) for draft, new in zip(drafts, ids, strict=True)]
+            made = [self._one(draft, new, time, now) for draft, new in zip(drafts, ids, strict=True)]
         except NotCanonicalError as error:
             raise EntryInvalidError("payload is not JSON", got=error.got, expected=error.expected) from error
+        leaves = leaf_hashes([raw for _, _, raw, _, _ in made])
+        return [
+            Deposit(name, source, raw, leaf, same, payload)
+            for (name, source, raw, same, payload), leaf in zip(made, leaves, strict=True)
+        ]
 
-    def _one(self, draft: Draft, new: str, time: str, now: datetime) -> Deposit:
+    def _one(self, draft: Draft, new: str, time: str, now: datetime) -> tuple[str, str, bytes, bytes, Payload | None]:
+        """Id, source, bytes, sameness digest and payload of an entry."""
         kind, data, given, source, stream, subject, detach, retention = draft
         given = new if given is None else check_id(given)
         about = b"null"
@@ -97,7 +103,7 @@ class Preparer:
             raw = shared.encode_detached(given, time, payload.commit, len(sealed))
         if payload is not None or sealed is not plain:
             same = sameness(self._people.secret("sameness"), shared.message(given, about, plain))
-        return Deposit(given, shared.source, raw, leaf_hash(raw), same, payload)
+        return given, shared.source, raw, same, payload
 
     def _subject(self, subject: str | Personal) -> tuple[str, bytes]:
         """The subject as it is logged, and as sameness is judged over it."""

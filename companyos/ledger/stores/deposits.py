@@ -7,9 +7,9 @@ a database of the caller, who deposits in a transaction of their own.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ _COLUMNS = "id, source, raw, leaf, sameness, digest, salt, payload, retention, k
 _INSERT = f"INSERT INTO companyos_inbox (log, {_COLUMNS}) VALUES ({', '.join('?' * 11)})"  # noqa: S608 - constant
 _SELECT = f"SELECT seq, {_COLUMNS} FROM companyos_inbox WHERE log = ? ORDER BY seq LIMIT ?"  # noqa: S608 - constant
 _ABSENT = (None,) * 5
+_LOOK_SECONDS = 0.01
 
 
 def deposit_into(connection: sqlite3.Connection, log: str, deposits: Sequence[Deposit]) -> None:
@@ -43,7 +44,8 @@ class DepositFile:
 
     def __init__(self, path: Path, log: str, *, ours: bool) -> None:
         self.path = path
-        self._name = str(path)
+        self._seen = not ours
+        self._look_at = 0.0
         self._log = log
         self._ours = ours
         self._lock = threading.Lock()
@@ -76,13 +78,20 @@ class DepositFile:
 
     def waiting(self, limit: int) -> list[tuple[int, Deposit]]:
         """The oldest deposits with their sequence numbers; none while the file cannot be read."""
-        if not os.path.exists(self._name):  # noqa: PTH110 - on every commit, and several times faster
+        if not self._there():
             return []
         with self._lock, suppress(sqlite3.Error):
             connection = self._connection()
             connection.execute("PRAGMA busy_timeout=0")
             return [(row[0], _deposit(row[1:])) for row in connection.execute(_SELECT, (self._log, limit))]
         return []
+
+    def _there(self) -> bool:
+        """Whether there is such a file; looked up now and then: those who deposit do not count on being seen."""
+        now = time.monotonic()
+        if not self._seen and now >= self._look_at:
+            self._seen, self._look_at = self.path.exists(), now + _LOOK_SECONDS
+        return self._seen
 
     def forget(self, numbers: Sequence[int]) -> None:
         """Delete deposits that have their place; left for another time while the caller's own transaction is open.

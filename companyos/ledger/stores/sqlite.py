@@ -25,6 +25,9 @@ __all__ = ("SqliteStore",)
 _APPLICATION_ID = 0x434F534C  # "COSL", so that `file` and we can tell our files from others
 # SQLite keeps the type it was given: what somebody edited into text must come back as the bytes it is.
 _ROW = "idx, id, source, CAST(raw AS BLOB), CAST(leaf AS BLOB), CAST(sameness AS BLOB)"
+# What every transaction asks first, in one go.
+_STATE = """SELECT (SELECT CAST(note AS BLOB) FROM head WHERE one = 1), (SELECT max(idx) FROM entry),
+    EXISTS (SELECT 1 FROM inbox_file)"""
 _SET_HEAD = "INSERT INTO head VALUES (?, ?) ON CONFLICT (one) DO UPDATE SET note = excluded.note"
 _PAGE = 1024
 _WAIT_SECONDS = 30
@@ -78,8 +81,9 @@ class _Reads:
 class _SqliteBatch(_Reads):
     """A write transaction."""
 
-    def __init__(self, database: sqlite3.Connection, inboxes: Callable[[], Sequence[DepositFile]]) -> None:
+    def __init__(self, database: sqlite3.Connection, inboxes: Callable[[bool], Sequence[DepositFile]]) -> None:
         self._db = database
+        ((self._head, self._size, self._foreign),) = self._all(_STATE)
         self._inboxes = inboxes
         self._seen: dict[int, tuple[DepositFile, int]] = {}
         self._waiting: list[Deposit] = []
@@ -96,6 +100,15 @@ class _SqliteBatch(_Reads):
         if payloads:
             self._db.executemany("INSERT INTO detached VALUES (?, ?, ?, ?, ?)", payloads)
 
+    def head(self) -> bytes | None:
+        """The newest signed checkpoint, None for a log nobody has written to."""
+        found: bytes | None = self._head
+        return found
+
+    def size(self) -> int:
+        """One more than the largest index that is there."""
+        return 0 if self._size is None else int(self._size) + 1
+
     def set_head(self, note: bytes) -> None:
         """Replace the signed checkpoint of the log's present state."""
         self._db.execute(_SET_HEAD, (1, note))
@@ -106,7 +119,7 @@ class _SqliteBatch(_Reads):
 
     def waiting(self, limit: int) -> list[Deposit]:
         """The oldest deposits that wait for their place."""
-        for inbox in self._inboxes():
+        for inbox in self._inboxes(bool(self._foreign)):
             for number, deposit in inbox.waiting(limit - len(self._waiting)):
                 self._seen[id(deposit)] = inbox, number
                 self._waiting.append(deposit)
@@ -322,8 +335,8 @@ class SqliteStore(_Reads):
             else:
                 return
 
-    def _inboxes(self) -> Sequence[DepositFile]:
-        for (path,) in self._writer.execute("SELECT path FROM inbox_file").fetchall():
+    def _inboxes(self, foreign: bool) -> Sequence[DepositFile]:
+        for (path,) in self._writer.execute("SELECT path FROM inbox_file").fetchall() if foreign else ():
             if path not in self._foreign:
                 self._foreign[path] = DepositFile(Path(path), str(self._path.resolve()), ours=False)
         return (self._beside, *self._foreign.values())
