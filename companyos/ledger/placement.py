@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,9 @@ CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clock may be behind the newest entry's time before an append is refused."""
 _ATTEMPTS = 3
 """Transactions begun for the same tickets: on a guess, then for real, and once more if a connection is lost."""
+_SHARE_SECONDS = 30
+_PAUSE_SECONDS = 0.0005
+_LONGEST_PAUSE_SECONDS = 0.004
 _TAKE = 4096
 """Deposits of others that are given their place in one transaction."""
 
@@ -63,17 +67,56 @@ class Placer:
 
     def commit(self, tickets: list[Ticket]) -> None:
         """Put receipts or an error on each ticket, and tell of the entries once they are durable."""
+        begun = time.monotonic()
         try:
             rows = self._write(tickets, wait=False)
         except StoreBusyError:
-            # Another process is writing. What is deposited now goes into its next commit, or into ours.
-            alone = [ticket.deposits[0] for ticket in tickets if len(ticket.deposits) == 1]
-            self._store.deposit(alone)
-            rows = self._write(tickets, wait=True, look=True)
+            # As long as asking took, times two: a store that is far away is not asked all the time.
+            rows = self._share(tickets, pause=2 * (time.monotonic() - begun))
         finally:
             self._unsure.clear()
         if rows:
             self._placed(rows)
+
+    def _share(self, tickets: list[Ticket], *, pause: float) -> list[Row]:
+        """Another process is writing: what is deposited goes into its next commit or, if it has none, into ours."""
+        self._store.deposit([ticket.deposits[0] for ticket in tickets if len(ticket.deposits) == 1])
+        deadline = time.monotonic() + _SHARE_SECONDS
+        while True:
+            time.sleep(max(pause, _PAUSE_SECONDS))
+            tickets = self._not_placed(tickets)
+            if not tickets:
+                return []
+            try:
+                return self._write(tickets, wait=time.monotonic() > deadline, look=True)
+            except StoreBusyError:
+                if time.monotonic() > deadline:
+                    raise
+            pause = max(pause, min(1.5 * pause, _LONGEST_PAUSE_SECONDS))
+
+    def _not_placed(self, tickets: list[Ticket]) -> list[Ticket]:
+        """Give receipts to those whose deposit another process has placed, under the tree, and return the others."""
+        found = self._store.find([(t.deposits[0].source, t.deposits[0].id) for t in tickets if len(t.deposits) == 1])
+        placed = {row.leaf: row for row in found.values()}
+        mine = [ticket for ticket in tickets if ticket.deposits and ticket.deposits[0].leaf in placed]
+        if not mine:
+            return tickets
+        note = self._store.head() or b""
+        if note != self._head or self._tree is None:
+            self._keys.refresh()
+            signed = Checkpoint.verify(note, self._keys.current)
+            tree = self._tree or Tree()
+            self._tree, self._head = None, None
+            tree = tree.catch_up(self._store, signed.size)
+            if tree.root() != signed.root:
+                raise TreeAlteredError("the entries do not give the signed root", got=tree.root().hex())
+            self._tree, self._head = tree, note
+        nodes = Nodes(self._store, self._tree)
+        for ticket in mine:
+            row = placed[ticket.deposits[0].leaf]
+            if row.index < self._tree.size and nodes(0, row.index) == row.leaf == leaf_hash(row.raw):
+                ticket.receipts = [Receipt(row.id, row.index, row.leaf, self._tree.size)]
+        return [ticket for ticket in tickets if not ticket.receipts]
 
     def _write(self, tickets: list[Ticket], *, wait: bool, look: bool = False) -> list[Row]:
         for _ in range(_ATTEMPTS):
@@ -92,6 +135,7 @@ class Placer:
 
     def _attempt(self, tickets: list[Ticket], *, wait: bool, look: bool) -> list[Row]:
         """One transaction; with `look`, ids are looked up before anything is written."""
+        grown = False
         try:
             # Who was to give deposits their place must not overlook any.
             guess = not look and all(ticket.deposits for ticket in tickets)
@@ -102,14 +146,16 @@ class Placer:
                 plan.place(tickets, batch.waiting(_TAKE), look=look)
                 size, self._tried = tree.size + len(plan.rows), plan.rows
                 if plan.rows:
+                    grown = True
                     tiles = tree.extend([row.leaf for row in plan.rows])
                     batch.add(plan.rows, tiles, plan.payloads)
                     head = self._keys.sign_head(Checkpoint(self._keys.origin, tree.size, tree.root()))
                     batch.set_head(head)
                     self._head = self._signed = head
         except BaseException:
-            # The tree may have grown by what was not committed.
-            self._tree = self._head = self._signed = self._newest = None
+            if grown:
+                # By what was not committed.
+                self._tree = self._head = self._signed = self._newest = None
             raise
         if plan.rows:
             self._newest = size, entries.time_of(plan.rows[-1].raw)
