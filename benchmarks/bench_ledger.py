@@ -19,6 +19,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from benchmarks.interleaved import Bar, measure, report
 from companyos.ledger import Draft, Ledger
 from companyos.ledger.merkle import Frontier, inclusion_path, subtree_cover
