@@ -86,6 +86,12 @@ class DepositFile:
             return [(row[0], _deposit(row[1:])) for row in connection.execute(_SELECT, (self._log, limit))]
         return []
 
+    def scrub(self) -> None:
+        """Leave nothing of deleted deposits in the file's write-ahead log."""
+        if self.path.exists():
+            with self._lock, suppress(sqlite3.Error):
+                self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _there(self) -> bool:
         """Whether there is such a file; looked up now and then: those who deposit do not count on being seen."""
         now = time.monotonic()
@@ -111,6 +117,8 @@ class DepositFile:
                 isolation_level=None,
                 check_same_thread=False,
             )
+            # A payload that is dropped one day must not be left over here.
+            self._open.execute("PRAGMA secure_delete=ON")
             if self._ours:
                 self._open.execute("PRAGMA journal_mode=WAL")
                 self._open.execute("PRAGMA synchronous=OFF")

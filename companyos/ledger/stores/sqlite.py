@@ -300,6 +300,7 @@ class SqliteStore(_Reads):
 
     def scrub(self) -> None:
         """Leave no copy of what was deleted in the write-ahead log; deleted rows are overwritten where they lay."""
+        self._beside.scrub()
         deadline = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < deadline:
             with self._writing, self._translated():
