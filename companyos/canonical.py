@@ -28,6 +28,7 @@ MAX_INTEGER = (1 << 53) - 1
 _MAX_PLAIN_DEPTH = 99  # containers in containers: 100 levels in all
 _DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _LONG = b"0" * 16
+_TEXT = {str}
 _PLAIN_LEAVES = frozenset((str, bool, type(None)))
 
 
@@ -122,7 +123,7 @@ def parse(data: bytes) -> Any:
 def _is_plain(value: Any, depth: int) -> bool:
     kind = type(value)
     if kind is dict:
-        if not all(map(str.isascii, value)):
+        if not {*map(type, value)} <= _TEXT or not all(map(str.isascii, value)):
             return False
         value = value.values()
     elif kind is not list and kind is not tuple:

@@ -49,5 +49,6 @@ def tombstones(log: Reader, rows: Iterable[Row]) -> Iterator[str]:
             value = entries.decode(row.index, row.raw)
         except (NotCanonicalError, ProofInvalidError, EntryMissingError) as error:
             raise EntryAlteredError("a tombstone is not one that was logged", index=row.index) from error
-        if value.source == erasures_source(log.origin) and value.type == ERASED and value.subject is not None:
-            yield value.subject
+        name = value.subject
+        if (value.source, value.type) == (erasures_source(log.origin), ERASED) and value.id == tombstone_id(name or ""):
+            yield pseudonym_of(value.id)

@@ -13,14 +13,18 @@ from companyos.ledger.connection import driver_connection
 from companyos.ledger.erasure import ERASED, erasures_source, pseudonym_of, tombstone_id, tombstones
 from companyos.ledger.errors import (
     CheckpointInvalidError,
+    EntryAlteredError,
     EntryInvalidError,
+    EntryMissingError,
     EntryRefusedError,
     IdReusedError,
     NotPlacedError,
     PersonUnknownError,
+    ProofInvalidError,
     StoreUnreadableError,
 )
 from companyos.ledger.keyring import Keyring
+from companyos.ledger.merkle import leaf_hash
 from companyos.ledger.people import People
 from companyos.ledger.placement import CLOCK_TOLERANCE, Placer, checked_tree, same
 from companyos.ledger.preparation import DETACHED_LIMIT, Draft, Preparer
@@ -243,8 +247,9 @@ class Ledger(Reader):
         detach: bool = False,
         retention: str | None = None,
     ) -> Receipt:
-        """`append` for a task: tasks that append at the same time share commits, and none holds up the event loop.
+        """`append` for a task: tasks that append at the same time share commits, and no commit holds up the event loop.
 
+        A person who is named for the first time is given a key at once, which takes a write to the key store.
         A task that is cancelled while it waits may find its entry in the log all the same.
 
         Raises:
@@ -345,10 +350,12 @@ class Ledger(Reader):
         key = erasures_source(self.origin), tombstone_id(pseudonym)
         row = self._store.find([key]).get(key)
         if row is None:
-            receipt = self.append(ERASED, {"reason": reason}, id=key[1], source=key[0], subject=pseudonym)
+            draft = Draft(ERASED, {"reason": reason}, key[1], key[0], subject=pseudonym)
+            receipt = self._sequencer.submit(self._prepare((draft,), ours=True))[0]
         else:
-            receipt = Receipt(row.id, row.index, row.leaf, len(self))
-        self._people.erase(person)
+            receipt = self._receipt(row)
+        # By the pseudonym: another process may have applied the tombstone, and named the person anew, in the meantime.
+        self._people.bury([pseudonym])
         return receipt
 
     def reveal(self, entry: Entry) -> Entry:
@@ -389,15 +396,18 @@ class Ledger(Reader):
         """Destroy the keys of whoever was erased, as far as this key store does not know of it."""
         if self._people is None:
             return
-        found = {row.id: row for row in self._store.of_source(erasures_source(self.origin))}
-        living = self._people.living(pseudonym_of(name) for name in found)
-        self._people.bury(tombstones(self, [found[tombstone_id(name)] for name in living]))
+        rows = self._store.of_source(erasures_source(self.origin))
+        found = {pseudonym_of(row.id): row for row in rows}
+        living = self._people.living(found)
+        self._people.bury(tombstones(self, [found[name] for name in living]))
 
-    def _prepare(self, drafts: Sequence[Draft]) -> list[Deposit]:
+    def _prepare(self, drafts: Sequence[Draft], *, ours: bool = False) -> list[Deposit]:
         if self._preparer is None:
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
         for draft in drafts:
-            if draft.retention is not None and draft.retention not in self._retention:
+            if draft.source == erasures_source(self.origin) and not ours:
+                raise EntryInvalidError("this source is the ledger's own", got=draft.source, hint="use Ledger.erase")
+            if draft.retention is not None and str(draft.retention) not in self._retention:
                 raise EntryInvalidError(
                     "no such retention class", got=draft.retention, expected=", ".join(sorted(self._retention))
                 )
@@ -425,7 +435,19 @@ class Ledger(Reader):
         # An id that is taken is told of now, while the caller can still undo the transaction.
         if not same(row, deposit):
             raise IdReusedError(f"id {row.id} is taken by entry {row.index}, which has other content", hint=_OTHER_ID)
-        return Pending(row.id, row.source, row.leaf)
+        return Pending(row.id, row.source, self._receipt(row).leaf_hash)
+
+    def _receipt(self, row: Row) -> Receipt:
+        """The receipt of an entry that was found by its id, which nothing signs, once it is proved to be in the log.
+
+        Raises:
+            EntryAlteredError: it is not.
+        """
+        try:
+            size = self.prove(row.index).verify(row.raw, [self.verifier]).size
+        except (ProofInvalidError, EntryMissingError) as error:
+            raise EntryAlteredError("the entry with this id is not one that was logged", index=row.index) from error
+        return Receipt(row.id, row.index, leaf_hash(row.raw), size)
 
     def _found(self, pending: Pending) -> Receipt | None:
         row = self._store.find([(pending.source, pending.id)]).get((pending.source, pending.id))
@@ -437,7 +459,7 @@ class Ledger(Reader):
                 raise IdReusedError(refusal, hint=_OTHER_ID)
             if refusal is None:
                 return None
-        return Receipt(row.id, row.index, row.leaf, len(self))
+        return self._receipt(row)
 
     def _tell(self, rows: list[Row]) -> None:
         if self._listeners:

@@ -7,9 +7,10 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from companyos.canonical import NotCanonicalError
+from companyos.canonical import NotCanonicalError, parse
 from companyos.ledger import entry as entries
 from companyos.ledger.checkpoint import Checkpoint
+from companyos.ledger.erasure import erasures_source
 from companyos.ledger.errors import (
     ClockBackwardsError,
     EntryAlteredError,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     Key = tuple[str, str]
 
-__all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree", "same")
+__all__ = ("CLOCK_TOLERANCE", "Placer", "checked_tree", "same", "unsound")
 
 CLOCK_TOLERANCE = timedelta(seconds=60)
 """How far the clock may be behind the newest entry's time before an append is refused."""
@@ -89,9 +90,14 @@ class Placer:
                 return []
             try:
                 return self._write(tickets, wait=time.monotonic() > deadline, look=True)
-            except StoreBusyError:
+            except StoreBusyError as error:
                 if time.monotonic() > deadline:
-                    raise
+                    raise StoreBusyError(
+                        "another process is writing the ledger, and does not end",
+                        got=f"nothing placed within {_SHARE_SECONDS} s",
+                        expected=f"a place for {', '.join(t.deposits[0].id for t in tickets[:3] if t.deposits)}",
+                        hint="it is left with whoever writes next: append again with the same id, never with a new one",
+                    ) from error
             pause = max(pause, min(1.5 * pause, _LONGEST_PAUSE_SECONDS))
 
     def _not_placed(self, tickets: list[Ticket]) -> list[Ticket]:
@@ -141,7 +147,7 @@ class Placer:
             guess = not look and all(ticket.deposits for ticket in tickets)
             with self._store.batch(wait=wait, guess=guess) as batch:
                 tree = self._checked_tree(batch)
-                plan = _Plan(batch, tree)
+                plan = _Plan(batch, tree, self._keys.origin)
                 self._check_clock(batch, tree.size)
                 plan.place(tickets, batch.waiting(_TAKE), look=look)
                 size, self._tried = tree.size + len(plan.rows), plan.rows
@@ -193,7 +199,8 @@ class Placer:
 class _Plan:
     """What one transaction will add, and which receipt belongs to whom."""
 
-    def __init__(self, batch: Batch, tree: Tree) -> None:
+    def __init__(self, batch: Batch, tree: Tree, origin: str) -> None:
+        self._origin = origin
         self._batch = batch
         self._nodes = Nodes(batch, tree)
         self._tree = tree
@@ -210,7 +217,7 @@ class _Plan:
             # No id twice among them; should one be in the log already, the store says so, and we look.
             self._all_new(tickets)
             return
-        self._known = self._batch.find({(deposit.source, deposit.id) for deposit in (*waiting, *mine)})
+        self._known = self._batch.find({(str(d.source), str(d.id)) for d in (*waiting, *mine)})
         if waiting:
             self._admit(waiting)
         for ticket in tickets:
@@ -230,15 +237,18 @@ class _Plan:
     def _admit(self, waiting: Sequence[Deposit]) -> None:
         refusals = []
         for deposit in waiting:
-            reason = ""
-            try:
-                (row,) = self._whole([deposit])
-                if row.leaf == deposit.leaf:
-                    continue
-            except (IdReusedError, EntryAlteredError) as error:
-                reason = error.message
-            refusals.append(Refusal(deposit.id, deposit.source, deposit.leaf, reason))
+            reason = unsound(deposit, erasures_source(self._origin)) or self._refused(deposit)
+            if reason is not None:
+                refusals.append(Refusal(str(deposit.id), str(deposit.source), _bytes(deposit.leaf), reason))
         self._batch.taken(waiting, refusals)
+
+    def _refused(self, deposit: Deposit) -> str | None:
+        """Place a deposit; otherwise why it has no place of its own, empty if the same is logged already."""
+        try:
+            (row,) = self._whole([deposit])
+        except (IdReusedError, EntryAlteredError) as error:
+            return error.message
+        return None if row.leaf == deposit.leaf else ""
 
     def _whole(self, deposits: Sequence[Deposit]) -> list[Row]:
         """The rows of deposits that are taken all or not at all."""
@@ -313,6 +323,30 @@ def checked_tree(batch: Batch, keys: Keyring, tree: Tree | None, head: bytes | N
     if grown.root() != signed.root:
         raise TreeAlteredError("the entries do not give the signed root", got=grown.root().hex())
     return grown, note
+
+
+def unsound(deposit: Deposit, reserved: str) -> str:
+    """Why what was deposited cannot be an entry; empty if it can.
+
+    Whoever can write where deposits wait could leave anything there, and an entry is for good.
+    """
+    try:
+        value = parse(deposit.raw)
+        named = (value["id"], value["source"]) == (deposit.id, deposit.source) and deposit.source != reserved
+        entries.decode(0, deposit.raw)
+        whole = leaf_hash(deposit.raw) == deposit.leaf and len(deposit.raw) <= entries.MAX_ENTRY_BYTES
+        timed = entries.time_of(deposit.raw).tzinfo is not None
+        kept = deposit.payload
+        commit = entries.dataref(deposit.raw)
+        right = kept is None or (commit == kept.commit == entries.commitment(kept.salt, kept.payload))
+        sound = named and whole and timed and right and isinstance(deposit.sameness, bytes)
+    except (NotCanonicalError, KeyError, TypeError, ValueError, AttributeError):
+        sound = False
+    return "" if sound else "what was deposited is not an entry of this log"
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def same(row: Row, deposit: Deposit) -> bool:

@@ -84,7 +84,7 @@ class Preparer:
 
     def _one(self, draft: Draft, new: str, time: str, now: datetime) -> tuple[str, str, bytes, bytes, Payload | None]:
         """Id, source, bytes, sameness digest and payload of an entry."""
-        kind, data, given, source, stream, subject, detach, retention = draft
+        kind, data, given, source, stream, subject, detach, retention = map(_plain_text, draft)
         given = new if given is None else check_id(given)
         about = b"null"
         if subject is not None:
@@ -109,7 +109,9 @@ class Preparer:
         """The subject as it is logged, and as sameness is judged over it."""
         if isinstance(subject, Personal):
             person = _known(subject).person
-            return self._people.pseudonym(person), canonical_bytes({"person": person})
+            # By their key, so that after an erasure nobody can test who it was.
+            about = {PERSONAL: self._people.mac(Personal(None, person))}
+            return self._people.pseudonym(person), canonical_bytes(about)
         return subject, canonical_bytes(subject)
 
     def _forms(self, data: Mapping[str, Any], context: tuple[str, str, str]) -> tuple[bytes, bytes]:
@@ -136,4 +138,13 @@ def _known(personal: Personal) -> Personal:
     person: Any = personal.person
     if not isinstance(person, str) or not person.isprintable():
         raise EntryInvalidError("a person is not named by text", expected="the id used in your own systems")
+    try:
+        canonical_bytes(personal.value)
+    except NotCanonicalError:
+        raise EntryInvalidError("a personal value is not JSON", expected="a JSON value") from None
     return personal
+
+
+def _plain_text(value: Any) -> Any:
+    """Text as exactly `str`: a subclass, such as a member of an enumeration, may print itself as something else."""
+    return str.__str__(value) if isinstance(value, str) and type(value) is not str else value

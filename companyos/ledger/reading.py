@@ -98,7 +98,14 @@ class Reader:
     def head(self) -> Checkpoint | None:
         """The newest checkpoint, its signature verified; None for an empty log."""
         note = self._store.head()
-        return None if note is None else self._verified(note)
+        try:
+            return None if note is None else self._verified(note)
+        except CheckpointInvalidError:
+            # Signed by a key that was replaced since it was read, perhaps: then there is a newer one.
+            newer = self._store.head()
+            if newer is None or newer == note:
+                raise
+            return self._verified(newer)
 
     def checkpoint(self) -> bytes:
         """The newest checkpoint as a signed note, to be kept elsewhere as an anchor.
@@ -184,7 +191,12 @@ class Reader:
 
             seen = check_with(witness, self.checkpoint(), self._consistency)
             anchors.append(Anchor(seen.checkpoint, seen.known_size))
-        return verify(self._store, self._keys.current, anchors=anchors, deep=deep, progress=progress)
+        try:
+            return verify(self._store, self._keys.current, anchors=anchors, deep=deep, progress=progress)
+        except CheckpointInvalidError:
+            if not self._keys.refresh():
+                raise
+            return verify(self._store, self._keys.current, anchors=anchors, deep=deep, progress=progress)
 
     def replay(self, projection: Projection, *, until: int | None = None) -> int:
         """Bring a projection up to date, each entry applied exactly once, in order; return its new position."""

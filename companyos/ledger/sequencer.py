@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -80,9 +81,16 @@ class Sequencer:
         if self._inside == threading.get_ident():
             # A listener appends: the round that it is told in would wait for it, and it for the round.
             self._work_off([ticket])
-        elif self._enter(ticket):
-            self._round()
-            self._pass_on()
+        else:
+            first = False
+            try:
+                first = self._enter(ticket)
+                if first:
+                    self._round()
+            finally:
+                # Also when an interrupt came in the middle: nobody may be left waiting for this thread.
+                if first:
+                    self._pass_on()
         ticket.wait()
         if ticket.error is not None:
             raise ticket.error
@@ -99,6 +107,9 @@ class Sequencer:
         """Commit what waits, then take nothing more."""
         with self._mutex:
             self._closed = True
+        while self._busy:
+            time.sleep(0.001)
+        with self._mutex:
             thread, self._thread = self._thread, None
         if thread is not None:
             self._work.release()
@@ -119,7 +130,7 @@ class Sequencer:
             if not self._queue:
                 self._busy = False
                 return
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="companyos-ledger", daemon=True)
                 self._thread.start()
         self._work.release()
@@ -140,7 +151,11 @@ class Sequencer:
             return bool(self._queue)
 
     def _round(self) -> None:
-        self._work_off(self._next())
+        tickets: list[Ticket] = []
+        try:
+            self._next(tickets)
+        finally:
+            self._work_off(tickets)
 
     def _work_off(self, tickets: list[Ticket]) -> None:
         outer, self._inside = self._inside, threading.get_ident()
@@ -150,24 +165,18 @@ class Sequencer:
             for ticket in tickets:
                 ticket.error = ticket.error or error
             if not isinstance(error, Exception):
-                self._pass_on_after(tickets)
                 raise
         finally:
             self._inside = outer
-        _settle(tickets)
+            _settle(tickets)
 
-    def _pass_on_after(self, tickets: list[Ticket]) -> None:
-        """An interrupt came in the middle: nobody may be left waiting for this thread."""
-        _settle(tickets)
-        self._pass_on()
-
-    def _next(self) -> list[Ticket]:
+    def _next(self, tickets: list[Ticket]) -> None:
+        """Take what waits, the oldest first."""
         with self._mutex:
-            tickets, count = [self._queue.popleft()], 0
+            count = 0
             while self._queue and count < _MOST:
-                count += len(tickets[-1].deposits)
                 tickets.append(self._queue.popleft())
-            return tickets
+                count += len(tickets[-1].deposits)
 
 
 def _settle(tickets: list[Ticket]) -> None:

@@ -62,7 +62,7 @@ def store_path(url: str) -> Path:
     if scheme != "sqlite" or not separator or not rest:
         raise ConfigError(
             "not a ledger URL",
-            got=url.partition("@")[2] or url,
+            got=f"{scheme.partition(':')[0]}:…",
             expected="sqlite:///relative.db, sqlite:////absolute.db or postgresql://…",
         )
     return Path(rest)

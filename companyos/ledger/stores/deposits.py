@@ -86,11 +86,13 @@ class DepositFile:
             return [(row[0], _deposit(row[1:])) for row in connection.execute(_SELECT, (self._log, limit))]
         return []
 
-    def scrub(self) -> None:
-        """Leave nothing of deleted deposits in the file's write-ahead log."""
-        if self.path.exists():
-            with self._lock, suppress(sqlite3.Error):
-                self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def scrub(self) -> bool:
+        """Leave nothing of deleted deposits in the file's write-ahead log; False while somebody reads it."""
+        if not self.path.exists():
+            return True
+        with self._lock, suppress(sqlite3.Error):
+            return not self._connection().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return False
 
     def _there(self) -> bool:
         """Whether there is such a file; looked up now and then: those who deposit do not count on being seen."""

@@ -57,7 +57,8 @@ _ENTRIES = """entries AS (INSERT INTO entry SELECT %s + place, id, source, raw, 
     FROM moved, unnest(%s, %s, %s, %s, %s) WITH ORDINALITY AS new (id, source, raw, leaf, sameness, place))"""
 _TILES = """tiles AS (INSERT INTO tile SELECT new.* FROM moved, unnest(%s, %s, %s) AS new
     ON CONFLICT (level, idx) DO UPDATE SET hashes = excluded.hashes)"""
-_PAYLOADS = "payloads AS (INSERT INTO detached SELECT new.* FROM moved, unnest(%s, %s, %s, %s, %s) AS new)"
+_PAYLOADS = """payloads AS (INSERT INTO detached SELECT new.* FROM moved, unnest(%s, %s, %s, %s, %s) AS new
+    ON CONFLICT (hash) DO NOTHING)"""
 _OUTCOME = "SELECT EXISTS (SELECT FROM moved), EXISTS (SELECT FROM inbox)"
 _FIND = f"""SELECT found.* FROM unnest(%s::text[], %s::text[]) AS key (source, id), LATERAL (
     SELECT {_ROW} FROM entry WHERE entry.source = key.source AND entry.id = key.id LIMIT 1) AS found"""  # noqa: S608 - constant
@@ -370,7 +371,7 @@ class PostgresqlStore(_Reads):
         return found
 
     def scrub(self) -> None:
-        """Rewrite the table of detached payloads, so that no file of a table holds a deleted one.
+        """Rewrite the tables of detached payloads and of deposits, so that no file of a table holds a deleted one.
 
         That is all that can be promised from here. The old file is given back to the file system without being
         overwritten, and the write-ahead log, its archive, base backups and replicas hold what was deleted until they
@@ -388,7 +389,7 @@ class PostgresqlStore(_Reads):
                 if time.monotonic() > deadline:
                     raise StoreBusyError("an open transaction keeps deleted payloads from being removed")
                 time.sleep(0.01)
-            connection.execute("VACUUM (FULL, ANALYZE) detached")
+            connection.execute("VACUUM (FULL, ANALYZE) detached, inbox")
 
     def durability(self) -> tuple[str, str]:
         """`synchronous_commit` of the writing session and `fsync` of the server, as the server reports them."""

@@ -98,7 +98,7 @@ class _SqliteBatch(_Reads):
         if tiles:
             self._db.executemany("INSERT OR REPLACE INTO tile VALUES (?, ?, ?)", tiles)
         if payloads:
-            self._db.executemany("INSERT INTO detached VALUES (?, ?, ?, ?, ?)", payloads)
+            self._db.executemany("INSERT OR IGNORE INTO detached VALUES (?, ?, ?, ?, ?)", payloads)
 
     def head(self) -> bytes | None:
         """The newest signed checkpoint, None for a log nobody has written to."""
@@ -132,7 +132,6 @@ class _SqliteBatch(_Reads):
 
     def drop_payloads(self, commits: Sequence[bytes]) -> None:
         """Delete detached payloads and their salts, and overwrite them where they lay."""
-        self._db.execute("PRAGMA secure_delete=ON")
         self._db.executemany("DELETE FROM detached WHERE hash = ?", [(commit,) for commit in commits])
 
     def watch(self, path: str) -> None:
@@ -194,8 +193,8 @@ class SqliteStore(_Reads):
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
         with self._writing, self._translated():
             self._begin(wait=wait)
-            batch = _SqliteBatch(self._writer, self._inboxes)
             try:
+                batch = _SqliteBatch(self._writer, self._inboxes)
                 yield batch
                 if self._files is not None:
                     self._files.check()
@@ -300,12 +299,11 @@ class SqliteStore(_Reads):
 
     def scrub(self) -> None:
         """Leave no copy of what was deleted in the write-ahead log; deleted rows are overwritten where they lay."""
-        self._beside.scrub()
         deadline = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < deadline:
             with self._writing, self._translated():
                 busy = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-            if not busy:
+            if not busy and self._beside.scrub():
                 return
             time.sleep(0.01)
         raise StoreBusyError("somebody reads the log, so that its write-ahead log could not be emptied")
@@ -388,7 +386,7 @@ class SqliteStore(_Reads):
             migrate("sqlite", self._connect)
         # Reads have a connection of their own, so that they neither wait for a commit nor see what is not committed.
         self._writer = self._connect()
-        for setting in ("synchronous=FULL", "busy_timeout=0"):
+        for setting in ("synchronous=FULL", "secure_delete=ON", "busy_timeout=0"):
             self._writer.execute(f"PRAGMA {setting}")
         self._files = _Files(self._path)
 
