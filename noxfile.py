@@ -27,7 +27,7 @@ nox.options.sessions = ["lint", "types", "tests", "docs"]
 @nox.session
 def tests(session: nox.Session) -> None:
     """Unit tests of all rooms, with real servers."""
-    run_pytest(session, "-m", f"not ({' or '.join(APART)})", "-n", "2", "--dist", "loadfile")
+    run_pytest(session, "-m", f"not ({' or '.join(APART)})", "-n", "4", "--dist", "loadfile")
 
 
 @nox.session
@@ -79,7 +79,7 @@ def demo(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Unit tests with the lowest versions of all direct dependencies that pyproject.toml allows."""
     python = environment(session, "minimums")
-    selection = ("-m", f"not ({' or '.join(APART)})", "--ignore", "tests/house", "-n", "2", "--dist", "loadfile")
+    selection = ("-m", f"not ({' or '.join(APART)})", "--ignore", "tests/house", "-n", "4", "--dist", "loadfile")
     run_pytest(session, *selection, python=python)
 
 

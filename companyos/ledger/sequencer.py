@@ -89,8 +89,12 @@ class Sequencer:
                     self._round()
             finally:
                 # Also when an interrupt came in the middle: nobody may be left waiting for this thread.
-                if first:
+                try:
+                    if first:
+                        self._pass_on()
+                except KeyboardInterrupt:
                     self._pass_on()
+                    raise
         ticket.wait()
         if ticket.error is not None:
             raise ticket.error

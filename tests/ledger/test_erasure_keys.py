@@ -433,15 +433,18 @@ def _whole_or_gone(path, sealed, old):
 
 
 @pytest.mark.parametrize("action", ["erase", "bury"])
-@pytest.mark.parametrize("offset", range(3))
-def testkilled_at_every_line(people, path, tmp_path, action, offset):
-    """A kill before any line of an erasure leaves a store that opens, with the person whole or gone for good."""
+@pytest.mark.parametrize("offset", [0, 4, *(pytest.param(n, marks=pytest.mark.soak) for n in (1, 2, 3, 5, 6, 7, 8))])
+def test_killed_at_every_line(people, path, tmp_path, action, offset):
+    """A kill before any line of an erasure leaves a store that opens, with the person whole or gone for good.
+
+    Every ninth line from two places on; all of them in the soak run.
+    """
     sealed = _fill(people)
     people.close()
     old = {"wrapped": _row(path, sealed["ann"]["sub"])[1], "master": path.with_name("people.db.master").read_bytes()}
     name = "ann" if action == "erase" else sealed["ann"]["sub"]
     outcomes = []
-    for number in range(1 + offset, 10_000, 3):
+    for number in range(1 + offset, 10_000, 9):
         copied = tmp_path / f"k{number}"
         shutil.copytree(path.parent, copied)
         inside = killed_at(copied, number, action, name)
@@ -452,7 +455,7 @@ def testkilled_at_every_line(people, path, tmp_path, action, offset):
     # whole up to one line, gone from there on
     assert outcomes == sorted(outcomes, reverse=True)
     assert 0 < sum(outcomes) < len(outcomes) - 5
-    assert len(outcomes) > 40, f"only {len(outcomes)} kills landed inside: too few to show anything"
+    assert len(outcomes) > 30, f"only {len(outcomes)} kills landed inside: too few to show anything"
 
 
 def test_killed_in_the_recovery(people, path, tmp_path):
