@@ -20,6 +20,16 @@ REPORTS = "build/reports"
 APART = ("templates", "e2e", "soak", "bare", "docs")
 """Markers of tests that have a session of their own."""
 
+OWN = (
+    "tests/house",
+    *(
+        f"tests/ledger/test_{name}.py"
+        for name in ("attacks", "erasure_keys", "kills", "store_damage", "tilelog", "witness")
+    ),
+    *(f"tests/state/test_{name}.py" for name in ("faults", "history", "killed_clients")),
+)
+"""Tests of what is our own alone, at length; other versions of libraries change nothing about it."""
+
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 
@@ -27,7 +37,7 @@ nox.options.sessions = ["lint", "types", "tests", "docs"]
 @nox.session
 def tests(session: nox.Session) -> None:
     """Unit tests of all rooms, with real servers."""
-    run_pytest(session, "-m", f"not ({' or '.join(APART)})", "-n", "4", "--dist", "loadfile")
+    run_pytest(session, "-m", f"not ({' or '.join(APART)})", "-n", "4", "--dist", "worksteal")
 
 
 @nox.session
@@ -79,8 +89,8 @@ def demo(session: nox.Session) -> None:
 def minimums(session: nox.Session) -> None:
     """Unit tests with the lowest versions of all direct dependencies that pyproject.toml allows."""
     python = environment(session, "minimums")
-    selection = ("-m", f"not ({' or '.join(APART)})", "--ignore", "tests/house", "-n", "4", "--dist", "loadfile")
-    run_pytest(session, *selection, python=python)
+    ignored = [part for name in OWN for part in ("--ignore", name)]
+    run_pytest(session, "-m", f"not ({' or '.join(APART)})", *ignored, "-n", "4", "--dist", "worksteal", python=python)
 
 
 @nox.session
