@@ -6,6 +6,7 @@ import functools
 import hashlib
 import hmac
 import random
+from datetime import UTC
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -54,7 +55,7 @@ def test_entries_written_out_are_canonical(id_, source, kind, stream, subject, r
     assert inside == canonical_bytes(common | {"data": data})
     assert beside == canonical_bytes(common | reference)
     assert entries.dataref(beside) == commit
-    assert {entries.time_of(inside), entries.time_of(beside), entries.decode(0, inside).time} == {time}
+    assert {entries.time_of(inside), entries.time_of(beside), entries.decode(0, inside).time} == {time.astimezone(UTC)}
     assert shared.message(id_, b"null", payload) == canonical_bytes([source, id_, kind, stream, None, data])
 
 
