@@ -103,7 +103,7 @@ def bare(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Full-size figures: a million entries, long fault runs, whole option matrices."""
-    run_pytest(session, "-m", "soak")
+    run_pytest(session, "-m", "soak", "--timeout", "0")
 
 
 def run_pytest(session: nox.Session, *arguments: str, python: Path = PYTHON) -> None:

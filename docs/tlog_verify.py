@@ -81,7 +81,7 @@ def check(log: Path, vkey: str) -> str:
 
 if __name__ == "__main__":
     try:
-        log, key = Path(sys.argv[1]), Path(sys.argv[2])
-        print(check(log, key.read_text("utf-8") if key.is_file() else str(key)))  # noqa: T201
+        log, key = sys.argv[1:]  # a key is no path: its base64 may hold a double slash
+        print(check(Path(log), Path(key).read_text("utf-8") if Path(key).is_file() else key))  # noqa: T201
     except (ValueError, IndexError, OSError, InvalidSignature) as error:
         sys.exit(f"not proved: {str(error) or 'the signature of the checkpoint does not hold'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ SERVICE_OF_FIXTURE = {
     "redis_server": "redis",
     "redis_url": "redis",
 }
+
+
+def pytest_configure() -> None:
+    """Processes that tests start can be interrupted, even where whoever started the tests ignores interrupts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
