@@ -18,8 +18,10 @@ __all__ = (
     "canonical_bytes",
     "digest",
     "encode_plain",
+    "is_plain_text",
     "loads",
     "parse",
+    "refuse_float",
     "sha256_hex",
 )
 
@@ -120,6 +122,16 @@ def parse(data: bytes) -> Any:
     return value
 
 
+def is_plain_text(data: bytes) -> bool:
+    """Whether JSON text has neither characters beyond ASCII nor integers beyond what a fast parser keeps."""
+    return data.isascii() and _LONG not in data.translate(_DIGITS)
+
+
+def refuse_float(text: str) -> float:
+    """What a fast parser is given for floats: their spelling is not its own to judge."""
+    raise ValueError(text)
+
+
 def _is_plain(value: Any, depth: int) -> bool:
     kind = type(value)
     if kind is dict:
@@ -142,7 +154,7 @@ def _is_plain(value: Any, depth: int) -> bool:
 def _plain_codec() -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
     from msgspec.json import Decoder, Encoder  # not needed to import companyos
 
-    return Decoder(float_hook=_refuse).decode, Encoder(order="deterministic").encode
+    return Decoder(float_hook=refuse_float).decode, Encoder(order="deterministic").encode
 
 
 def _parse_plain(data: bytes) -> Any:
@@ -150,7 +162,7 @@ def _parse_plain(data: bytes) -> Any:
 
     The encoder agrees with RFC 8785 but for floats, large integers and keys beyond ASCII: `data` must have none.
     """
-    if not data.isascii() or _LONG in data.translate(_DIGITS):
+    if not is_plain_text(data):
         return None
     decode, encode = _plain_codec()
     try:
@@ -158,10 +170,6 @@ def _parse_plain(data: bytes) -> Any:
         return value if encode(value) == data else None
     except (ValueError, RecursionError):
         return None
-
-
-def _refuse(text: str) -> float:
-    raise ValueError(text)
 
 
 def _number(text: str) -> int | float:

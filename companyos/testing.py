@@ -173,6 +173,7 @@ class StoreContract(ABC):
         assert list(store.rows(5, 7)) == rows[5:7]  # noqa: S101 - a test
         assert list(store.of_source(rows[0].source)) == rows  # noqa: S101 - a test
         assert store.raws(600, 900) == [row.raw for row in rows[600:]]  # noqa: S101 - a test
+        assert store.columns(600, 900) == [(*row[1:3], row.raw, row.leaf) for row in rows[600:]]  # noqa: S101 - a test
         assert [store.first_missing(start) for start in (0, 619, 700)] == [620, 620, 700]  # noqa: S101 - a test
 
     def test_tiles_and_head(self, store: Store, ledger: Ledger) -> None:

@@ -19,14 +19,15 @@ import re
 import time as _time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from companyos.canonical import NotCanonicalError, loads
+from companyos.canonical import NotCanonicalError, is_plain_text, loads, refuse_float
 from companyos.ledger.errors import EntryInvalidError
 from companyos.ports import Entry, Personal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 __all__ = (
     "DETACHED",
@@ -40,6 +41,7 @@ __all__ = (
     "decode",
     "envelope",
     "map_personal",
+    "names_of",
     "new_ids",
     "sameness",
     "time_of",
@@ -55,6 +57,10 @@ PERSONAL = "$personal"
 """The reserved key of an encrypted value."""
 DETACHED = b'{"datacontenttype":'
 """How an entry begins whose payload is detached: with one inside, the first key is `data`."""
+_ATTRIBUTES = (
+    *("data", "datacontenttype", "dataref", "datasize", "id", "retention"),
+    *("source", "specversion", "stream", "subject", "time", "type"),
+)
 _NAME = re.compile(r"[A-Za-z0-9._:/@+~-]{1,255}")
 _TYPE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 _CLASS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -223,6 +229,38 @@ def decode(index: int, raw: bytes, payload: bytes | None = None) -> Entry:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotCanonicalError(f"entry {index} is not a ledger entry", got=error) from error
+
+
+def names_of(raws: Sequence[bytes]) -> tuple[list[str], list[str]] | None:
+    """The ids and the sources of entries, if their bytes are quickly seen to be canonical; None to look at each."""
+    lines = b"\n".join([*raws, b""])
+    if not is_plain_text(lines):
+        return None
+    decode, encode = _codec()
+    try:
+        values = decode(lines)
+    except (ValueError, RecursionError):
+        return None
+    # The encoder breaks lines nowhere but after each value: as many values as entries, and each line is one of them.
+    if len(values) != len(raws) or encode(values) != lines:
+        return None
+    return list(map(attrgetter("id"), values)), list(map(attrgetter("source"), values))
+
+
+@functools.cache
+def _codec() -> tuple[Callable[[bytes], list[Any]], Callable[[list[Any]], bytes]]:
+    """A parser and a writer of entries, one a line, that know their attributes: twice as fast as any object's."""
+    from msgspec import UNSET, defstruct  # not needed to import companyos
+    from msgspec.json import Decoder, Encoder
+
+    always = {"datacontenttype", "id", "source", "specversion", "time", "type"}
+    kinds = {"data": Any, "datasize": int}
+    fields = [
+        (name, kinds.get(name, str)) if name in always else (name, kinds.get(name, str) | type(UNSET), UNSET)
+        for name in _ATTRIBUTES
+    ]
+    shape = defstruct("Shape", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
+    return Decoder(shape, float_hook=refuse_float).decode_lines, Encoder(order="deterministic").encode_lines
 
 
 def dataref(raw: bytes) -> bytes | None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from companyos.canonical import NotCanonicalError, canonical_bytes
+from companyos.canonical import NotCanonicalError, canonical_bytes, parse
 from companyos.errors import CompanyOSError
 from companyos.ledger import Checkpoint, CheckpointInvalidError, Draft, EntryMissingError, Ledger, Proof
 from companyos.ledger import entry as entries
@@ -58,6 +58,33 @@ def test_entries_written_out_are_canonical(id_, source, kind, stream, subject, r
     assert entries.dataref(beside) == commit
     assert {entries.time_of(inside), entries.time_of(beside), entries.decode(0, inside).time} == {time.astimezone(UTC)}
     assert shared.message(id_, b"null", payload) == canonical_bytes([source, id_, kind, stream, None, data])
+
+
+ENTRY = (
+    b'{"data":{"n":%s},"datacontenttype":"application/json","id":"%s",'
+    b'"source":"s","specversion":"1.0","time":"t","type":"a.b"}'
+)
+FORMS = st.sampled_from((b"%s", b"%s\n", b"\n%s", b" %s", b"%s%s", b"%s\n%s", b"[%s]", b"%s ", b"%s,"))
+NUMBERS_AS_TEXT = st.sampled_from(
+    (b"1", b"1.0", b"1.5", b"01", b"-0", b"9007199254740993", b"1e3", b'"\\u0041"', b'"\xc3\xa9"', b'{"b":1,"a":2}')
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(FORMS, NUMBERS_AS_TEXT, st.integers(0, 99)), min_size=1, max_size=6))
+def test_a_page_is_canonical_only_if_each_entry_is(parts):
+    """Entries that are looked at together are taken for canonical only if each of them is, read alone."""
+    raws = []
+    for form, number, name in parts:
+        whole = ENTRY % (number, str(name).encode())
+        raws.append(form.replace(b"%s", whole))
+
+    named = entries.names_of(raws)
+
+    if named is not None:
+        assert [(value["id"], value["source"]) for value in map(parse, raws)] == list(zip(*named, strict=True))
+    elif all(form == b"%s" and number == b"1" for form, number, _ in parts):
+        pytest.fail("plain entries are seen to be canonical together")
 
 
 @settings(max_examples=100, deadline=None)

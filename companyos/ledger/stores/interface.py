@@ -199,6 +199,10 @@ class Store(Protocol):
         """The bytes of those of the entries [start, end) that are there, in order."""
         ...
 
+    def columns(self, start: int, end: int) -> list[tuple[str, str, bytes, bytes]]:
+        """Id, source, bytes and leaf hash, just as stored, of those of the entries [start, end) that are there."""
+        ...
+
     def first_missing(self, start: int) -> int:
         """The first index from `start` on that is not there."""
         ...

@@ -332,6 +332,11 @@ class PostgresqlStore(_Reads):
         found = self._all("SELECT raw FROM entry WHERE idx >= %s AND idx < %s ORDER BY idx", start, end)
         return [raw for (raw,) in found]
 
+    def columns(self, start: int, end: int) -> list[tuple[str, str, bytes, bytes]]:
+        """Id, source, bytes and leaf hash, just as stored, of those of the entries [start, end) that are there."""
+        query = "SELECT id, source, raw, leaf FROM entry WHERE idx >= %s AND idx < %s ORDER BY idx"
+        return self._all(query, start, end)
+
     def first_missing(self, start: int) -> int:
         """The first index from `start` on that is not there."""
         query = "SELECT idx FROM entry WHERE idx >= %s ORDER BY idx LIMIT 4096"

@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,8 +257,16 @@ class SqliteStore(_Reads):
     def raws(self, start: int, end: int) -> list[bytes]:
         """The bytes of those of the entries [start, end) that are there, in order."""
         found = self._all("SELECT raw FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx", start, end)
+        raws = list(chain.from_iterable(found))
+        if {*map(type, raws)} <= {bytes}:
+            return raws
         # What somebody edited into text comes back as the bytes it is.
-        return [raw if type(raw) is bytes else str(raw).encode() for (raw,) in found]
+        return [raw if type(raw) is bytes else str(raw).encode() for raw in raws]
+
+    def columns(self, start: int, end: int) -> list[tuple[str, str, bytes, bytes]]:
+        """Id, source, bytes and leaf hash, just as stored, of those of the entries [start, end) that are there."""
+        query = "SELECT id, source, raw, leaf FROM entry WHERE idx >= ? AND idx < ? ORDER BY idx"
+        return self._all(query, start, end)
 
     def first_missing(self, start: int) -> int:
         """The first index from `start` on that is not there."""
