@@ -30,7 +30,7 @@ MAX_INTEGER = (1 << 53) - 1
 _MAX_PLAIN_DEPTH = 99  # containers in containers: 100 levels in all
 _DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 _LONG = b"0" * 16
-_TEXT = {str}
+_TEXT = frozenset((str,))
 _PLAIN_LEAVES = frozenset((str, bool, type(None)))
 
 
@@ -71,7 +71,10 @@ def encode_plain(value: Any) -> bytes | None:
     dict, list, tuple, str, bool, None and integers within ±(2^53 - 1), at most 100 levels deep, with ASCII keys.
     """
     try:
-        return _plain_codec()[1](value) if _is_plain(value, _MAX_PLAIN_DEPTH) else None
+        if not _is_plain(value, _MAX_PLAIN_DEPTH):
+            return None
+        plain = _plain_codec()[1](value)
+        return plain if plain.isascii() or _has_plain_keys(value) else None
     except (UnicodeEncodeError, TypeError):  # a lone surrogate; a key that is not text
         return None
 
@@ -132,10 +135,18 @@ def refuse_float(text: str) -> float:
     raise ValueError(text)
 
 
+def _has_plain_keys(value: Any) -> bool:
+    """Whether all keys of a plain value are ASCII, so that the encoder's order of them is the RFC's."""
+    if type(value) is dict:
+        return all(map(str.isascii, value)) and all(map(_has_plain_keys, value.values()))
+    return all(map(_has_plain_keys, value)) if type(value) in {list, tuple} else True
+
+
 def _is_plain(value: Any, depth: int) -> bool:
+    """Whether it is built of what the fast encoder spells as the RFC does, whatever the order of its keys."""
     kind = type(value)
     if kind is dict:
-        if not {*map(type, value)} <= _TEXT or not all(map(str.isascii, value)):
+        if not _TEXT.issuperset(map(type, value)):
             return False
         value = value.values()
     elif kind is not list and kind is not tuple:

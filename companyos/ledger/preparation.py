@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,8 @@ __all__ = ("DETACHED_LIMIT", "Draft", "Preparer")
 
 DETACHED_LIMIT = 16 * 1024 * 1024
 """Largest detached payload in canonical bytes, unless the log is opened with another limit."""
+_PLAIN = frozenset((str, dict, bool, type(None)))
+_deposit = functools.partial(tuple.__new__, Deposit)  # what `_make` does, without a call of Python's for each
 _RESERVED = f'"{PERSONAL}"'.encode()
 
 
@@ -76,15 +79,14 @@ class Preparer:
             made = [self._one(draft, new, time, now) for draft, new in zip(drafts, ids, strict=True)]
         except NotCanonicalError as error:
             raise EntryInvalidError("payload is not JSON", got=error.got, expected=error.expected) from error
-        leaves = leaf_hashes([raw for _, _, raw, _, _ in made])
-        return [
-            Deposit(name, source, raw, leaf, same, payload)
-            for (name, source, raw, same, payload), leaf in zip(made, leaves, strict=True)
-        ]
+        names, sources, raws, sames, payloads = zip(*made, strict=True) if made else ((),) * 5
+        return list(map(_deposit, zip(names, sources, raws, leaf_hashes(raws), sames, payloads, strict=True)))
 
     def _one(self, draft: Draft, new: str, time: str, now: datetime) -> tuple[str, str, bytes, bytes, Payload | None]:
         """Id, source, bytes, sameness digest and payload of an entry."""
-        kind, data, given, source, stream, subject, detach, retention = map(_plain_text, draft)
+        kind, data, given, source, stream, subject, detach, retention = (
+            draft if _PLAIN.issuperset(map(type, draft)) else map(_plain_text, draft)
+        )
         given = new if given is None else check_id(given)
         about = b"null"
         if subject is not None:
