@@ -4,8 +4,12 @@ package companyos.access
 
 import rego.v1
 
-deny contains entry if {
-	some entry in []
+# Some policies apply to parts of the company only. A request that does not say where its resource belongs would
+# pass by them; `data.companyos_scope` names what must be said, as found in the policies when they were loaded.
+deny contains {"id": "policy.scope_unstated", "message": message} if {
+	some dimension in data.companyos_scope
+	not input.resource[dimension]
+	message := sprintf("resource.%s is not stated, and policies depend on it", [dimension])
 }
 
 allow contains entry if {
@@ -16,10 +20,6 @@ obligation contains entry if {
 	some entry in []
 }
 
-decision := {"allow": false, "reasons": [entry | some entry in deny], "obligations": obligations} if {
-	count(deny) > 0
-} else := {"allow": true, "reasons": [entry | some entry in allow], "obligations": obligations} if {
-	count(allow) > 0
-} else := {"allow": false, "reasons": [], "obligations": obligations}
-
-obligations := [entry | some entry in obligation]
+decision := {"allow": false, "reasons": deny, "obligations": obligation} if {
+	deny != set()
+} else := {"allow": allow != set(), "reasons": allow, "obligations": obligation}
