@@ -11,21 +11,22 @@ import msgspec
 from companyos.authz.derived import derive, facts_digest
 from companyos.authz.engines import _lint, _probe
 from companyos.authz.engines._regorus import Evaluator, first_lines, prepare
+from companyos.authz.engines._shape import opinion
 from companyos.authz.engines._slicing import Slicing
 from companyos.authz.engines._syntax import Module, parse
 from companyos.authz.interface import EngineError, PolicyError
 from companyos.authz.slices import key_of
 from companyos.canonical import digest
-from companyos.decision import Obligation
 from companyos.errors import CompanyOSError
-from companyos.ports import AccessRequest, Opinion
+from companyos.ports import AccessRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from companyos.authz.policyset import PolicySet
+    from companyos.ports import Opinion
 
-__all__ = ("FIXED", "RULE", "SCOPE", "Loaded", "document", "load", "opinion")
+__all__ = ("FIXED", "RULE", "SCOPE", "Loaded", "document", "load")
 
 FIXED = "decision.rego"
 """Name of the fixed rule by which opinions are combined; every policy set is evaluated with it."""
@@ -33,9 +34,6 @@ RULE = f"data.{_lint.PACKAGE}.decision"
 """What is evaluated."""
 SCOPE = "companyos_scope"
 """Where the fixed rule finds, below `data`, what a request must say of its resource's place in the company."""
-DEFAULT_DENY = "policy.default_deny"
-OBLIGATION_TYPES = frozenset({"step-up", "notification", "session_termination", "custom"})
-"""The types of the AuthZEN Obligations Profile (draft 1)."""
 _PROBE = AccessRequest({"id": "?", "type": "?"}, "?", {"id": "?", "type": "?"})
 
 
@@ -123,36 +121,3 @@ def _parsed(sources: Mapping[str, str], data: Mapping[str, Any]) -> list[Module]
         return parse(_decode(tree))
     except RecursionError as error:
         raise PolicyError("a policy nests too deeply") from error
-
-
-def opinion(decision: Any) -> Opinion:
-    """What the combination answered, with its shape checked: policies are other people's files."""
-    try:
-        reasons = [(str(entry["id"]), str(entry.get("message", ""))) for entry in decision["reasons"]]
-        obligations = tuple(_obligation(entry) for entry in decision["obligations"])
-        allow = decision["allow"] is True
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise EngineError(
-            "a policy added something without the agreed shape",
-            got=f"{type(error).__name__}: {error}",
-            expected="deny and allow hold objects with id and message, obligation those with id, type and properties",
-        ) from error
-    if not reasons:
-        return Opinion(False, DEFAULT_DENY, "no policy allows this", obligations)
-    return Opinion(allow, _first(reasons), _messages(reasons), obligations)
-
-
-def _first(reasons: Sequence[tuple[str, str]]) -> str:
-    return min(identity for identity, _ in reasons)
-
-
-def _messages(reasons: Sequence[tuple[str, str]]) -> str:
-    return "; ".join(dict.fromkeys(message for _, message in sorted(reasons) if message))
-
-
-def _obligation(entry: Mapping[str, Any]) -> Obligation:
-    kind = entry.get("type", "custom")
-    properties = entry.get("properties", {})
-    if not isinstance(entry["id"], str) or kind not in OBLIGATION_TYPES or not isinstance(properties, dict):
-        raise ValueError(f"obligation {entry['id']!r} of type {kind!r}")
-    return Obligation(entry["id"], kind, properties)
