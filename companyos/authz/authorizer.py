@@ -200,7 +200,7 @@ class Authorizer:
         decision = evaluate(self._engine, request, facts=self._facts())
         if not decision.allow:
             return decision
-        refused = self._vetoed(request, decision)
+        refused = self._vetoed(request, decision) if self._validators else None
         return self._handled(decision) if refused is None else refused
 
     def _vetoed(self, request: AccessRequest, decision: Decision) -> Decision | None:
@@ -215,6 +215,8 @@ class Authorizer:
         return None
 
     def _handled(self, decision: Decision) -> Decision:
+        if not decision.obligations:
+            return decision
         missing = sorted({item.id for item in decision.obligations} - self._handlers.keys())
         if not missing:
             return decision

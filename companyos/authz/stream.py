@@ -99,6 +99,12 @@ class AuditStream:
         except Exception:  # noqa: BLE001 - a ledger that fails stops nobody before the first decision
             _log.exception("the ledger could not be asked for audit streams that were never closed")
 
+    @property
+    def waiting(self) -> int:
+        """How many decisions are not written yet."""
+        with self._lock:
+            return self._accepted - self._settled
+
     def put(self, record: Record) -> bool:
         """Leave a record to be written within `LATE_SECONDS`; False if the caller has to write it, for now or always.
 

@@ -61,7 +61,7 @@ def _decide(request: Any, *, dry_run: bool) -> Decision:
     found = config.find(Path.cwd())
     if found is not None and not dry_run:
         with Company.open(found) as company:
-            return company.authorizer.authorize_dict(request)
+            return company.authorizer.authorize_dict(request, durable=True)
     click.echo(f"# not recorded: {'--dry-run' if dry_run else 'no companyos.yaml here or above'}", err=True)
     from companyos.authz import evaluate as ask
     from companyos.authz import request_from_dict
