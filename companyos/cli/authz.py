@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from companyos import config
+from companyos.cli.authz_decisions import decisions
 from companyos.cli.output import echo_decision, json_option
 from companyos.errors import UserError
 
@@ -23,6 +24,9 @@ __all__ = ("authz",)
 @click.group()
 def authz() -> None:
     """Ask the policies who may do what."""
+
+
+authz.add_command(decisions)
 
 
 @authz.command("eval")
