@@ -22,7 +22,9 @@ from companyos.ledger import Ledger
 from companyos.ports import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from companyos.ledger import Draft
 
 USER = {"id": "u-1", "type": "user", "attributes": {"clearance": "low", "region": "eu"}}
 REQUESTS: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
@@ -39,6 +41,10 @@ class NoLedger:
     def append(self, *_: object, **given: Any) -> Receipt:
         """A receipt for nothing."""
         return Receipt(given["id"], 0, b"", 1)
+
+    def append_many(self, drafts: Iterable[Draft]) -> list[Receipt]:
+        """Receipts for nothing."""
+        return [Receipt(str(draft.id), 0, b"", 1) for draft in drafts]
 
 
 def variants(directory: Path) -> dict[str, Callable[[int], object]]:

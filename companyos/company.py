@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
@@ -62,12 +63,12 @@ class Company:
         self.close()
 
     def close(self) -> None:
-        """Close whatever was opened, last first."""
-        with self._lock:
-            while self._opened:
-                _, room = self._opened.popitem()
+        """Close whatever was opened, last first; what cannot be closed is raised once the others are."""
+        with self._lock, ExitStack() as rooms:
+            for room in self._opened.values():
                 if hasattr(room, "close"):
-                    room.close()
+                    rooms.callback(room.close)
+            self._opened.clear()
 
     @property
     def state_dir(self) -> Path:
@@ -148,12 +149,15 @@ class Company:
     def _open_authorizer(self) -> Authorizer:
         from companyos.authz import Authorizer
 
+        section = self.settings.authz
         return Authorizer(
             self.engine,
             self.ledger,
             handlers=tuple(self.plugins.obligation_handlers().values()),
             listeners=(self.plugins.on_decision,),
             validators=(self.plugins.validate_decision,),
+            batched_actions=section.batched_actions,
+            retention=section.origin_retention,
         )
 
     def _open_notifier(self) -> Notifier:

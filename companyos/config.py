@@ -95,6 +95,12 @@ class AuthzSection(_Section):
     engine: str = Field("rego", description="Decision engine, by name.")
     policies: tuple[Path, ...] = Field((), description="Policy directories; empty means the built-in playbook.")
     stage: Literal["dev", "staging", "prod"] = Field("prod", description="Stage of policies laid out by stage.")
+    batched_actions: tuple[str, ...] = Field(
+        (), description="Reads of low risk, by action: their decisions may be recorded up to 50 ms late."
+    )
+    origin_retention: str | None = Field(
+        "pii", description="Retention class of ip and device in decisions; `null` keeps them with the decision."
+    )
 
 
 class Budget(_Section):

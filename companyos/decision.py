@@ -8,7 +8,7 @@ own reason, so that nothing that was not checked can pass for good.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ class Decision:
     """Id of the ledger entry that records this decision; None until it is recorded."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Figures and digests that the decision rests on, JSON values only."""
+    durable: bool = False
+    """Whether that entry is on the ledger already; False while it waits in a batch, and if nothing was recorded."""
 
     @classmethod
     def allowed(
@@ -164,9 +166,11 @@ class Decision:
     def __bool__(self) -> bool:
         raise TypeError("a Decision has no truth value: read decision.allow and its obligations")
 
-    def recorded(self, audit_id: str) -> Decision:
-        """The same decision, carrying the id of the ledger entry that holds it."""
-        return replace(self, audit_id=audit_id)
+    def recorded(self, audit_id: str, *, durable: bool = True) -> Decision:
+        """The same decision, carrying the id of the ledger entry that holds it, or will hold it if not `durable`."""
+        return Decision(
+            self.verdict, self.reason, self.message, self.obligations, self.findings, audit_id, self.facts, durable
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as a JSON object, with the playbook's keys."""
@@ -178,6 +182,7 @@ class Decision:
             "findings": [finding.to_dict() for finding in self.findings],
             "facts": dict(self.facts),
             "audit_id": self.audit_id,
+            "durable": self.durable,
         }
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from companyos.authz.interface import (
         AccessDeniedError,
         AccessUndeterminedError,
+        AuditError,
         EngineError,
         ObligationError,
         Phase,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = (
     "AccessDeniedError",
     "AccessUndeterminedError",
+    "AuditError",
     "Authorizer",
     "EngineError",
     "LogEvent",
@@ -54,6 +56,7 @@ _HOMES = {
     "interface": (
         "AccessDeniedError",
         "AccessUndeterminedError",
+        "AuditError",
         "EngineError",
         "ObligationError",
         "Phase",

@@ -1,30 +1,40 @@
-"""`authorize()`: one request, one decision, one entry on the ledger, in that order and never without the last."""
+"""`authorize()`: one request, one decision, one entry on the ledger, in that order and never without the last.
+
+The entry is there before the caller goes on, but for reads that were declared of low risk: those may wait for at most
+50 ms, so that many share a commit.
+"""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
 
-from companyos.authz import audit
+from companyos.authz.audit import RETENTION, AuditLedger, Record, append_records
 from companyos.authz.enforcement import handlers_by_obligation, with_obligations
 from companyos.authz.interface import EngineError, RequestError
+from companyos.authz.low_risk import checked_actions, is_of_low_risk
 from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
 from companyos.decision import Decision, Obligation, Verdict
+from companyos.errors import ConfigError, RefusedError
 from companyos.ports import AccessRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from companyos.authz.interface import DecisionListener, DecisionValidator
-    from companyos.ports import DecisionEngine, LedgerPort, ObligationHandler, Receipt
+    from companyos.authz.stream import AuditStream
+    from companyos.ports import DecisionEngine, ObligationHandler
 
-__all__ = ("Authorizer", "evaluate")
+__all__ = ("MAX_MANY", "Authorizer", "evaluate")
 
 _log = logging.getLogger(__name__)
 
 UNREADABLE = AccessRequest({"id": "", "type": ""}, "", {"id": "", "type": ""})
 """What listeners get in place of a malformed request: no request that can be judged has an empty id."""
+MAX_MANY = 1000
+"""How many requests `authorize_many` takes at once."""
 
 
 class Authorizer:
@@ -40,27 +50,51 @@ class Authorizer:
     def __init__(
         self,
         engine: DecisionEngine,
-        ledger: LedgerPort,
+        ledger: AuditLedger,
         *,
         handlers: Iterable[ObligationHandler] = (),
         listeners: Iterable[DecisionListener] = (),
         validators: Iterable[DecisionValidator] = (),
+        batched_actions: Iterable[str] = (),
+        retention: str | None = RETENTION,
     ) -> None:
         """Wire the parts together and load the engine's policies.
 
+        `batched_actions` are reads of low risk: where one is allowed without obligations, on a resource that holds
+        no personal data, its entry may be written up to 50 ms later; `close` the authorizer before its ledger then.
+        `retention` is the ledger's class for ip and device; None keeps them as long as the decision.
+
         Raises:
             PolicyError: the engine's policies cannot be used.
-            ConfigError: two handlers claim the same obligation.
+            ConfigError: two handlers claim the same obligation, or an action in `batched_actions` is no read.
         """
         self._engine = engine
         self._ledger = ledger
         self._handlers = handlers_by_obligation(handlers)
         self._listeners = tuple(listeners)
         self._validators = tuple(validators)
+        self._batched = checked_actions(batched_actions)
+        self._retention = retention
         self.listener_failures = 0
         """How many times a listener raised since the start."""
         self.policy_digest = engine.version
         """Digest of the policies in force."""
+        self._stream = _opened_stream(ledger, retention) if self._batched else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the decisions that wait to be recorded; from then on, none may wait.
+
+        Raises:
+            AuditError: the ledger did not take all of them.
+        """
+        if self._stream is not None:
+            self._stream.close()
 
     @property
     def handlers(self) -> Mapping[str, ObligationHandler]:
@@ -76,14 +110,45 @@ class Authorizer:
     ) -> Decision:
         """Decide whether `subject` may do `action` to `resource`, and record the decision.
 
-        The decision carries the id of its ledger entry (`audit_id`) and, in `facts`, the policies' digest and the
-        engine's name. It never raises for what a caller sends: a malformed request is denied as `request.invalid`.
+        The decision carries the id of its ledger entry (`audit_id`), whether that is written already (`durable`) and,
+        in `facts`, the policies' digest and the engine's name. It never raises for what a caller sends: a malformed
+        request is denied as `request.invalid`.
         """
-        return self._authorize(lambda: build_request(subject, action, resource, environment))
+        try:
+            request = build_request(subject, action, resource, environment)
+        except RequestError as error:
+            return self._refuse_invalid(error)
+        return self._authorize(request)
 
-    def authorize_dict(self, request: Any) -> Decision:
-        """The same for a request held by one JSON object with the playbook's keys."""
-        return self._authorize(lambda: request_from_dict(request))
+    def authorize_dict(self, request: Any, *, durable: bool = False) -> Decision:
+        """The same for a request held by one JSON object with the playbook's keys; `durable` lets no decision wait."""
+        try:
+            built = request_from_dict(request)
+        except RequestError as error:
+            return self._refuse_invalid(error)
+        return self._authorize(built, durable=durable)
+
+    def authorize_many(self, requests: Iterable[Any]) -> list[Decision]:
+        """Decide requests, each one JSON object, in their order; all decisions are recorded in one commit.
+
+        Each is answered as if it had been asked alone, malformed ones too. If all may wait to be recorded, they do.
+
+        Raises:
+            RequestError: there are more than `MAX_MANY`.
+        """
+        asked = tuple(islice(requests, MAX_MANY + 1))
+        if len(asked) > MAX_MANY:
+            raise RequestError("too many requests at once", expected=f"at most {MAX_MANY}")
+        judged = [self._judged(request) for request in asked]
+        may_wait = all(request is not None and self._may_wait(request, kept) for request, kept, _ in judged)
+        records = [Record.of(request, kept) for request, kept, _ in judged]
+        recorded = self._record_all(records, may_wait=may_wait)
+        answers = []
+        for (request, kept, message), noted in zip(judged, recorded, strict=True):
+            self._tell(UNREADABLE if request is None else request, noted)
+            # Who sent a malformed request is told what was wrong with it; nobody else is.
+            answers.append(replace(noted, message=message) if noted.reason == kept.reason else noted)
+        return answers
 
     def with_obligations(
         self, guarded: Callable[[], Any], decision: Decision, *, context: Mapping[str, Any] | None = None
@@ -92,23 +157,42 @@ class Authorizer:
         handlers = tuple(self._handlers.values())
         return with_obligations(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
 
-    def _authorize(self, build: Callable[[], AccessRequest]) -> Decision:
-        try:
-            request = build()
-        except RequestError as error:
-            return self._refuse_invalid(error)
+    def _authorize(self, request: AccessRequest, *, durable: bool = False) -> Decision:
         decision = self._judge(request)
-        recorded = self._record(decision, lambda: audit.append_decision(self._ledger, request, decision))
-        self._tell(request, recorded)
+        may_wait = not durable and self._may_wait(request, decision)
+        recorded = self._record(Record.of(request, decision), may_wait=may_wait)
+        if self._listeners:
+            self._tell(request, recorded)
         return recorded
 
+    def _judged(self, value: Any) -> tuple[AccessRequest | None, Decision, str]:
+        """The request (None if it is malformed), what the ledger keeps of the decision, and the caller's message."""
+        try:
+            request = request_from_dict(value)
+        except RequestError as error:
+            kept, message = self._invalid(error)
+            return None, kept, message
+        decision = self._judge(request)
+        return request, decision, decision.message
+
     def _refuse_invalid(self, error: RequestError) -> Decision:
-        decision = Decision.denied("request.invalid", error.message, facts=self._facts())
+        kept, message = self._invalid(error)
+        recorded = self._record(Record.of(None, kept), may_wait=False)
+        self._tell(UNREADABLE, recorded)
+        return replace(recorded, message=message) if recorded.reason == kept.reason else recorded
+
+    def _invalid(self, error: RequestError) -> tuple[Decision, str]:
         # What the caller sent may be a secret in the wrong field: the ledger keeps only that it was malformed.
-        kept = replace(decision, message=error.what)
-        recorded = self._record(decision, lambda: audit.append_invalid(self._ledger, kept))
-        self._tell(UNREADABLE, replace(kept, audit_id=recorded.audit_id))
-        return recorded
+        return Decision.denied("request.invalid", error.what, facts=self._facts()), error.message
+
+    def _may_wait(self, request: AccessRequest, decision: Decision) -> bool:
+        """Whether the decision may be recorded late: an allowed read without obligations that was declared low-risk."""
+        return (
+            request.action in self._batched
+            and decision.verdict is Verdict.ALLOW
+            and not decision.obligations
+            and is_of_low_risk(request.resource)
+        )
 
     def _facts(self) -> dict[str, Any]:
         return {"policy_digest": self.policy_digest, "engine": self._engine.name}
@@ -117,7 +201,7 @@ class Authorizer:
         decision = evaluate(self._engine, request, facts=self._facts())
         if not decision.allow:
             return decision
-        refused = self._vetoed(request, decision)
+        refused = self._vetoed(request, decision) if self._validators else None
         return self._handled(decision) if refused is None else refused
 
     def _vetoed(self, request: AccessRequest, decision: Decision) -> Decision | None:
@@ -132,6 +216,8 @@ class Authorizer:
         return None
 
     def _handled(self, decision: Decision) -> Decision:
+        if not decision.obligations:
+            return decision
         missing = sorted({item.id for item in decision.obligations} - self._handlers.keys())
         if not missing:
             return decision
@@ -142,16 +228,26 @@ class Authorizer:
             facts=decision.facts,
         )
 
-    def _record(self, decision: Decision, append: Callable[[], Receipt]) -> Decision:
+    def _record(self, record: Record, *, may_wait: bool) -> Decision:
         try:
-            return decision.recorded(append().id)
+            waits = may_wait and self._stream is not None and self._stream.put(record)
+            if not waits:
+                append_records(self._ledger, (record,), self._retention)
+            return record.decision.recorded(record.id, durable=not waits)
         except Exception:  # noqa: BLE001 - whatever a ledger raises, the decision is not on record
-            _log.exception("the ledger did not take a decision; the request is refused")
-            return Decision.undetermined(
-                "audit.unavailable",
-                f"the decision could not be recorded ({decision.verdict.value}: {decision.reason})",
-                facts=decision.facts,
-            )
+            return _unrecorded(record.decision)
+
+    def _record_all(self, records: Sequence[Record], *, may_wait: bool) -> list[Decision]:
+        """Decisions with their entries in one commit; where the ledger refuses one of them, each is recorded alone."""
+        if may_wait:
+            return [self._record(record, may_wait=True) for record in records]
+        try:
+            append_records(self._ledger, records, self._retention)
+        except RefusedError:
+            return [self._record(record, may_wait=False) for record in records]
+        except Exception:  # noqa: BLE001 - as above
+            return [_unrecorded(record.decision) for record in records]
+        return [record.decision.recorded(record.id) for record in records]
 
     def _tell(self, request: AccessRequest, decision: Decision) -> None:
         if decision.audit_id is None:
@@ -179,6 +275,26 @@ def evaluate(engine: DecisionEngine, request: AccessRequest, *, facts: Mapping[s
         _log.exception("the policy engine failed; the request is refused")
         reason = error.reason if isinstance(error, EngineError) else EngineError.reason
         return Decision.undetermined(reason, "the policies could not be evaluated", facts=facts)
+
+
+def _unrecorded(decision: Decision) -> Decision:
+    _log.exception("the ledger did not take a decision; the request is refused")
+    return Decision.undetermined(
+        "audit.unavailable",
+        f"the decision could not be recorded ({decision.verdict.value}: {decision.reason})",
+        facts=decision.facts,
+    )
+
+
+def _opened_stream(ledger: AuditLedger, retention: str | None) -> AuditStream:
+    from companyos.authz.instances import InstanceLedger
+    from companyos.authz.stream import AuditStream
+
+    if not isinstance(ledger, InstanceLedger):
+        raise ConfigError("this ledger cannot be read, so that nothing may be batched", expected="a companyos Ledger")
+    stream = AuditStream(ledger, retention=retention)
+    stream.open()
+    return stream
 
 
 def _copy(decision: Decision) -> Decision:

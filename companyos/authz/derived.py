@@ -6,18 +6,28 @@ They are worked out here, once, so that no policy compares region names or clear
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, Final
 
 from companyos.authz._text import plain
 from companyos.canonical import digest
-from companyos.jurisdictions import is_within_eea, jurisdiction_of, table_digest
+from companyos.jurisdictions import EEA, jurisdiction_of, table_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence, Set  # noqa: PYI025
+    from collections.abc import Mapping, Set  # noqa: PYI025
 
     from companyos.ports import AccessRequest
 
-__all__ = ("CLEARANCES", "derive", "facts_digest", "is_multi_factor", "rank")
+__all__ = (
+    "CLEARANCES",
+    "derive",
+    "facts_digest",
+    "holds_personal_data",
+    "is_highly_sensitive",
+    "is_multi_factor",
+    "rank",
+    "required_clearance",
+)
 
 CLEARANCES = {
     "none": 0,
@@ -46,25 +56,54 @@ LOW_SENSITIVITY = frozenset({"internal", "low", "medium", "moderate", "none", "n
 """Sensitivities that need no step-up; every other one, known or not, counts as high."""
 MULTI_FACTOR = frozenset({"mfa", "multi-factor", "phr", "phrh", "aal2", "aal3"})
 """Authentication strengths that are multi-factor: plain words, OpenID `acr` values, NIST SP 800-63B levels."""
+_ABSENT: Final = object()
+_NOTHING: Mapping[str, Any] = {}
+_SHORT = 64
+"""Longest name of a region whose jurisdiction is remembered, in characters."""
 
 
 def derive(request: AccessRequest) -> dict[str, Any]:
     """The facts derived from a request, under the key `derived` of what an engine gets as input."""
-    subject = _attributes(request.subject)
-    resource = request.resource
-    home = _stated((subject, request.subject), ("region", "jurisdiction"))
-    destination = _stated((resource, request.environment), ("destination_region",))
+    subject, resource, environment = request.subject, request.resource, request.environment
+    attributes = subject.get("attributes", _NOTHING)
     return {
         "resource": {
-            **_places(_stated((resource,), ("region", "jurisdiction"))),
-            "personal": _is_personal(resource),
-            "required_clearance": _required(resource),
-            "high_sensitivity": not _is_among(resource.get("sensitivity"), LOW_SENSITIVITY),
+            **_places(resource.get("region", _ABSENT), resource.get("jurisdiction", _ABSENT)),
+            "personal": holds_personal_data(resource),
+            "required_clearance": required_clearance(resource),
+            "high_sensitivity": is_highly_sensitive(resource),
         },
-        "destination": _places(destination),
-        "subject": {**_places(home), "clearance": rank(subject.get("clearance"), unknown=UNKNOWN_CLEARANCE)},
-        "multi_factor": is_multi_factor(request.environment.get("auth_strength")),
+        "destination": _places(
+            resource.get("destination_region", _ABSENT), environment.get("destination_region", _ABSENT)
+        ),
+        "subject": {
+            **_places(
+                attributes.get("region", _ABSENT),
+                attributes.get("jurisdiction", _ABSENT),
+                subject.get("region", _ABSENT),
+                subject.get("jurisdiction", _ABSENT),
+            ),
+            "clearance": rank(attributes.get("clearance"), unknown=UNKNOWN_CLEARANCE),
+        },
+        "multi_factor": is_multi_factor(environment.get("auth_strength")),
     }
+
+
+def holds_personal_data(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource says that it holds personal data, or has a class of data that is not known to hold none."""
+    return bool(resource.get("contains_pii", False)) or not _is_among(resource.get("classification"), NON_PERSONAL)
+
+
+def is_highly_sensitive(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource states a sensitivity that is not known to be low."""
+    return not _is_among(resource.get("sensitivity"), LOW_SENSITIVITY)
+
+
+def required_clearance(resource: Mapping[str, Any]) -> int:
+    """The rank that a resource requires; one that is not on the scale is above everyone's."""
+    if "required_clearance" not in resource:
+        return 0
+    return rank(resource["required_clearance"], unknown=UNKNOWN_REQUIREMENT)
 
 
 def rank(level: object, *, unknown: int) -> int:
@@ -94,35 +133,30 @@ def facts_digest() -> str:
     )
 
 
-def _attributes(subject: Mapping[str, Any]) -> Mapping[str, Any]:
-    attributes: Mapping[str, Any] = subject.get("attributes", {})
-    return attributes
-
-
-def _stated(holders: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-    return [str(holder[name]) for holder in holders for name in names if name in holder]
-
-
-def _places(regions: Sequence[str]) -> dict[str, Any]:
+def _places(*stated: Any) -> dict[str, Any]:
     """What is known of all places stated: each must lie within, and where they differ there is no one jurisdiction."""
-    found = {jurisdiction_of(region) for region in regions}
-    return {
-        "stated": bool(regions),
-        "jurisdiction": found.pop() if len(found) == 1 else None,
-        "in_eea": bool(regions) and all(is_within_eea(region) for region in regions),
-    }
+    found = [_jurisdiction(place) for place in stated if place is not _ABSENT]
+    if not found:
+        return {"stated": False, "jurisdiction": None, "in_eea": False}
+    first = found[0]
+    if found.count(first) == len(found):
+        return {"stated": True, "jurisdiction": first, "in_eea": first in EEA}
+    return {"stated": True, "jurisdiction": None, "in_eea": all(place in EEA for place in found)}
 
 
-def _is_personal(resource: Mapping[str, Any]) -> bool:
-    return bool(resource.get("contains_pii", False)) or not _is_among(resource.get("classification"), NON_PERSONAL)
+def _jurisdiction(place: object) -> str | None:
+    region = place if isinstance(place, str) else str(place)
+    # The table never changes; what is remembered of what callers send is bounded in number and in length.
+    return _remembered(region) if len(region) <= _SHORT else jurisdiction_of(region)
+
+
+@functools.lru_cache(maxsize=1024)
+def _remembered(region: str) -> str | None:
+    return jurisdiction_of(region)
 
 
 def _is_among(stated: object, words: Set[str]) -> bool:
     """Whether a word is on a list, or not stated at all."""
-    return stated is None or plain(str(stated)).replace("-", "_").replace(" ", "_") in words
-
-
-def _required(resource: Mapping[str, Any]) -> int:
-    if "required_clearance" not in resource:
-        return 0
-    return rank(resource["required_clearance"], unknown=UNKNOWN_REQUIREMENT)
+    if stated is None or (type(stated) is str and stated in words):
+        return True
+    return plain(str(stated)).replace("-", "_").replace(" ", "_") in words

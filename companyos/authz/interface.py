@@ -15,6 +15,7 @@ __all__ = (
     "AccessDeniedError",
     "AccessRequest",
     "AccessUndeterminedError",
+    "AuditError",
     "DecisionEngine",
     "DecisionListener",
     "DecisionValidator",
@@ -69,6 +70,12 @@ class ObligationError(RefusedError):
     """An obligation could not be carried out, so that the guarded call is refused."""
 
     code = "authz.obligation"
+
+
+class AuditError(UnverifiableError):
+    """Decisions that wait to be recorded cannot be, so that no more are taken."""
+
+    code = "authz.audit"
 
 
 class AccessDeniedError(RefusedError):

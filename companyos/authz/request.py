@@ -6,6 +6,7 @@ playbook's policies read are therefore typed here, and a request that gets one w
 
 from __future__ import annotations
 
+import functools
 import math
 import unicodedata
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ _SAFE_INTEGER = 2**53 - 1
 _LEVEL = (str, int)
 _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
     "subject": {
-        "attributes": Mapping,
+        "attributes": dict,
         "status": str,
         "org_id": str,
         "workspace_id": str,
@@ -74,6 +75,10 @@ _NESTED = {
     ("environment", "properties"): "environment",
 }
 """Where other models put attributes (AuthZEN's `properties`), and where the playbook's policies read them."""
+_SUBJECT, _RESOURCE = ({"id": str, "type": str, **_TYPED[part]} for part in ("subject", "resource"))
+_ATTRIBUTES, _ENVIRONMENT = _TYPED["subject.attributes"], _TYPED["environment"]
+_SHORT = 64
+"""Longest key whose spelling is remembered, in characters."""
 
 
 def build_request(
@@ -89,24 +94,18 @@ def build_request(
     Raises:
         RequestError: a field is missing, of the wrong type, too deep, too large, or not JSON.
     """
-    budget = _Budget()
-    values = {
-        "subject": _copy("subject", subject, budget),
-        "resource": _copy("resource", resource, budget),
-        "environment": _copy("environment", {} if environment is None else environment, budget),
-    }
+    budget = [MAX_SIZE]
+    who = _part("subject", subject, _SUBJECT, budget)
+    what = _part("resource", resource, _RESOURCE, budget)
+    where = {} if environment is None else _part("environment", environment, _ENVIRONMENT, budget)
     _check_action(action)
-    for part in ("subject", "resource"):
-        for key in ("id", "type"):
-            if key not in values[part]:
-                raise RequestError(f"{part}.{key} is missing", expected="a text")
-            _check_name(f"{part}.{key}", values[part][key])
-    _check_look_alike(values["subject"]["id"])
-    _check_types(values)
-    _check_scope(values["resource"])
-    if not is_visible(values["environment"].get("approval_ticket", "")):
+    _check_named("subject", who)
+    _check_named("resource", what)
+    _check_look_alike(who["id"])
+    _check_scope(what)
+    if not is_visible(where.get("approval_ticket", "")):
         raise RequestError("environment.approval_ticket holds invisible characters", expected="printable characters")
-    return AccessRequest(values["subject"], action, values["resource"], values["environment"])
+    return AccessRequest(who, action, what, where)
 
 
 def request_from_dict(value: Any) -> AccessRequest:
@@ -143,33 +142,61 @@ def copy_json(value: Any) -> Any:
     return [copy_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-class _Budget:
-    """What is left of the allowed size."""
+def _part(  # noqa: C901 - one walk instead of six
+    part: str, value: object, types: Mapping[str, Any], budget: list[int], depth: int = 1
+) -> dict[str, Any]:
+    """A deep copy of one part of a request, its keys and values checked on the way; `budget` is the size that is left.
 
-    __slots__ = ("left",)
-
-    def __init__(self) -> None:
-        self.left = MAX_SIZE
-
-    def spend(self, amount: int) -> None:
-        self.left -= amount
-        if self.left < 0:
-            raise RequestError("the request is too large", expected=f"at most {MAX_SIZE} characters and values")
-
-
-def _copy(name: str, value: object, budget: _Budget) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise RequestError(f"{name} is not an object", got=type(value).__name__, expected="a mapping")
-    copied: dict[str, Any] = _json(value, name, 1, budget)
+    What is usual is looked at here rather than in a call each: this runs over every request.
+    """
+    if type(value) is not dict and not isinstance(value, Mapping):
+        raise RequestError(f"{part} is not an object", got=type(value).__name__, expected="a mapping")
+    copied: dict[str, Any] = {}
+    left = budget[0] - 1
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise RequestError(f"{part} has a key that is not text", got=type(key).__name__)
+        left -= len(key)
+        if not key.isascii():
+            _unicode(key, part)
+        expected, kind = types.get(key), type(item)
+        if expected is None:
+            _check_spelling(part, key, left)
+        if kind is str:
+            left -= len(item) + 1
+            if not item.isascii():
+                _unicode(item, part)
+        elif kind is bool:
+            left -= 1
+        else:
+            budget[0] = left
+            item = _attribute(part, key, item, budget, depth)  # noqa: PLW2901 - the copy takes its place
+            left = budget[0]
+        if left < 0:
+            raise _too_large()
+        if expected is not None and (kind is not expected or kind is list):
+            _check_type(f"{part}.{key}", item, expected)
+        copied[key] = item
+    budget[0] = left
     return copied
 
 
-def _json(value: Any, where: str, depth: int, budget: _Budget) -> Any:
+def _attribute(part: str, key: str, item: Any, budget: list[int], depth: int) -> Any:
+    """A copy of a value that is neither a text nor true or false."""
+    if isinstance(item, Mapping):
+        if part == "subject" and key == "attributes":
+            return _part("subject.attributes", item, _ATTRIBUTES, budget, depth + 1)
+        if (part, key) in _NESTED:
+            raise RequestError(f"no policy reads {part}.{key}", hint=f"put what it holds into {_NESTED[part, key]}")
+    return _json(item, part, depth + 1, budget)
+
+
+def _json(value: Any, where: str, depth: int, budget: list[int]) -> Any:
     """A deep copy of `value`, which must be JSON; `where` names it in errors."""
     if isinstance(value, str):
-        budget.spend(len(value) + 1)
+        _spend(budget, len(value) + 1)
         return value if value.isascii() else _unicode(value, where)
-    budget.spend(1)
+    _spend(budget, 1)
     if value is None or isinstance(value, bool):
         return value
     if depth > MAX_DEPTH:
@@ -185,11 +212,21 @@ def _json(value: Any, where: str, depth: int, budget: _Budget) -> Any:
     raise RequestError(f"{where} holds a value that is not JSON", got=type(value).__name__, expected="a JSON value")
 
 
-def _key(key: object, where: str, budget: _Budget) -> str:
+def _key(key: object, where: str, budget: list[int]) -> str:
     if not isinstance(key, str):
         raise RequestError(f"{where} has a key that is not text", got=type(key).__name__)
-    budget.spend(len(key))
+    _spend(budget, len(key))
     return key if key.isascii() else _unicode(key, where)
+
+
+def _spend(budget: list[int], amount: int) -> None:
+    budget[0] -= amount
+    if budget[0] < 0:
+        raise _too_large()
+
+
+def _too_large() -> RequestError:
+    return RequestError("the request is too large", expected=f"at most {MAX_SIZE} characters and values")
 
 
 def _unicode(text: str, where: str) -> str:
@@ -198,6 +235,20 @@ def _unicode(text: str, where: str) -> str:
     except UnicodeEncodeError as error:
         raise RequestError(f"{where} holds text that is not valid Unicode", got=error.reason) from error
     return text
+
+
+def _check_named(part: str, held: Mapping[str, Any]) -> None:
+    for key in ("id", "type"):
+        if key not in held:
+            raise RequestError(f"{part}.{key} is missing", expected="a text")
+        value = held[key]
+        if not (type(value) is str and _is_plain_name(value)):
+            _check_name(f"{part}.{key}", value)
+
+
+def _is_plain_name(text: str) -> bool:
+    """Whether a name is visible ASCII, neither padded nor too long, so that there is nothing else to look at."""
+    return text.isascii() and 0 < len(text) <= MAX_ID and text.isprintable() and text[0] != " " != text[-1]
 
 
 def _check_name(where: str, value: object) -> None:
@@ -220,6 +271,8 @@ def _check_look_alike(identity: str) -> None:
 
 def _check_action(action: object) -> None:
     """Policies compare actions as text, so that `Delete` must not be asked for where `delete` needs a second factor."""
+    if type(action) is str and _is_plain_name(action) and action.islower():
+        return
     _check_name("action", action)
     if isinstance(action, str) and action != plain(action):
         raise RequestError(
@@ -240,24 +293,22 @@ def _check_scope(resource: Mapping[str, Any]) -> None:
                 )
 
 
-def _check_types(values: Mapping[str, Any]) -> None:
-    for (part, key), place in _NESTED.items():
-        if isinstance(values[part].get(key), Mapping):
-            raise RequestError(f"no policy reads {part}.{key}", hint=f"put what it holds into {place}")
-    for part, types in _TYPED.items():
-        outer, _, inner = part.partition(".")
-        held = values[outer].get(inner, {}) if inner else values[outer]
-        _check_spellings(part, held)
-        for key in types.keys() & held.keys():
-            _check_type(f"{part}.{key}", held[key], types[key])
+def _check_spelling(part: str, key: str, left: int) -> None:
+    """An attribute that is almost one that policies read would be passed over by them; `left` is the size allowed."""
+    if len(key) <= _SHORT:
+        meant = _meant(part, key)
+    elif left < 0:
+        raise _too_large()
+    else:
+        meant = _meant.__wrapped__(part, key)
+    if meant != key:
+        raise RequestError(f"{part} has a key that is not the one policies read", got=key, hint=f"write {meant}")
 
 
-def _check_spellings(part: str, held: Mapping[str, Any]) -> None:
-    """An attribute that is almost one that policies read would be passed over by them."""
-    for key in held:
-        name = _SPELLINGS[part].get(squeezed(key), key)
-        if key != name:
-            raise RequestError(f"{part} has a key that is not the one policies read", got=key, hint=f"write {name}")
+@functools.lru_cache(maxsize=4096)
+def _meant(part: str, key: str) -> str:
+    """The name that policies read, if `key` is a spelling of one; otherwise the key."""
+    return _SPELLINGS[part].get(squeezed(key), key)
 
 
 def _check_type(where: str, value: object, expected: type | tuple[type, ...]) -> None:
@@ -269,5 +320,5 @@ def _check_type(where: str, value: object, expected: type | tuple[type, ...]) ->
 
 
 def _describe(expected: type | tuple[type, ...]) -> str:
-    names = {bool: "true or false", str: "a text", list: "a list of texts", Mapping: "an object", int: "a whole number"}
+    names = {bool: "true or false", str: "a text", list: "a list of texts", dict: "an object", int: "a whole number"}
     return " or ".join(names[kind] for kind in (expected if isinstance(expected, tuple) else (expected,)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from companyos import config
+from companyos.cli.authz_decisions import decisions
 from companyos.cli.output import echo_decision, json_option
 from companyos.errors import UserError
 
@@ -23,6 +24,9 @@ __all__ = ("authz",)
 @click.group()
 def authz() -> None:
     """Ask the policies who may do what."""
+
+
+authz.add_command(decisions)
 
 
 @authz.command("eval")
@@ -61,7 +65,7 @@ def _decide(request: Any, *, dry_run: bool) -> Decision:
     found = config.find(Path.cwd())
     if found is not None and not dry_run:
         with Company.open(found) as company:
-            return company.authorizer.authorize_dict(request)
+            return company.authorizer.authorize_dict(request, durable=True)
     click.echo(f"# not recorded: {'--dry-run' if dry_run else 'no companyos.yaml here or above'}", err=True)
     from companyos.authz import evaluate as ask
     from companyos.authz import request_from_dict

@@ -105,7 +105,7 @@ def judge(
     if ledger is None:
         return decision
     data = decision.to_dict()
-    del data["audit_id"]
+    del data["audit_id"], data["durable"]
     receipt = ledger.append("companyos.finops.gate", data, source="companyos/finops", stream="finops.gate")
     return decision.recorded(receipt.id)
 

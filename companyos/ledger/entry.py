@@ -68,6 +68,7 @@ _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _noise: list[str] = []
 os.register_at_fork(after_in_child=_noise.clear)
 _SCHEME = "detached/hmac-sha256/"
+_LEAVES = frozenset((str, int, float, bool, type(None)))
 
 
 class Envelope:
@@ -277,6 +278,8 @@ def dataref(raw: bytes) -> bytes | None:
 
 
 def _map(value: Any, seal: Callable[[Personal, str], Any], path: str, depth: int) -> Any:
+    if type(value) in _LEAVES:
+        return value
     if isinstance(value, Personal):
         return seal(value, path)
     if depth > MAX_DEPTH and isinstance(value, (dict, list, tuple, Mapping)):
@@ -284,7 +287,13 @@ def _map(value: Any, seal: Callable[[Personal, str], Any], path: str, depth: int
     if isinstance(value, (dict, Mapping)):
         if PERSONAL in value:
             raise EntryInvalidError(f"the key {PERSONAL} is reserved", got=path or "/", hint="use Personal(value, …)")
-        return {key: _map(inner, seal, f"{path}/{_escape(key)}", depth + 1) for key, inner in value.items()}
+        return {
+            # Most of what is logged is neither personal nor holds anything: no place in the payload is needed for it.
+            key: inner
+            if type(inner) in _LEAVES and type(key) is str
+            else _map(inner, seal, f"{path}/{_escape(key)}", depth + 1)
+            for key, inner in value.items()
+        }
     if isinstance(value, (list, tuple)):
         return [_map(inner, seal, f"{path}/{number}", depth + 1) for number, inner in enumerate(value)]
     return value

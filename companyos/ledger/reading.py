@@ -84,6 +84,17 @@ class Reader:
         if place < last:
             raise EntryMissingError("an entry is missing", index=place)
 
+    def of_source(self, source: str) -> Iterator[Entry]:
+        """The entries of one source, in order, found without reading the others.
+
+        They are found by a column beside the entries, which nothing signs: an entry that is not among them may be in
+        the log all the same, if somebody wrote to the database.
+
+        Raises:
+            EntryAlteredError: one of them cannot be read.
+        """
+        return (self._decode(row) for row in self._store.of_source(source))
+
     def raw(self, index: int) -> bytes:
         """The canonical bytes of one entry.
 

@@ -63,9 +63,11 @@ class TestAuthorize:
         """The entry carries actor, verb, target, policy, decision, obligations, ip, device and signature."""
         environment = {"ip": "192.0.2.7", "device_trust": "managed", "trace_id": "0af7651916cd43dd8448eb211c80319c"}
         decision = authorizer.authorize(USER, "read", {**DOCUMENT, "required_clearance": "high"}, environment)
-        (entry,) = (ledger.reveal(entry) for entry in ledger.read())
+        entry, origin = (ledger.reveal(entry) for entry in ledger.read())
+        elsewhere = {"retention": "pii", "entry": origin.id}
 
         assert (entry.type, entry.source) == ("companyos.authz.decision", "companyos/authz")
+        assert {"decision_id": entry.id, "ip": "192.0.2.7", "device": {"device_trust": "managed"}} == origin.data
         assert {
             "actor": "u-1",
             "actor_type": "user",
@@ -76,8 +78,8 @@ class TestAuthorize:
             "reason": "policy.baseline",
             "message": "a subject reads within its organisation",
             "obligations": [{"id": "mask_fields", "type": "custom", "properties": {"fields": ["*"]}}],
-            "ip": "192.0.2.7",
-            "device": {"device_trust": "managed"},
+            "ip": elsewhere,
+            "device": elsewhere,
             "signature": {"by": "checkpoint"},
             "auth_strength": None,
             "approval_ticket": None,
@@ -88,7 +90,7 @@ class TestAuthorize:
         """Neither the person's id nor ip or device can be read from the log itself."""
         person = {"id": "jane.doe@example.org", "type": "user"}
         authorizer.authorize(person, "read", {"id": "jane.doe@example.org", "type": "person"}, {"ip": "192.0.2.77"})
-        raw = ledger.raw(0)
+        raw = ledger.raw(0) + ledger.raw(1) + repr(list(ledger.read())).encode()
 
         assert b"jane" not in raw
         assert b"192.0.2.77" not in raw
