@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from companyos.authz import Authorizer
+    from companyos.authz.identity import IdentityStore
     from companyos.config import Settings
     from companyos.controls import Control
     from companyos.finops import CostStore
@@ -95,6 +96,11 @@ class Company:
         return self._once("authorizer", self._open_authorizer)
 
     @property
+    def identity(self) -> IdentityStore:
+        """Who is who: subjects, attributes and roles, every change on the ledger."""
+        return self._once("identity", self._open_identity)
+
+    @property
     def notifier(self) -> Notifier:
         """The configured channels."""
         return self._once("notifier", self._open_notifier)
@@ -147,6 +153,7 @@ class Company:
 
     def _open_authorizer(self) -> Authorizer:
         from companyos.authz import Authorizer
+        from companyos.authz.subjects import DeferredSubjects
 
         return Authorizer(
             self.engine,
@@ -154,7 +161,13 @@ class Company:
             handlers=tuple(self.plugins.obligation_handlers().values()),
             listeners=(self.plugins.on_decision,),
             validators=(self.plugins.validate_decision,),
+            subjects=DeferredSubjects(lambda: self.identity),
         )
+
+    def _open_identity(self) -> IdentityStore:
+        from companyos.authz.identity import IdentityStore
+
+        return IdentityStore.open(self._url(self.settings.identity.url), self.ledger)
 
     def _open_notifier(self) -> Notifier:
         from companyos.notify import Notifier
@@ -184,6 +197,10 @@ class Company:
             lease_seconds=section.lease_seconds,
             payload_limit=section.payload_limit,
         )
+
+    def database_url(self, url: str) -> str:
+        """A database URL of the settings with its path made absolute."""
+        return self._url(url)
 
     def _url(self, url: str) -> str:
         scheme, separator, rest = url.partition(":///")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz import audit
 from companyos.authz.enforcement import handlers_by_obligation, with_obligations
 from companyos.authz.interface import RequestError
-from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
+from companyos.authz.request import copy_json, copy_request
+from companyos.authz.subjects import UnresolvedSubjectError, request_for, request_of
 from companyos.decision import Decision, Obligation, Verdict
 from companyos.ports import AccessRequest
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from companyos.authz.interface import DecisionListener, DecisionValidator
+    from companyos.authz.subjects import SubjectResolver
     from companyos.ports import DecisionEngine, LedgerPort, ObligationHandler, Receipt
 
 __all__ = ("Authorizer", "evaluate")
@@ -32,7 +34,8 @@ class Authorizer:
 
     What it answers besides the policies' own reasons: `request.invalid` (the request is malformed),
     `policy.unavailable` (the engine could not decide), `validator.refused` and `validator.failed` (a veto),
-    `obligation.unhandled` (nobody can carry one out) and `audit.unavailable` (the ledger did not take the decision).
+    `obligation.unhandled` (nobody can carry one out), `audit.unavailable` (the ledger did not take the decision) and,
+    for a subject given by its id, `subject.unknown` and `identity.unavailable` (it could not be looked up).
     None of them allows.
     """
 
@@ -44,8 +47,9 @@ class Authorizer:
         handlers: Iterable[ObligationHandler] = (),
         listeners: Iterable[DecisionListener] = (),
         validators: Iterable[DecisionValidator] = (),
+        subjects: SubjectResolver | None = None,
     ) -> None:
-        """Wire the parts together and load the engine's policies.
+        """Wire the parts together and load the engine's policies; `subjects` knows those that are given by their id.
 
         Raises:
             PolicyError: the engine's policies cannot be used.
@@ -56,6 +60,7 @@ class Authorizer:
         self._handlers = handlers_by_obligation(handlers)
         self._listeners = tuple(listeners)
         self._validators = tuple(validators)
+        self._subjects = subjects
         self.listener_failures = 0
         """How many times a listener raised since the start."""
         self.policy_digest = engine.version
@@ -68,21 +73,21 @@ class Authorizer:
 
     def authorize(
         self,
-        subject: Mapping[str, Any],
+        subject: Mapping[str, Any] | str,
         action: str,
         resource: Mapping[str, Any],
         environment: Mapping[str, Any] | None = None,
     ) -> Decision:
-        """Decide whether `subject` may do `action` to `resource`, and record the decision.
+        """Decide whether `subject` (or who has this id) may do `action` to `resource`, and record the decision.
 
         The decision carries the id of its ledger entry (`audit_id`) and, in `facts`, the policies' digest and the
         engine's name. It never raises for what a caller sends: a malformed request is denied as `request.invalid`.
         """
-        return self._authorize(lambda: build_request(subject, action, resource, environment))
+        return self._authorize(lambda: request_for(self._subjects, subject, action, resource, environment))
 
     def authorize_dict(self, request: Any) -> Decision:
         """The same for a request held by one JSON object with the playbook's keys."""
-        return self._authorize(lambda: request_from_dict(request))
+        return self._authorize(lambda: request_of(self._subjects, request))
 
     def with_obligations(
         self, guarded: Callable[[], Any], decision: Decision, *, context: Mapping[str, Any] | None = None
@@ -92,11 +97,14 @@ class Authorizer:
         return with_obligations(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
 
     def _authorize(self, build: Callable[[], AccessRequest]) -> Decision:
+        refusal = None
         try:
             request = build()
         except RequestError as error:
             return self._refuse_invalid(error)
-        decision = self._judge(request)
+        except UnresolvedSubjectError as error:
+            request, refusal = error.request, replace(error.decision, facts=self._facts())
+        decision = self._judge(request) if refusal is None else refusal
         recorded = self._record(decision, lambda: audit.append_decision(self._ledger, request, decision))
         self._tell(request, recorded)
         return recorded

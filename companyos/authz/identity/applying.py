@@ -65,7 +65,9 @@ class Applier:
     def forget(self, pseudonym: str) -> int:
         """Remove everything about a person who was erased, and return how many subjects that were."""
         known, bundles = self._tables.subjects, self._tables.bundles
-        for (name,) in self._connection.execute(known.select().with_only_columns(known.c.id).where(known.c.pseudonym == pseudonym)).all():
+        for (name,) in self._connection.execute(
+            known.select().with_only_columns(known.c.id).where(known.c.pseudonym == pseudonym)
+        ).all():
             self._remove_subject(Subject(name))
         gone = self._connection.execute(
             bundles.update().where(bundles.c.pseudonym == pseudonym).values(created_by=None, pseudonym=None)

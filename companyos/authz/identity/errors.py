@@ -22,7 +22,7 @@ class IdentityInvalidError(UserError, ValueError):
 
 
 class IdentityConflictError(UserError):
-    """A change does not fit what is there: a role that does not exist, an id that looks like another; nothing was done."""
+    """A change does not fit what is there, such as an id that looks like another; nothing was done."""
 
     code = "identity.conflict"
     exit_status = 1

@@ -56,7 +56,7 @@ def dump_directory(directory: Directory) -> str:
     """The directory as YAML, its parts in the order of their keys: the same directory is always the same text."""
     import yaml
 
-    held = {
+    held: dict[str, tuple[Record, ...]] = {
         "roles": directory.roles,
         "subjects": directory.subjects,
         "attributes": directory.attributes,
@@ -114,7 +114,9 @@ def _check_distinct(record: Record, where: str, seen: dict[tuple[str, ...], str]
     if other == where:
         return
     what = "is there twice" if not ids else "is there twice, or two ids look alike"
-    raise IdentityInvalidError(f"{where} {what}", got=" ".join(record.key), expected="one entry each", hint=f"see {other}")
+    raise IdentityInvalidError(
+        f"{where} {what}", got=" ".join(record.key), expected="one entry each", hint=f"see {other}"
+    )
 
 
 def _subject(values: Mapping[str, Any]) -> Subject:
@@ -138,7 +140,9 @@ def _attribute(values: Mapping[str, Any]) -> Attribute:
         )
     ((scope, owner),) = owners.items()
     if given.setdefault("scope", scope) != scope:
-        raise IdentityInvalidError("the scope of an attribute is not that of its owner", got=given["scope"], expected=scope)
+        raise IdentityInvalidError(
+            "the scope of an attribute is not that of its owner", got=given["scope"], expected=scope
+        )
     if given.get("ttl") is not None and given.get("expires_at") is not None:
         raise IdentityInvalidError("an attribute has a ttl and an end", hint="give one of ttl, expires_at")
     return Attribute(owner=owner, **given)

@@ -62,4 +62,6 @@ def migrate(connection: Any, verb: str = "upgrade", revision: str = "head") -> N
         with _ONE_AT_A_TIME:
             getattr(command, verb)(configuration, revision)
     except sa.exc.SQLAlchemyError as error:
-        raise IdentitySchemaError("the identity tables cannot be migrated", got=getattr(error, "orig", error)) from error
+        raise IdentitySchemaError(
+            "the identity tables cannot be migrated", got=getattr(error, "orig", error)
+        ) from error

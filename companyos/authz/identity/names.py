@@ -17,12 +17,26 @@ MAX_ID = 256
 """Longest id, in characters."""
 _SCRIPTS = frozenset({"ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "GREEK", "LATIN"})
 """Scripts whose letters are taken for each other's."""
-# Letters of other scripts that are drawn like a Latin one, after the confusables of Unicode UTS 39.
-_GREEK = ("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαιορνυ", "ABEZHlKMNOPTYXaiopvu")
-_CYRILLIC = ("АВЕЅІЈКМНОРСТУХаеѕіјорсухһԁԛԝӏ", "ABESlJKMHOPCTYXaesijopcyxhdqwl")
+# Letters drawn like Latin ones (of Greek, then of Cyrillic), after the confusables of Unicode UTS 39; then digits.
+_GREEK = (
+    (
+        "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03b1"
+        "\u03b9\u03bf\u03c1\u03bd\u03c5"
+    ),
+    "ABEZHlKMNOPTYXaiopvu",
+)
+_CYRILLIC = (
+    (
+        "\u0410\u0412\u0415\u0405\u0406\u0408\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"
+        "\u0430\u0435\u0455\u0456\u0458\u043e\u0440\u0441\u0443\u0445\u04bb\u0501\u051b\u051d\u04cf"
+    ),
+    "ABESlJKMHOPCTYXaesijopcyxhdqwl",
+)
 _DIGITS = ("01I|", "Olll")
 _LOOKS = {
-    ord(other): latin for others, latins in (_GREEK, _CYRILLIC, _DIGITS) for other, latin in zip(others, latins, strict=True)
+    ord(other): latin
+    for others, latins in (_GREEK, _CYRILLIC, _DIGITS)
+    for other, latin in zip(others, latins, strict=True)
 }
 
 

@@ -345,9 +345,7 @@ def completed(record: Record, before: Record | None, now: datetime) -> Record:
     """
     if isinstance(record, Subject):
         there = before if isinstance(before, Subject) else Subject(record.id, status="active", created_at=now)
-        return replace(
-            record, status=record.status or there.status, created_at=record.created_at or there.created_at
-        )
+        return replace(record, status=record.status or there.status, created_at=record.created_at or there.created_at)
     if isinstance(record, Attribute) and record.ttl is not None and record.expires_at is None:
         return replace(record, expires_at=now + timedelta(seconds=record.ttl))
     return record
@@ -366,7 +364,9 @@ def _checked_value(name: str, value: Any) -> Any:
     try:
         raw = canonical_bytes(value)
     except NotCanonicalError as error:
-        raise IdentityInvalidError(f"the value of {name} is not JSON", got=error.got, expected=error.expected) from error
+        raise IdentityInvalidError(
+            f"the value of {name} is not JSON", got=error.got, expected=error.expected
+        ) from error
     if len(raw) > MAX_VALUE_BYTES:
         raise IdentityInvalidError(
             f"the value of {name} is too large", got=f"{len(raw)} bytes", expected=f"at most {MAX_VALUE_BYTES} bytes"
@@ -401,6 +401,8 @@ def _check_ttl(ttl: object) -> None:
         raise IdentityInvalidError("ttl is no time to live", got=ttl, expected=f"whole seconds, 1 to {longest}")
 
 
-def _check_time(what: str, time: datetime | None) -> None:
+def _check_time(what: str, time: object) -> None:
     if time is not None and (not isinstance(time, datetime) or time.tzinfo is None):
-        raise IdentityInvalidError(f"{what} has no zone", got=time, expected="a time with its zone: 2026-01-31T12:00:00Z")
+        raise IdentityInvalidError(
+            f"{what} is not a time with its zone", got=time, expected="such as 2026-01-31T12:00:00Z"
+        )

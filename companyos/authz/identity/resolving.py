@@ -37,7 +37,7 @@ SUBJECT, ROLE = 0, 4
 
 
 def query(*, postgresql: bool, count: int) -> str:
-    """The statement for so many subjects; its parameters are `s0`, `s1`, … (PostgreSQL: `s`, a list), `at`, `workspace`."""
+    """The statement for so many subjects; parameters: `s0`, `s1`, … (PostgreSQL: `s`, a list), `at`, `workspace`."""
     if postgresql:
         home = "coalesce(%(workspace)s::text, s.workspace_id)"
         return _QUERY.format(home=home, is_one="= ANY(%(s)s::text[])", at="%(at)s::timestamptz")

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from companyos.authz.identity.applying import Applier, record_of
+from companyos.authz.identity.applying import Applier
+from companyos.authz.identity.contents import bundles_in, difference, directory_in, rows_in
 from companyos.authz.identity.database import Database
 from companyos.authz.identity.entries import Change, drafts
 from companyos.authz.identity.errors import (
@@ -33,7 +34,6 @@ from companyos.authz.identity.records import (
     Subject,
     attribute_id,
     completed,
-    moment,
     same,
 )
 from companyos.authz.identity.resolving import merged, query
@@ -78,10 +78,12 @@ class IdentityStore:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         actor: str | None = None,
         timeout_seconds: float = 5.0,
+        rebuild: bool = False,
     ) -> IdentityStore:
         """Open the store at `sqlite:///FILE` or `postgresql://…`, make it if need be, and bring it up to date.
 
-        `actor` is the id of who makes changes through it. The store must not share a SQLite file with the ledger.
+        `actor` is the id of who makes changes through it. The store must not share a SQLite file with the ledger. With
+        `rebuild` whatever it holds is thrown away first, also where that is of another log.
 
         Raises:
             ConfigError: another kind of URL.
@@ -92,7 +94,10 @@ class IdentityStore:
         """
         store = cls(Database(url, timeout_seconds=timeout_seconds), ledger, clock=clock, actor=actor)
         try:
-            store.catch_up()
+            if rebuild:
+                store.rebuild()
+            else:
+                store.catch_up()
         except BaseException:
             store.close()
             raise
@@ -157,12 +162,12 @@ class IdentityStore:
     def directory(self) -> Directory:
         """Everything about who is who, as of one moment, expired parts included."""
         with self._database.reading() as connection:
-            return _directory(connection)
+            return directory_in(connection)
 
     def bundles(self) -> tuple[Bundle, ...]:
         """The versions of policy bundles, by name, version and stage."""
         with self._database.reading() as connection:
-            return _bundles(connection)
+            return bundles_in(connection)
 
     def rejected(self) -> dict[int, str]:
         """Entries of the log that say they are changes, could not be any, and were passed over; and why."""
@@ -303,7 +308,7 @@ class IdentityStore:
 
         def planned(connection: Any) -> Sequence[Change]:
             nonlocal steps
-            steps = plan(_directory(connection), wanted, self._clock(), prune=prune)
+            steps = plan(directory_in(connection), wanted, self._clock(), prune=prune)
             return [step.change for step in steps]
 
         self._transact(planned, dry_run=dry_run)
@@ -344,7 +349,7 @@ class IdentityStore:
     def digest(self) -> str:
         """Digest of everything in the store, the same for all stores that reflect the same entries."""
         with self._database.reading() as connection:
-            return digest(_state(connection))
+            return digest(rows_in(connection))
 
     def verify(self) -> int:
         """Build the store from the log once more, aside, and compare; the position for which both agree.
@@ -362,7 +367,7 @@ class IdentityStore:
                 try:
                     with aside.writing() as theirs:
                         Follower(theirs, self._ledger).catch_up(until=follower.position)
-                        wrong = _difference(_state(ours), _state(theirs))
+                        wrong = difference(rows_in(ours), rows_in(theirs))
                 finally:
                     aside.close()
             self._seen = follower.position
@@ -408,9 +413,7 @@ class IdentityStore:
     def _change(self, build: Callable[[Applier], Sequence[Change]]) -> tuple[Receipt, ...]:
         return self._transact(lambda connection: build(Applier(connection)))
 
-    def _transact(
-        self, build: Callable[[Any], Sequence[Change]], *, dry_run: bool = False
-    ) -> tuple[Receipt, ...]:
+    def _transact(self, build: Callable[[Any], Sequence[Change]], *, dry_run: bool = False) -> tuple[Receipt, ...]:
         with self._lock:
             with self._database.writing() as connection:
                 follower = Follower(connection, self._ledger)
@@ -426,7 +429,8 @@ class IdentityStore:
 
     def _tried(self, connection: Any, changes: Sequence[Change], position: int) -> list[Change]:
         """Those that make a difference, after all were tried on the tables, and undone."""
-        applier, kept, now = Applier(connection), [], self._clock()
+        applier, now = Applier(connection), self._clock()
+        kept: list[Change] = []
         attempt = connection.begin_nested()
         try:
             for change in changes:
@@ -437,7 +441,9 @@ class IdentityStore:
                 kept.append(change)
             applier.require_sound(change.record for change in kept if change.verb == "put")
         except self._database.integrity_error as error:
-            raise IdentityConflictError("a change does not fit what is there", got=type(error.orig).__name__) from error
+            raise IdentityConflictError(
+                "a change does not fit what is there", got=type(getattr(error, "orig", error)).__name__
+            ) from error
         finally:
             attempt.rollback()
         return kept
@@ -478,35 +484,3 @@ def _one_owner(subject: str | None, workspace: str | None, org: str | None) -> t
             expected="one of subject, workspace, org",
         )
     return given[0]
-
-
-def _directory(connection: Any) -> Directory:
-    known = tables()
-    parts = {"subject": known.subjects, "attribute": known.attributes, "role": known.roles, "binding": known.bindings}
-    return Directory.of(
-        record_of(kind, row) for kind, table in parts.items() for row in connection.execute(table.select()).mappings()
-    )
-
-
-def _bundles(connection: Any) -> tuple[Bundle, ...]:
-    rows = connection.execute(tables().bundles.select()).mappings()
-    found = [record for record in (record_of("bundle", row) for row in rows) if isinstance(record, Bundle)]
-    return tuple(sorted(found, key=lambda bundle: bundle.key))
-
-
-def _state(connection: Any) -> dict[str, list[Any]]:
-    """Every row of every table that comes out of the log, as JSON, whatever the database gives them in."""
-    return {
-        table.name: sorted(([_plain(value) for value in row] for row in connection.execute(table.select())), key=str)
-        for table in tables().metadata.sorted_tables
-        if table is not tables().store
-    }
-
-
-def _plain(value: Any) -> Any:
-    return moment(value) if isinstance(value, datetime) else value
-
-
-def _difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
-    """The tables in which two states differ."""
-    return [name for name in ours if ours[name] != theirs[name]]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
 from companyos.authz.identity.records import SCOPES, STAGES, STATUSES, TYPES, instant, moment
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 __all__ = ("Tables", "one_of", "owned", "tables", "time_type")
 
@@ -153,7 +155,9 @@ def _bindings(sa: Any, metadata: Any) -> Any:
         _text(sa, "workspace_id", null=True),
         sa.Column("expires_at", time_type()),
         sa.UniqueConstraint("subject_id", "role_id", "workspace_id", name="role_bindings_once"),
-        sa.Index("role_bindings_everywhere", "subject_id", "role_id", unique=True, **_where(sa, "workspace_id IS NULL")),
+        sa.Index(
+            "role_bindings_everywhere", "subject_id", "role_id", unique=True, **_where(sa, "workspace_id IS NULL")
+        ),
         sa.Index("ix_role_bindings_role_id", "role_id"),
     )
 

@@ -1,4 +1,4 @@
-"""Create the identity tables: subjects, attributes, roles, role_bindings, policy_bundles, and two of the store's own."""  # noqa: INP001 - Alembic loads it by its path
+"""Create the tables: subjects, attributes, roles, role_bindings, policy_bundles, and two of the store's own."""  # noqa: INP001 - Alembic loads it by its path
 
 from __future__ import annotations
 
