@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from companyos.authz import Authorizer
+    from companyos.authz.identity import IdentityStore
     from companyos.config import Settings
     from companyos.controls import Control
     from companyos.finops import CostStore
@@ -96,6 +97,11 @@ class Company:
         return self._once("authorizer", self._open_authorizer)
 
     @property
+    def identity(self) -> IdentityStore:
+        """Who is who: subjects, attributes and roles, every change on the ledger."""
+        return self._once("identity", self._open_identity)
+
+    @property
     def notifier(self) -> Notifier:
         """The configured channels."""
         return self._once("notifier", self._open_notifier)
@@ -148,6 +154,7 @@ class Company:
 
     def _open_authorizer(self) -> Authorizer:
         from companyos.authz import Authorizer
+        from companyos.authz.subjects import DeferredSubjects
 
         section = self.settings.authz
         return Authorizer(
@@ -158,7 +165,13 @@ class Company:
             validators=(self.plugins.validate_decision,),
             batched_actions=section.batched_actions,
             retention=section.origin_retention,
+            subjects=DeferredSubjects(lambda: self.identity),
         )
+
+    def _open_identity(self) -> IdentityStore:
+        from companyos.authz.identity import IdentityStore
+
+        return IdentityStore.open(self._url(self.settings.identity.url), self.ledger)
 
     def _open_notifier(self) -> Notifier:
         from companyos.notify import Notifier
@@ -188,6 +201,10 @@ class Company:
             lease_seconds=section.lease_seconds,
             payload_limit=section.payload_limit,
         )
+
+    def database_url(self, url: str) -> str:
+        """A database URL of the settings with its path made absolute."""
+        return self._url(url)
 
     def _url(self, url: str) -> str:
         scheme, separator, rest = url.partition(":///")

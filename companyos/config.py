@@ -164,6 +164,12 @@ class StateSection(_Section):
     payload_limit: int = Field(1024 * 1024, gt=0, description="Largest payload, in canonical bytes.")
 
 
+class IdentitySection(_Section):
+    """Who is who."""
+
+    url: str = Field("sqlite:///.companyos/identity.db", description="Database of subjects and roles, as a URL.")
+
+
 class TrustSection(_Section):
     """Whose signatures count."""
 
@@ -183,6 +189,7 @@ class Settings(_Section):
     notify: NotifySection = Field(default_factory=NotifySection)
     evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
+    identity: IdentitySection = Field(default_factory=IdentitySection)
     state: StateSection = Field(default_factory=StateSection)
     trust: TrustSection = Field(default_factory=TrustSection)
 

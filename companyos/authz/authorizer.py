@@ -15,7 +15,8 @@ from companyos.authz.audit import RETENTION, AuditLedger, Record, append_records
 from companyos.authz.enforcement import handlers_by_obligation, with_obligations
 from companyos.authz.interface import EngineError, RequestError
 from companyos.authz.low_risk import checked_actions, is_of_low_risk
-from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
+from companyos.authz.request import copy_json, copy_request
+from companyos.authz.subjects import UnresolvedSubjectError, request_for, request_of
 from companyos.decision import Decision, Obligation, Verdict
 from companyos.errors import ConfigError, RefusedError
 from companyos.ports import AccessRequest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from companyos.authz.interface import DecisionListener, DecisionValidator
     from companyos.authz.stream import AuditStream
+    from companyos.authz.subjects import SubjectResolver
     from companyos.ports import DecisionEngine, ObligationHandler
 
 __all__ = ("MAX_MANY", "Authorizer", "evaluate")
@@ -42,8 +44,9 @@ class Authorizer:
 
     What it answers besides the policies' own reasons: `request.invalid` (the request is malformed),
     `policy.unavailable` (the engine could not decide), `policy.unreachable` and `policy.timeout` (a remote engine did
-    not answer, or not in time), `validator.refused` and `validator.failed` (a veto),
-    `obligation.unhandled` (nobody can carry one out) and `audit.unavailable` (the ledger did not take the decision).
+    not answer, or not in time), `validator.refused` and `validator.failed` (a veto), `obligation.unhandled` (nobody can
+    carry one out), `audit.unavailable` (the ledger did not take the decision) and, for a subject given by its id,
+    `subject.unknown` and `identity.unavailable` (it could not be looked up).
     None of them allows.
     """
 
@@ -55,10 +58,11 @@ class Authorizer:
         handlers: Iterable[ObligationHandler] = (),
         listeners: Iterable[DecisionListener] = (),
         validators: Iterable[DecisionValidator] = (),
+        subjects: SubjectResolver | None = None,
         batched_actions: Iterable[str] = (),
         retention: str | None = RETENTION,
     ) -> None:
-        """Wire the parts together and load the engine's policies.
+        """Wire the parts together and load the engine's policies; `subjects` knows those that are given by their id.
 
         `batched_actions` are reads of low risk: where one is allowed without obligations, on a resource that holds
         no personal data, its entry may be written up to 50 ms later; `close` the authorizer before its ledger then.
@@ -75,6 +79,7 @@ class Authorizer:
         self._validators = tuple(validators)
         self._batched = checked_actions(batched_actions)
         self._retention = retention
+        self._subjects = subjects
         self.listener_failures = 0
         """How many times a listener raised since the start."""
         self.policy_digest = engine.version
@@ -103,29 +108,33 @@ class Authorizer:
 
     def authorize(
         self,
-        subject: Mapping[str, Any],
+        subject: Mapping[str, Any] | str,
         action: str,
         resource: Mapping[str, Any],
         environment: Mapping[str, Any] | None = None,
     ) -> Decision:
-        """Decide whether `subject` may do `action` to `resource`, and record the decision.
+        """Decide whether `subject` (or who has this id) may do `action` to `resource`, and record the decision.
 
         The decision carries the id of its ledger entry (`audit_id`), whether that is written already (`durable`) and,
         in `facts`, the policies' digest and the engine's name. It never raises for what a caller sends: a malformed
         request is denied as `request.invalid`.
         """
         try:
-            request = build_request(subject, action, resource, environment)
+            request = request_for(self._subjects, subject, action, resource, environment)
         except RequestError as error:
             return self._refuse_invalid(error)
+        except UnresolvedSubjectError as error:
+            return self._authorize(error.request, refusal=error.decision)
         return self._authorize(request)
 
     def authorize_dict(self, request: Any, *, durable: bool = False) -> Decision:
         """The same for a request held by one JSON object with the playbook's keys; `durable` lets no decision wait."""
         try:
-            built = request_from_dict(request)
+            built = request_of(self._subjects, request)
         except RequestError as error:
             return self._refuse_invalid(error)
+        except UnresolvedSubjectError as error:
+            return self._authorize(error.request, durable=durable, refusal=error.decision)
         return self._authorize(built, durable=durable)
 
     def authorize_many(self, requests: Iterable[Any]) -> list[Decision]:
@@ -157,8 +166,10 @@ class Authorizer:
         handlers = tuple(self._handlers.values())
         return with_obligations(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
 
-    def _authorize(self, request: AccessRequest, *, durable: bool = False) -> Decision:
-        decision = self._judge(request)
+    def _authorize(
+        self, request: AccessRequest, *, durable: bool = False, refusal: Decision | None = None
+    ) -> Decision:
+        decision = self._judge(request) if refusal is None else replace(refusal, facts=self._facts())
         may_wait = not durable and self._may_wait(request, decision)
         recorded = self._record(Record.of(request, decision), may_wait=may_wait)
         if self._listeners:
@@ -168,10 +179,13 @@ class Authorizer:
     def _judged(self, value: Any) -> tuple[AccessRequest | None, Decision, str]:
         """The request (None if it is malformed), what the ledger keeps of the decision, and the caller's message."""
         try:
-            request = request_from_dict(value)
+            request = request_of(self._subjects, value)
         except RequestError as error:
             kept, message = self._invalid(error)
             return None, kept, message
+        except UnresolvedSubjectError as error:
+            refusal = replace(error.decision, facts=self._facts())
+            return error.request, refusal, refusal.message
         decision = self._judge(request)
         return request, decision, decision.message
 

@@ -13,6 +13,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("demo", "Run the main job from end to end, each step checked.", "companyos.cli.demo:demo"),
     Command("finops", "Ingest bills, report and forecast costs, judge budgets.", "companyos.cli.finops:finops"),
     Command("flags", "Check and list feature flags.", "companyos.cli.flags:flags"),
+    Command("identity", "Import, export, show and verify who is who.", "companyos.cli.identity:identity"),
     Command("keys", "Make, show and rotate signing keys.", "companyos.cli.keys:keys"),
     Command("ledger", "Append to the ledger, read it, prove and verify it.", "companyos.cli.ledger:ledger"),
     Command("new", "Make a new repository from a golden template.", "companyos.cli.new:new"),

@@ -1,0 +1,246 @@
+"""The database of an identity store: one SQLite file, or a schema of its own in PostgreSQL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from companyos._extras import require
+from companyos.authz.identity.errors import IdentityBehindError, IdentitySchemaError, IdentityUnavailableError
+from companyos.authz.identity.migration import HEAD, check_revision, migrate, revision_of
+from companyos.authz.identity.records import moment
+from companyos.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+__all__ = ("SCHEMA", "Database")
+
+SCHEMA = "companyos_identity"
+"""The schema in PostgreSQL."""
+_APPLICATION_ID = 0x434F5349  # "COSI": whose SQLite file it is
+_SETUP_LOCK = 0x434F5349
+_WRITE_SECONDS = 30
+_MODE = 0o600
+
+
+class Database:
+    """A database with the identity tables in it, made or migrated; any number of threads may use it.
+
+    Raises:
+        ConfigError: the URL is none of SQLite or PostgreSQL.
+        MissingExtraError: SQLAlchemy is not installed.
+        IdentitySchemaError: the tables are of a newer version, or the file is another application's.
+        IdentityUnavailableError: it does not answer.
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
+        self._sa = require("sqlalchemy", extra="identity")
+        self._timeout = timeout_seconds
+        self.postgresql = url.startswith(("postgresql://", "postgres://"))
+        """Whether it is PostgreSQL."""
+        self._path = None if self.postgresql else _path_of(url)
+        self._stamp: tuple[int, int] | None = None
+        with self.translated():
+            if self._path is not None:
+                _make_file(self._path)
+            self._engine, self._readers = self._engines(url)
+            try:
+                self._prepare()
+            except BaseException:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._readers.dispose()
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Any]:
+        """A transaction that may write; others who want to wait until it is over."""
+        with self.translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Any]:
+        """A transaction in which all statements see the same state."""
+        options = {"isolation_level": "REPEATABLE READ"} if self.postgresql else {"companyos_deferred": True}
+        with self.translated(), self._engine.connect().execution_options(**options) as connection:
+            yield connection
+
+    def rows(self, statement: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[tuple[Any, ...]]:
+        """The rows that one statement of the driver's own dialect gives, without SQLAlchemy's part of the cost.
+
+        A connection that was lost while it was idle is replaced once.
+        """
+        self._require_same_file()
+        with self.translated():
+            try:
+                return self._fetched(statement, parameters)
+            except (self._sa.exc.OperationalError, *self._lost):
+                self._readers.dispose()
+                return self._fetched(statement, parameters)
+
+    @property
+    def integrity_error(self) -> type[Exception]:
+        """What SQLAlchemy raises for a constraint that does not hold."""
+        found: type[Exception] = self._sa.exc.IntegrityError
+        return found
+
+    def time(self, at: datetime) -> Any:
+        """A time as `rows` compares it."""
+        return at if self.postgresql else moment(at)
+
+    def scrub(self) -> None:
+        """Leave nothing in SQLite's write-ahead log of what was deleted; deleted rows are overwritten anyway."""
+        if not self.postgresql:
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)", ())
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """What SQLAlchemy and the drivers raise, as an error of ours that repeats no values."""
+        import sqlite3
+
+        known: tuple[type[Exception], ...] = (OSError, sqlite3.Error, self._sa.exc.SQLAlchemyError)
+        try:
+            yield
+        except (*known, *self._lost) as error:
+            cause = getattr(error, "orig", None) or error
+            first = str(cause).partition("\n")[0]
+            raise IdentityUnavailableError(
+                "the identity store does not answer",
+                got=f"{type(cause).__name__}: {first}",
+                hint="check the database; after a change, look whether it was made",
+            ) from error
+
+    @property
+    def _lost(self) -> tuple[type[Exception], ...]:
+        if self.postgresql:
+            return (require("psycopg", extra="identity").Error,)
+        return ()
+
+    def _fetched(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
+        connection = self._readers.raw_connection()
+        try:
+            cursor = connection.cursor()
+            found: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
+            cursor.close()
+        except BaseException:
+            connection.invalidate()
+            raise
+        finally:
+            connection.close()
+        return found
+
+    def _engines(self, url: str) -> tuple[Any, Any]:
+        sa = self._sa
+        # Parameters are about people: they must not come into the text of an error.
+        common: dict[str, Any] = {"hide_parameters": True}
+        if self.postgresql:
+            target = sa.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+            writer = sa.create_engine(
+                target, poolclass=sa.pool.NullPool, connect_args=self._options(target, _WRITE_SECONDS), **common
+            )
+            reader = sa.create_engine(
+                target,
+                isolation_level="AUTOCOMMIT",
+                pool_reset_on_return=None,
+                connect_args=self._options(target, self._timeout),
+                **common,
+            )
+            return writer, reader
+        engines = []
+        for seconds, pool in ((_WRITE_SECONDS, sa.pool.NullPool), (self._timeout, sa.pool.QueuePool)):
+            engine = sa.create_engine(
+                sa.URL.create("sqlite", database=str(self._path)),
+                poolclass=pool,
+                connect_args={"timeout": seconds, "check_same_thread": False},
+                **({"pool_reset_on_return": None} if pool is sa.pool.QueuePool else {}),
+                **common,
+            )
+            sa.event.listen(engine, "connect", _configure_sqlite)
+            sa.event.listen(engine, "begin", _begin_sqlite)
+            engines.append(engine)
+        return engines[0], engines[1]
+
+    def _options(self, target: Any, seconds: float) -> dict[str, Any]:
+        milliseconds = round(seconds * 1000)
+        given = target.query.get("options", "")
+        ours = f"-c search_path={SCHEMA} -c statement_timeout={milliseconds} -c lock_timeout={milliseconds}"
+        return {
+            "options": f"{given} {ours}".strip(),
+            "connect_timeout": max(2, round(self._timeout)),
+            "tcp_user_timeout": milliseconds,
+        }
+
+    def _prepare(self) -> None:
+        with self._engine.begin() as connection:
+            self._claim(connection)
+            revision = revision_of(connection)
+            check_revision(revision, f"{self._path or 'this PostgreSQL database'}")
+            if revision != HEAD:
+                migrate(connection)
+        if self._path is not None:
+            self._stamp = _stamp_of(self._path)
+
+    def _claim(self, connection: Any) -> None:
+        """Make sure that the tables go where nobody else's are, and that nobody else makes them meanwhile."""
+        if self.postgresql:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SETUP_LOCK})")
+            connection.exec_driver_sql(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            return
+        owner = connection.exec_driver_sql("PRAGMA application_id").scalar()
+        empty = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+        if owner != _APPLICATION_ID and not empty:
+            raise IdentitySchemaError(
+                f"{self._path} is another application's database", hint="give the identity store a file of its own"
+            )
+        connection.exec_driver_sql(f"PRAGMA application_id={_APPLICATION_ID}")
+
+    def _require_same_file(self) -> None:
+        """A SQLite file that was removed while it is open goes on answering, with what is true no more."""
+        if self._path is None:
+            return
+        try:
+            found: tuple[int, int] | None = _stamp_of(self._path)
+        except OSError:
+            found = None
+        if found != self._stamp:
+            raise IdentityBehindError(
+                f"{self._path} was removed or replaced while it was open",
+                hint="open the identity store again: it is brought up to date from the ledger",
+            )
+
+
+def _path_of(url: str) -> Path:
+    scheme, separator, rest = url.partition(":///")
+    if scheme != "sqlite" or not separator or not rest:
+        shown = f"{url.partition(':')[0]}:…"  # no more of it: it may hold a password
+        raise ConfigError("no URL of an identity store", got=shown, expected="sqlite:///FILE or postgresql://HOST/NAME")
+    return Path(rest).absolute()
+
+
+def _make_file(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # It holds who is who: for its owner's eyes, whatever the process's mask.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+
+
+def _stamp_of(path: Path) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116 - half the cost of Path.stat, and it is done for each read
+    return found.st_dev, found.st_ino
+
+
+def _configure_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    deferred = connection.get_execution_options().get("companyos_deferred")
+    connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")

@@ -1,0 +1,121 @@
+"""Subjects by their id: where `authorize()` looks up who asks, and what it answers if it cannot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from companyos.authz.interface import RequestError
+from companyos.authz.request import build_request, request_from_dict
+from companyos.decision import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from companyos.ports import AccessRequest
+
+__all__ = ("DeferredSubjects", "SubjectResolver", "UnresolvedSubjectError", "request_for", "request_of")
+
+_log = logging.getLogger(__name__)
+
+NOBODY = "unknown"
+"""Type of a subject of whom nothing is known but the id."""
+
+
+class SubjectResolver(Protocol):
+    """What knows subjects by their ids, such as an `IdentityStore`."""
+
+    def resolve(self, subject_id: str, workspace: str | None = None) -> Mapping[str, Any]:
+        """The subject as `build_request` takes it, with what holds in a workspace (default: its own).
+
+        Raises:
+            UnknownSubjectError: there is none of this id.
+        """
+        ...
+
+
+class DeferredSubjects:
+    """A resolver that is opened when it is first asked."""
+
+    def __init__(self, open: Callable[[], SubjectResolver]) -> None:  # noqa: A002 - what it does
+        self._open = open
+
+    def resolve(self, subject_id: str, workspace: str | None = None) -> Mapping[str, Any]:
+        """As the resolver that is opened."""
+        return self._open().resolve(subject_id, workspace)
+
+
+class UnresolvedSubjectError(Exception):
+    """Nobody can say who asks; carries what is recorded of the request, and the decision on it."""
+
+    def __init__(self, request: AccessRequest, decision: Decision) -> None:
+        super().__init__(decision.reason)
+        self.request = request
+        self.decision = decision
+
+
+def request_for(
+    subjects: SubjectResolver | None,
+    subject: Mapping[str, Any] | str,
+    action: str,
+    resource: Mapping[str, Any],
+    environment: Mapping[str, Any] | None = None,
+) -> AccessRequest:
+    """`build_request`, but a subject that is only an id is looked up, in the resource's workspace if it has one.
+
+    Raises:
+        RequestError: the request is malformed.
+        UnresolvedSubjectError: the id is unknown, or could not be looked up.
+    """
+    if not isinstance(subject, str) or subjects is None:
+        # Without a resolver an id is no subject, which is what `build_request` says then.
+        return build_request(subject, action, resource, environment)  # type: ignore[arg-type] # it checks
+    return _resolved(subjects, build_request(_stub(subject), action, resource, environment))
+
+
+def request_of(subjects: SubjectResolver | None, value: Any) -> AccessRequest:
+    """`request_from_dict`, but a subject that is only an id is looked up.
+
+    Raises:
+        RequestError: the request is malformed.
+        UnresolvedSubjectError: as `request_for`.
+    """
+    subject = value.get("subject") if isinstance(value, Mapping) else None
+    if not isinstance(subject, str) or subjects is None:
+        return request_from_dict(value)
+    return _resolved(subjects, request_from_dict({**value, "subject": _stub(subject)}))
+
+
+def _stub(subject_id: str) -> dict[str, str]:
+    return {"id": subject_id, "type": NOBODY}
+
+
+def _resolved(subjects: SubjectResolver, bare: AccessRequest) -> AccessRequest:
+    """The request with its subject looked up; `bare` is what is recorded where nobody knows who asks."""
+    name, workspace = bare.subject["id"], bare.resource.get("workspace_id")
+    if workspace is not None and not isinstance(workspace, str):
+        raise RequestError(
+            "resource.workspace_id is of the wrong type", got=type(workspace).__name__, expected="a text"
+        )
+    try:
+        found = subjects.resolve(name, workspace)
+    except Exception as error:
+        raise UnresolvedSubjectError(bare, _refusal(error)) from error
+    if found.get("id") != name:
+        _log.error("a resolver of subjects answered with another subject; the request is refused")
+        raise UnresolvedSubjectError(bare, _unavailable())
+    return build_request(found, bare.action, bare.resource, bare.environment)
+
+
+def _refusal(error: Exception) -> Decision:
+    from companyos.authz.identity.errors import UnknownSubjectError
+
+    if isinstance(error, UnknownSubjectError):
+        return Decision.denied("subject.unknown", "there is no such subject")
+    _log.error("a subject could not be looked up; the request is refused", exc_info=error)
+    return _unavailable()
+
+
+def _unavailable() -> Decision:
+    return Decision.undetermined("identity.unavailable", "nobody could say who asks")
