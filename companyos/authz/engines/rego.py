@@ -42,8 +42,16 @@ class RegoEngine:
     def __init__(self, directories: Iterable[Path] = ()) -> None:
         """Take the policies from `directories`, in order; none at all means the built-in playbook."""
         self._directories = tuple(Path(directory) for directory in directories)
+        self._given: PolicySet | None = None
         self._lock = threading.Lock()
         self._loaded: tuple[PolicySet, Evaluator, str] | None = None
+
+    @classmethod
+    def over(cls, policies: PolicySet) -> RegoEngine:
+        """An engine over policies that were read already, such as those of a verified bundle."""
+        engine = cls()
+        engine._given = policies
+        return engine
 
     @property
     def name(self) -> str:
@@ -85,7 +93,7 @@ class RegoEngine:
         return self._loaded
 
     def _checked(self) -> tuple[PolicySet, Evaluator, str]:
-        policies = load_policies(self._directories)
+        policies = load_policies(self._directories) if self._given is None else self._given
         combination = (Path(__file__).parent / FIXED).read_text(encoding="utf-8")
         sources = {FIXED: combination, **policies.sources}
         _check_sources(sources, policies.data)
