@@ -89,7 +89,7 @@ def child(call: dict[str, Any]) -> None:
     except MemoryError:
         os._exit(_OUT_OF_MEMORY)
     except UserError as error:
-        answer = {"error": _kind(error), **error.to_dict()}
+        answer = {**error.to_dict(), "error": _kind(error)}
     except CompanyOSError as error:
         answer = {"error": "other", "what": str(error)}
     with out:

@@ -59,7 +59,8 @@ class Bundle:
             _check_kind(name, content, manifest.engine)
         bundle = cls(files, manifest, signatures)
         _check_combination(bundle)
-        bundle.data()
+        bundle.policy_set()
+        bundle.tests()
         return bundle
 
     @property

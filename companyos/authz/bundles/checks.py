@@ -20,17 +20,7 @@ if TYPE_CHECKING:
 
     from companyos.ports import DecisionEngine, Opinion
 
-__all__ = (
-    "Case",
-    "TestReport",
-    "engine_of",
-    "load_in_child",
-    "meter",
-    "outcome",
-    "read_cases",
-    "run_tests",
-    "tests_in_child",
-)
+__all__ = ("Case", "TestReport", "check_in_child", "engine_of", "evaluate_in_child", "meter", "outcome", "read_cases")
 
 _EXPECTABLE = {"decision", "reason", "obligations"}
 
@@ -95,50 +85,34 @@ def outcome(opinion: Opinion) -> dict[str, Any]:
     }
 
 
-def meter(bundle: Bundle, limits: Limits | None = None) -> None:
-    """Return if the policies load and answer within their limits: lint, one request, and every declared test's request.
+def meter(bundle: Bundle, limits: Limits | None = None) -> TestReport:
+    """The report of the declared tests, if the policies load and answer within their limits.
 
     Raises:
-        PolicyError: a policy is refused.
+        PolicyError: a policy or a test is refused.
         MeterExceededError: it takes too long or too much; the text names the file.
         MeterFailedError, EngineError: it could not be found out.
     """
     bounds = limits or Limits()
+    packed = base64.b64encode(bundle.to_bytes()).decode()
+    what = f"{bundle.manifest.name} {bundle.manifest.version}"
     try:
-        _in_child("load_in_child", bundle, bounds)
+        answer = metered(f"{__name__}:check_in_child", {"bundle": packed}, bounds, what=what)
     except MeterExceededError as error:
         raise MeterExceededError(
-            f"{_culprit(bundle, bounds)}: took more time or memory than policies may",
+            f"{_culprit(bundle, bounds)}: takes more time or memory than policies may",
             got=error.got,
             expected=error.expected,
             hint=error.hint,
         ) from error
-
-
-def run_tests(bundle: Bundle, limits: Limits | None = None) -> TestReport:
-    """The declared tests, run in a metered child.
-
-    Raises:
-        PolicyError, EngineError, MeterExceededError, MeterFailedError: they could not be run.
-    """
-    answer = _in_child("tests_in_child", bundle, limits or Limits(deadline_seconds=30))
     return TestReport(answer["total"], tuple(answer["failures"]))
 
 
-def load_in_child(argument: Mapping[str, Any]) -> int:
-    """Run in the child: load the policies and ask them every request of the tests; how many were asked."""
-    bundle = _unpacked(argument)
+def check_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
+    """Run in the child: load the policies, ask them, and run the tests."""
+    bundle = Bundle.from_bytes(base64.b64decode(argument["bundle"]))
     engine = engine_of(bundle)
-    requests = [_PROBE, *(case.request for case in read_cases(bundle.tests()))]
-    for request in requests:
-        engine.decide(request_from_dict(request))
-    return len(requests)
-
-
-def tests_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
-    """Run in the child: the tests' total and failures."""
-    bundle = _unpacked(argument)
-    engine = engine_of(bundle)
+    engine.decide(request_from_dict(_PROBE))
     cases = read_cases(bundle.tests())
     failures = [failure for case in cases for failure in _failures(case, engine)]
     return {"total": len(cases), "failures": failures}
@@ -187,16 +161,6 @@ def _case(name: str, place: int, item: Any) -> Case:
     return Case(label, item["request"], expect)
 
 
-def _in_child(function: str, bundle: Bundle, limits: Limits) -> Any:
-    packed = base64.b64encode(bundle.to_bytes()).decode()
-    manifest = bundle.manifest
-    return metered(f"{__name__}:{function}", {"bundle": packed}, limits, what=f"{manifest.name} {manifest.version}")
-
-
-def _unpacked(argument: Mapping[str, Any]) -> Bundle:
-    return Bundle.from_bytes(base64.b64decode(argument["bundle"]))
-
-
 def _culprit(bundle: Bundle, limits: Limits) -> str:
     """The file with which the policies first exceed their limits, helpers first, found by halving.
 
@@ -219,14 +183,13 @@ def _helpers_first(sources: Mapping[str, str]) -> list[str]:
 
 
 def _exceeds(bundle: Bundle, names: Sequence[str], limits: Limits) -> bool:
+    requests = [_PROBE, *(case.request for case in read_cases(bundle.tests()))]
     argument: dict[str, Any] = {"sources": {name: bundle.sources()[name] for name in names}, "data": bundle.data()}
-    argument["requests"] = [_PROBE, *(case.request for case in read_cases(bundle.tests()))]
+    argument["requests"] = requests
     try:
         metered(f"{__name__}:evaluate_in_child", argument, limits)
     except MeterExceededError:
         return True
-    except (PolicyError, ConfigError):
-        return False
     except Exception:  # noqa: BLE001 - a part of the policies may fail as it likes; only what exceeds is looked for
         return False
     return False

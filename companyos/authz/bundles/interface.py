@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from companyos.authz.interface import PolicyError
 from companyos.decision import Decision, Finding, Severity
-from companyos.errors import IntegrityError, RefusedError, UnverifiableError, UserError
+from companyos.errors import IntegrityError, MissingExtraError, RefusedError, UnverifiableError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,13 +104,22 @@ class PromotionRefusedError(RefusedError):
 
 
 def judged(identity: str, call: Callable[[], Decision]) -> Decision:
-    """What a call decides; a refusal by name is a denial, a check that could not be made is undetermined."""
+    """What a call decides; a refusal by name is a denial, a check that could not be made is undetermined.
+
+    Raises:
+        MissingExtraError: what the check needs is not installed.
+    """
     try:
         return call()
+    except MissingExtraError:
+        raise
     except (BundleRefusedError, PromotionRefusedError) as error:
         finding = Finding(error.rule, error.what, Severity.HIGH, hint=error.hint)
-        return Decision.denied(error.rule, error.message, findings=[finding])
-    except UnverifiableError as error:
-        return Decision.undetermined(f"{identity}.{error.code}", error.message)
+        return Decision.denied(error.rule, _sentence(error), findings=[finding])
     except UserError as error:
-        return Decision.undetermined(f"{identity}.{error.code}", error.message)
+        return Decision.undetermined(f"{identity}.{error.code}", _sentence(error))
+
+
+def _sentence(error: UserError) -> str:
+    parts = (error.what, error.got and f"got: {error.got}", error.expected and f"expected: {error.expected}")
+    return "; ".join(part for part in (*parts, error.hint and f"next: {error.hint}") if part)

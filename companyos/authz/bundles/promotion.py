@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz._text import is_visible, plain
 from companyos.authz.audit import SOURCE
-from companyos.authz.bundles.checks import meter, run_tests
+from companyos.authz.bundles.checks import meter
 from companyos.authz.bundles.interface import BundleRefusedError, PromotionRefusedError, judged
 from companyos.authz.bundles.manifest import moment_text, version_key
 from companyos.authz.bundles.promotions import PROMOTED, STAGES, Promoted, broken_rule, promotions_of
@@ -189,8 +189,7 @@ def _before(stage: str) -> str:
 
 def _check_policies(verified: VerifiedBundle, limits: Limits | None) -> TestReport:
     try:
-        meter(verified.bundle, limits)
-        report = run_tests(verified.bundle, limits)
+        report = meter(verified.bundle, limits)
     except MeterExceededError as error:
         raise PromotionRefusedError("promotion.metering", error.what, got=error.got, expected=error.expected) from error
     except PolicyError as error:

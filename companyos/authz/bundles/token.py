@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from companyos.authz.bundles.trust import Algorithm, BundleTrust
 
-__all__ = ("SignedFiles", "read_token", "signed_files", "token")
+__all__ = ("SignedFiles", "compact", "read_token", "signed_files", "token")
 
 _EXTRA = "authz-bundles"
 _HEADER = {"alg", "kid", "typ"}
@@ -87,11 +87,19 @@ def token(
     }
     if scope is not None:
         payload["scope"] = scope
-    header = {"alg": algorithm, "kid": key_id, "typ": "JWT"}
+    signed = compact({"alg": algorithm, "kid": key_id, "typ": "JWT"}, payload, key)
+    return _dump({"signatures": [signed]}) + b"\n"
+
+
+def compact(header: Mapping[str, Any], payload: Mapping[str, Any], key: Any) -> str:
+    """A compact JWS over a payload, signed with the algorithm of the key, whatever the header says.
+
+    Raises:
+        MissingExtraError: joserfc is not installed.
+        KeyUnusableError: the key signs no bundles.
+    """
     signing = f"{_encode(_dump(header))}.{_encode(_dump(payload))}"
-    model, imported = _model(algorithm), _import(key)
-    signature = model.sign(signing.encode(), imported)
-    return _dump({"signatures": [f"{signing}.{_encode(signature)}"]}) + b"\n"
+    return f"{signing}.{_encode(_model(algorithm_of(key)).sign(signing.encode(), _import(key)))}"
 
 
 def read_token(signatures: bytes | None, trust: BundleTrust, *, at: datetime, scope: str | None) -> SignedFiles:
