@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from companyos.authz.interface import EngineError, PolicyError
-from companyos.errors import CompanyOSError, RefusedError, UnverifiableError, UserError
+from companyos.errors import CompanyOSError, MissingExtraError, RefusedError, UnverifiableError, UserError
 
 __all__ = ("Limits", "MeterExceededError", "MeterFailedError", "metered")
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest answer that is read of a child."""
 _BROKEN = {signal.SIGXCPU, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGKILL, signal.SIGTRAP}
+_KINDS: dict[type[UserError], str] = {PolicyError: "policy", EngineError: "engine", MissingExtraError: "extra"}
+"""Errors that come out of a child as what they are."""
 _OUT_OF_MEMORY = 77
 """Exit status of a child that ran out of memory in Python."""
 
@@ -60,6 +62,7 @@ def metered(target: str, argument: Any, limits: Limits | None = None, *, what: s
         MeterExceededError: it took more time or memory than it may.
         PolicyError: it refused the policies.
         EngineError: it could not evaluate them.
+        MissingExtraError: what it needs is not installed.
         MeterFailedError: the process could not be made, or broke otherwise.
     """
     bounds = limits or Limits()
@@ -102,7 +105,10 @@ def _find(target: str) -> Any:
 
 
 def _kind(error: UserError) -> str:
-    return "policy" if isinstance(error, PolicyError) else "engine" if isinstance(error, EngineError) else "other"
+    for kind, name in _KINDS.items():
+        if isinstance(error, kind):
+            return name
+    return "other"
 
 
 def _run(command: list[str], stdin: bytes, answer: Any, bounds: Limits, what: str) -> int:
@@ -156,6 +162,6 @@ def _answer(text: bytes) -> Any:
             return answer["value"]
     except (ValueError, KeyError, TypeError) as error:
         raise MeterFailedError("the metered process gave no answer", got=f"{len(text)} bytes") from error
-    kinds = {"policy": PolicyError, "engine": EngineError}
+    kinds = {name: kind for kind, name in _KINDS.items()}
     hint, details = answer.get("next"), {key: answer.get(key) for key in ("got", "expected")}
     raise kinds.get(answer["error"], MeterFailedError)(answer["what"], hint=hint, **details)
