@@ -29,8 +29,8 @@ class TestContract(EngineContract):
 class _Broken(RegoEngine):
     """The playbook, with an input that regorus cannot read."""
 
-    def _ask(self, evaluator, request):
-        return super()._ask(evaluator, request) if request.action == "?" else evaluator.evaluate("{")
+    def _ask(self, loaded, request):
+        return loaded.evaluator.evaluate("{", loaded.everything)
 
 
 class TestDirectories:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz.bundles.bundle import COMBINATION, Bundle, combination
+from companyos.authz.bundles.bundle import COMBINATION, SCOPE, Bundle, combination
 from companyos.authz.bundles.checks import meter
 from companyos.authz.bundles.hashing import file_hash
 from companyos.authz.bundles.interface import BundleBuildError, BundleRefusedError
@@ -47,8 +47,9 @@ def build_bundle(
         MeterExceededError: a policy takes more time or memory than it may.
     """
     bundle = _assemble(find_units(paths, stage), created_by=created_by, expires=expires, name=name, version=version)
-    meter(bundle, limits)
-    return bundle
+    scopes = meter(bundle, limits).scopes
+    data = {**bundle.data(), SCOPE: list(scopes)}
+    return _finished(bundle.manifest, {**bundle.files, DATA: _json(data)})
 
 
 def sign_bundle(
@@ -72,7 +73,7 @@ def _assemble(
     own = [unit for unit in units if unit.label != "playbook"] or units
     data = _merged(units)
     files = {f"{unit.label}/{file}": content for unit in units for file, content in unit.files.items()}
-    files[DATA] = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+    files[DATA] = _json(data)
     engine = _only("engines", (engine for unit in units for engine in unit.engines))
     if engine == "rego":
         files[COMBINATION] = combination()
@@ -81,15 +82,25 @@ def _assemble(
         version or _only("versions", (unit.version for unit in own)),
         created_by,
         expires.astimezone(UTC).replace(microsecond=0),
-        tuple(sorted({"companyos", *data})),
+        tuple(sorted({"companyos", SCOPE, *data})),
         engine,
     )
-    manifest = replace(manifest, revision=_revision(manifest, files))
+    return _finished(manifest, files)
+
+
+def _finished(manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """The bundle of files, with a revision that names their content."""
+    rest = {name: content for name, content in files.items() if name != MANIFEST}
+    named = replace(manifest, revision=_revision(manifest, rest))
     try:
-        manifest.check()
-        return Bundle.from_bytes(Bundle({**files, MANIFEST: manifest.to_bytes()}, manifest).to_bytes())
+        named.check()
+        return Bundle.from_bytes(Bundle({**rest, MANIFEST: named.to_bytes()}, named).to_bytes())
     except BundleRefusedError as error:
         raise BundleBuildError(error.what, got=error.got, expected=error.expected, hint=error.hint) from error
+
+
+def _json(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
 def _only(what: str, found: Iterable[str]) -> str:

@@ -10,7 +10,9 @@ from companyos.authz.bundles.archive import pack, unpack
 from companyos.authz.bundles.hashing import file_hash, parse_structured, plain
 from companyos.authz.bundles.interface import BundleRefusedError
 from companyos.authz.bundles.manifest import MANIFEST, Manifest
-from companyos.authz.policyset import MAX_FILE, METADATA, PLAYBOOK, PolicySet
+from companyos.authz.layout import MAX_FILE, METADATA, PLAYBOOK, UNSCOPED
+from companyos.authz.policyset import PolicySet
+from companyos.authz.slices import KEYS, Slice
 from companyos.canonical import digest
 from companyos.config import parse_yaml
 from companyos.errors import ConfigError
@@ -18,7 +20,7 @@ from companyos.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ("COMBINATION", "DATA_NAMES", "SIGNATURES", "Bundle", "combination", "is_test", "read_bytes")
+__all__ = ("COMBINATION", "DATA_NAMES", "SCOPE", "SIGNATURES", "Bundle", "combination", "is_test", "read_bytes")
 
 SIGNATURES = ".signatures.json"
 """Name of the signatures in a bundle."""
@@ -26,6 +28,8 @@ COMBINATION = "decision.rego"
 """Name of the fixed combination in a bundle, so that any OPA can evaluate it; our engine brings its own."""
 DATA_NAMES = frozenset({"data.json", "data.yaml", "data.yml"})
 """Names of data files, whose directories are the place of their value in `data`, as OPA has it."""
+SCOPE = "companyos_scope"
+"""The key of `data` that the fixed combination reads; our engine finds its value itself."""
 MAX_SIGNATURES_BYTES = 1024 * 1024
 _POLICIES = {"rego": ".rego", "cedar": ".cedar"}
 
@@ -74,7 +78,7 @@ class Bundle:
         return pack({**self.files, **signed})
 
     def data(self) -> dict[str, Any]:
-        """What policies see as `data` beside the rules.
+        """What policies see as `data` beside the rules, without what is there for the fixed combination alone.
 
         Raises:
             BundleRefusedError: two files disagree, or something lies outside of the manifest's roots.
@@ -89,10 +93,16 @@ class Bundle:
                 if not isinstance(value, dict):
                     raise BundleRefusedError("bundle.data", f"{name} is no object")
                 _merge(merged, value, name)
-        if "companyos" in merged:
-            raise BundleRefusedError("bundle.data", "the key 'companyos' belongs to the rules")
+        if "companyos" in merged or not isinstance(merged.get(SCOPE, []), list):
+            raise BundleRefusedError("bundle.data", "the keys of the rules are taken", got="companyos")
         _check_roots(merged, self.manifest.roots)
+        merged.pop(SCOPE, None)
         return merged
+
+    def scopes(self) -> list[Any] | None:
+        """What another OPA is told that requests must say of their resource's place; None if it is told nothing."""
+        value = parse_structured("data.json", self.files.get("data.json", b"{}"))
+        return plain(value.get(SCOPE)) if isinstance(value, dict) else None
 
     def sources(self) -> dict[str, str]:
         """The policies' text by name, without the fixed combination.
@@ -122,23 +132,56 @@ class Bundle:
         sources = self.sources()
         if not sources:
             raise BundleRefusedError("bundle.kind", "there are no policies", expected=_POLICIES[self.manifest.engine])
-        return PolicySet(sources, self.data(), tuple(self._owners()), self.digest, self._extends_playbook())
+        metadata = dict(self._metadata())
+        slices = {directory: _slice(directory, values) for directory, values in metadata.items()}
+        declared = {name: slices[_home(name, slices)] for name in sources}
+        owners = tuple(values["owner"] for values in metadata.values())
+        return PolicySet(sources, self.data(), owners, self.digest, self._extends_playbook(), declared)
 
-    def _owners(self) -> Iterator[str]:
+    def _metadata(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What each `metadata.yaml` says, by its directory."""
         for name, content in sorted(self.files.items()):
-            if name.rpartition("/")[2] == METADATA:
+            directory, _, last = name.rpartition("/")
+            if last == METADATA:
                 try:
                     value = parse_yaml(_decode(name, content), name)
                 except ConfigError as error:
-                    raise BundleRefusedError("bundle.data", f"{name} is not YAML", got=error.what) from error
-                owner = value.get("owner") if isinstance(value, dict) else None
-                if not isinstance(owner, str) or not owner:
-                    raise BundleRefusedError("bundle.data", f"{name} names no owner")
-                yield owner
+                    raise BundleRefusedError("bundle.metadata", f"{name} is not YAML", got=error.what) from error
+                if not isinstance(value, dict) or not isinstance(value.get("owner"), str) or not value["owner"]:
+                    raise BundleRefusedError("bundle.metadata", f"{name} names no owner")
+                yield directory, value
 
     def _extends_playbook(self) -> bool:
         rules = {f"playbook/{path.relative_to(PLAYBOOK)}": path.read_bytes() for path in PLAYBOOK.rglob("*.rego")}
         return rules.items() <= self.files.items()
+
+
+def _slice(directory: str, metadata: Mapping[str, Any]) -> Slice:
+    """What the policies of a directory may speak about: by its place in a layout and its own word."""
+    values = metadata.get("slice", {})
+    if not isinstance(values, dict) or not values.keys() <= set(KEYS):
+        raise BundleRefusedError("bundle.metadata", f"{directory}: slice is not valid", expected=", ".join(KEYS))
+    for key, names in values.items():
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise BundleRefusedError("bundle.metadata", f"{directory}: slice.{key} is no list of texts")
+    declared = Slice.of(frozenset(values[key]) if key in values else None for key in KEYS)
+    domain, separator, service = directory.partition("/")
+    if not separator:
+        return declared
+    implied = (None if part in UNSCOPED else frozenset({part}) for part in (domain, service))
+    return declared.restrict(Slice(None, None, *implied))
+
+
+def _home(name: str, directories: Mapping[str, object]) -> str:
+    """The directory with a `metadata.yaml` that a policy belongs to: the nearest."""
+    directory = name
+    while directory:
+        directory = directory.rpartition("/")[0]
+        if directory in directories:
+            return directory
+    raise BundleRefusedError(
+        "bundle.metadata", f"{name} belongs to nobody", expected=f"a {METADATA} in a directory above"
+    )
 
 
 def combination() -> bytes:

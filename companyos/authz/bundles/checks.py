@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz.bundles.bundle import Bundle
+from companyos.authz.bundles.bundle import SCOPE, Bundle
 from companyos.authz.bundles.interface import BundleUnverifiableError
 from companyos.authz.interface import PolicyError, RequestError
 from companyos.authz.metering import Limits, MeterExceededError, metered
@@ -18,6 +18,7 @@ from companyos.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from companyos.authz.engines.rego import RegoEngine
     from companyos.ports import DecisionEngine, Opinion
 
 __all__ = ("Case", "TestReport", "check_in_child", "engine_of", "evaluate_in_child", "meter", "outcome", "read_cases")
@@ -45,6 +46,8 @@ class TestReport:
     """How many there are."""
     failures: tuple[str, ...]
     """One sentence for each that failed."""
+    scopes: tuple[str, ...] = ()
+    """What requests must say of their resource's place, as found in the policies."""
 
     @property
     def passed(self) -> bool:
@@ -61,7 +64,7 @@ def read_cases(texts: Mapping[str, str]) -> list[Case]:
     return [case for name, text in sorted(texts.items()) for case in _cases(name, text)]
 
 
-def engine_of(bundle: Bundle) -> DecisionEngine:
+def engine_of(bundle: Bundle) -> RegoEngine:
     """The engine that a bundle is for, over its policies.
 
     Raises:
@@ -73,7 +76,7 @@ def engine_of(bundle: Bundle) -> DecisionEngine:
         )
     from companyos.authz.engines.rego import RegoEngine
 
-    return RegoEngine.over(bundle.policy_set())
+    return RegoEngine.of(bundle.policy_set())
 
 
 def outcome(opinion: Opinion) -> dict[str, Any]:
@@ -105,17 +108,20 @@ def meter(bundle: Bundle, limits: Limits | None = None) -> TestReport:
             expected=error.expected,
             hint=error.hint,
         ) from error
-    return TestReport(answer["total"], tuple(answer["failures"]))
+    return TestReport(answer["total"], tuple(answer["failures"]), tuple(answer["scopes"]))
 
 
 def check_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
     """Run in the child: load the policies, ask them, and run the tests."""
     bundle = Bundle.from_bytes(base64.b64decode(argument["bundle"]))
     engine = engine_of(bundle)
+    scopes = list(engine.loaded().slicing.scopes)
+    if bundle.scopes() not in (None, scopes):
+        raise PolicyError(f"data.{SCOPE} is not what the policies need", got=bundle.scopes(), expected=scopes)
     engine.decide(request_from_dict(_PROBE))
     cases = read_cases(bundle.tests())
     failures = [failure for case in cases for failure in _failures(case, engine)]
-    return {"total": len(cases), "failures": failures}
+    return {"total": len(cases), "failures": failures, "scopes": scopes}
 
 
 _PROBE = {"subject": {"id": "?", "type": "?"}, "action": "read", "resource": {"id": "?", "type": "?"}}
@@ -201,11 +207,12 @@ def evaluate_in_child(argument: Mapping[str, Any]) -> None:
     from companyos.authz.engines._regorus import Evaluator
 
     for rule in ("deny", "allow", "obligation"):
-        evaluator = Evaluator(argument["sources"], argument["data"], f"data.companyos.access.{rule}")
+        evaluator = Evaluator(tuple(argument["sources"].items()), argument["data"], f"data.companyos.access.{rule}")
+        everything = frozenset(range(len(argument["sources"])))
         for value in argument["requests"]:
             request = request_from_dict(value)
             try:
-                evaluator.evaluate(json.dumps({**request.to_dict(), "derived": derive(request)}))
+                evaluator.evaluate(json.dumps({**request.to_dict(), "derived": derive(request)}), everything)
             except ConfigError:
                 raise
             except Exception:  # noqa: BLE001, S112 - a rule that is not there

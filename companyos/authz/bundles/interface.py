@@ -34,6 +34,7 @@ RULES = {
     "bundle.kind": "A bundle holds policies, data, metadata and tests, and nothing that other tools might run.",
     "bundle.manifest": "The manifest says what the bundle is, in its bounds and in one spelling.",
     "bundle.data": "Data is JSON or YAML that every reader understands in the same way, within the manifest's roots.",
+    "bundle.metadata": "Each policy belongs to a directory whose metadata names its owner.",
     "bundle.combination": "The fixed rule that combines opinions is the one of this version.",
     "bundle.unsigned": "A bundle has exactly one signature.",
     "bundle.token": "A signature is a compact JWS in its one spelling.",

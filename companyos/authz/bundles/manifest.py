@@ -84,7 +84,9 @@ class Manifest:
             BundleRefusedError: one is not.
         """
         if not NAME.fullmatch(self.name):
-            raise BundleRefusedError(_RULE, "no name for a bundle", got=self.name, expected=NAME.pattern)
+            raise BundleRefusedError(
+                _RULE, "no name for a bundle", got=self.name, expected=NAME.pattern, hint="--name gives it one"
+            )
         version_key(self.version)
         if not self.created_by.strip() or len(self.created_by) > 200 or not is_visible(self.created_by):
             raise BundleRefusedError(_RULE, "nobody built it", expected="a name of at most 200 visible characters")

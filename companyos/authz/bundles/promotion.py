@@ -12,9 +12,10 @@ from companyos.authz.audit import SOURCE
 from companyos.authz.bundles.checks import meter
 from companyos.authz.bundles.interface import BundleRefusedError, PromotionRefusedError, judged
 from companyos.authz.bundles.manifest import moment_text, version_key
-from companyos.authz.bundles.promotions import PROMOTED, STAGES, Promoted, broken_rule, promotions_of
+from companyos.authz.bundles.promotions import PROMOTED, Promoted, broken_rule, promotions_of
 from companyos.authz.bundles.verification import verify_bundle
 from companyos.authz.interface import PolicyError
+from companyos.authz.layout import STAGES
 from companyos.authz.metering import MeterExceededError
 from companyos.canonical import sha256_hex
 from companyos.decision import Decision

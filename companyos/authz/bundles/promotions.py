@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz.audit import SOURCE
 from companyos.authz.bundles.interface import BundleRefusedError
 from companyos.authz.bundles.manifest import version_key
+from companyos.authz.layout import STAGES
 from companyos.ledger.projection import Projection
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ if TYPE_CHECKING:
     from companyos.ledger.reading import Reader
     from companyos.ports import Entry
 
-__all__ = ("PROMOTED", "STAGES", "BundlesInForce", "Promoted", "Promotions", "broken_rule", "promotions_of")
+__all__ = ("PROMOTED", "BundlesInForce", "Promoted", "Promotions", "broken_rule", "promotions_of")
 
 PROMOTED = "companyos.authz.bundle_promoted"
 """Type of the entry that puts a bundle in force in a stage."""
-STAGES = ("dev", "staging", "prod")
-"""The stages, in the order in which a bundle goes through them."""
 _TEXTS = ("name", "version", "stage", "digest", "archive", "expires", "key")
 _PEOPLE = ("created_by", "promoted_by")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz.bundles.bundle import DATA_NAMES, is_test
 from companyos.authz.bundles.hashing import parse_json, plain
 from companyos.authz.bundles.interface import BundleBuildError, BundleRefusedError
-from companyos.authz.bundles.manifest import NAME, version_key
-from companyos.authz.policyset import DATA, METADATA, PLAYBOOK
-from companyos.config import parse_yaml
+from companyos.authz.layout import METADATA, STAGES, find_places
+from companyos.authz.policyset import DATA, RESERVED_DATA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from companyos.authz.layout import Place
+
 __all__ = ("Unit", "find_units")
 
 MAX_SOURCE_BYTES = 8 * 1024 * 1024
+_PART = re.compile(r"[a-z0-9_][a-z0-9._-]{0,62}")
 _ENGINES = {".rego": "rego", ".cedar": "cedar"}
 
 
@@ -35,8 +37,6 @@ class Unit:
     """The domain it belongs to; of a directory that is not in the layout, its own name."""
     version: str
     """Its version, from metadata.yaml."""
-    extends: bool
-    """Whether it adds to the built-in policies."""
     files: Mapping[str, bytes]
     """Policies, metadata and tests by their name within the directory; data apart."""
     data: Mapping[str, Any]
@@ -52,71 +52,42 @@ class Unit:
 def find_units(paths: Sequence[Path], stage: str) -> list[Unit]:
     """The policy directories at `paths`, with the built-in policies first if one extends them.
 
-    A path is a policy directory (it holds metadata.yaml), or the root of a layout, or a domain or service in one: then
-    of each service the newest version of `stage` is taken.
+    A path is a policy directory (it holds metadata.yaml), or the root of a layout: then of each service the newest
+    version of `stage` is taken, as the engine takes it.
 
     Raises:
-        BundleBuildError: there is none, or one cannot be used.
+        PolicyError: there is none, or one cannot be used.
     """
-    units = [unit for path in paths for unit in _units_at(path.resolve(), stage)]
-    if any(unit.extends for unit in units) and all(unit.directory != PLAYBOOK for unit in units):
-        units.insert(0, _unit(PLAYBOOK, "playbook", "playbook"))
+    units = [_placed(place) for place in find_places(paths, stage=stage)]
     labels = [unit.label for unit in units]
     if len(set(labels)) != len(labels):
         raise BundleBuildError("two directories have the same place in the bundle", got=", ".join(labels))
     return units
 
 
-def _units_at(path: Path, stage: str) -> Iterator[Unit]:
-    if not path.is_dir():
-        raise BundleBuildError("policy directory not found", got=path)
-    if (path / METADATA).is_file():
-        yield _placed(path)
-        return
-    found = sorted(candidate.parent for candidate in path.rglob(METADATA))
-    staged = [directory for directory in found if directory.parent.name == stage]
-    services: dict[Path, Path] = {}
-    for directory in staged:
-        service = directory.parent.parent
-        newest = services.setdefault(service, directory)
-        if _version_key(directory.name, directory) > _version_key(newest.name, newest):
-            services[service] = directory
-    if not services:
-        raise BundleBuildError(
-            f"no policies for {stage} in {path}",
-            got=", ".join(str(directory.relative_to(path)) for directory in found[:5]) or "no metadata.yaml",
-            expected="<domain>/<service>/<stage>/<version>/metadata.yaml",
-        )
-    for directory in services.values():
-        yield _placed(directory)
+def _placed(place: Place) -> Unit:
+    """A policy directory at its place in the bundle: its domain and service, or its own name."""
+    if place.label == "playbook":
+        return _unit(place, "playbook", "playbook")
+    _, *laid_out = place.label.split("/")
+    if laid_out:
+        domain, service, *_ = laid_out
+        return _unit(place, f"{domain}/{service}", domain)
+    name = place.directory.name
+    domain = place.directory.parents[2].name if place.directory.parent.name in STAGES else name
+    return _unit(place, name, domain)
 
 
-def _placed(directory: Path) -> Unit:
-    """A policy directory by its place: in the layout its last two names are a stage and its version."""
-    if directory == PLAYBOOK:
-        return _unit(directory, "playbook", "playbook")
-    stage, version = directory.parent.name, directory.name
-    if stage in {"dev", "staging", "prod"}:
-        service, domain = directory.parent.parent.name, directory.parent.parent.parent.name
-        unit = _unit(directory, f"{domain}/{service}", domain)
-        if _version_key(version, directory) != _version_key(unit.version, directory):
-            raise BundleBuildError(
-                f"{directory / METADATA} has another version than its place", got=unit.version, expected=version
-            )
-        return unit
-    return _unit(directory, directory.name, directory.name)
-
-
-def _unit(directory: Path, label: str, domain: str) -> Unit:
+def _unit(place: Place, label: str, domain: str) -> Unit:
+    directory = place.directory
     for part in label.split("/"):
-        if not NAME.fullmatch(part):
-            raise BundleBuildError("a directory's name cannot be used in a bundle", got=part, expected=NAME.pattern)
+        if not _PART.fullmatch(part):
+            raise BundleBuildError("a directory's name cannot be used in a bundle", got=part, expected=_PART.pattern)
     content = dict(_contents(directory))
-    metadata = _metadata(directory, content)
     data = _data(directory, content.pop(DATA, b"{}"))
     if not any(Path(name).suffix in _ENGINES for name in content):
         raise BundleBuildError(f"no policies in {directory}", expected="*.rego or *.cedar")
-    return Unit(label, directory, domain, metadata["version"], metadata.get("extends") == "playbook", content, data)
+    return Unit(label, directory, domain, place.metadata["version"], content, data)
 
 
 def _contents(directory: Path) -> Iterator[tuple[str, bytes]]:
@@ -126,6 +97,8 @@ def _contents(directory: Path) -> Iterator[tuple[str, bytes]]:
         if path.is_dir():
             continue
         name = path.relative_to(directory).as_posix()
+        if name.endswith("_test.rego"):
+            raise BundleBuildError(f"{path} is not read as a policy", expected="test cases in tests/*.yaml")
         if name in {DATA, METADATA} or path.suffix in _ENGINES or is_test(name):
             yield name, _read(path)
         elif path.name in DATA_NAMES:
@@ -153,36 +126,13 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _metadata(directory: Path, content: Mapping[str, bytes]) -> dict[str, Any]:
-    path = directory / METADATA
-    if METADATA not in content:
-        raise BundleBuildError(
-            f"{directory} has no {METADATA}", hint="write `owner: NAME` and `version: 1.0.0` into it"
-        )
-    value = parse_yaml(content[METADATA].decode(), str(path))
-    if not isinstance(value, dict):
-        raise BundleBuildError(f"{path} is not a mapping", got=type(value).__name__)
-    for key in ("owner", "version"):
-        if not isinstance(value.get(key), str) or not value[key]:
-            raise BundleBuildError(f"{path} names no {key}", got=value.get(key), expected=f"`{key}: …`, a text")
-    if value.get("extends", "playbook") != "playbook":
-        raise BundleBuildError(f"{path} extends something unknown", got=value["extends"], expected="playbook")
-    return value
-
-
 def _data(directory: Path, content: bytes) -> dict[str, Any]:
     try:
         value = plain(parse_json(content, str(directory / DATA), "bundle.data"))
     except BundleRefusedError as error:
         raise BundleBuildError(f"{directory / DATA} cannot be used", got=error.got) from error
-    if not isinstance(value, dict) or "companyos" in value:
-        raise BundleBuildError(f"{directory / DATA} must be an object without the key 'companyos'")
-    json.dumps(value, allow_nan=False)
+    if not isinstance(value, dict) or RESERVED_DATA & value.keys():
+        raise BundleBuildError(
+            f"{directory / DATA} must be an object without the rules' keys", expected=", ".join(sorted(RESERVED_DATA))
+        )
     return value
-
-
-def _version_key(version: str, directory: Path) -> tuple[int, int, int, int]:
-    try:
-        return version_key(version)
-    except BundleRefusedError as error:
-        raise BundleBuildError(f"{directory} has no usable version", got=version, expected=error.expected) from error

@@ -140,7 +140,7 @@ def load_bundle(
     scope: str | None = None,
     at: datetime | None = None,
 ) -> PolicySet:
-    """The policies of a verified bundle file, for an engine: `RegoEngine.over(load_bundle(...))`.
+    """The policies of a verified bundle file, for an engine: `RegoEngine.of(load_bundle(...))`.
 
     Raises:
         BundleRefusedError: named by its rule.

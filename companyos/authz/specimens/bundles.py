@@ -318,6 +318,16 @@ def _contents() -> Iterator[Specimen]:
         yield _bad("data", f"data with {name}", partial(_unsigned_files, {"data.json": content}))
     yield _bad("data", "roots that claim everything", partial(_manifest, lambda value: value.update(roots=[""])))
     yield _bad("data", "two files for one key", partial(_unsigned_files, {"limits/data.json": b'{"open": []}'}))
+    metadata = {
+        "no owner": b"version: 2\n",
+        "an owner that is no text": b"owner: 7\n",
+        "no YAML": b"[",
+        "a slice of no known kind": b"owner: x\nslice: {action: [read]}\n",
+        "a slice that is no list": b"owner: x\nslice: {actions: read}\n",
+    }
+    for name, content in metadata.items():
+        yield _bad("metadata", f"metadata with {name}", partial(_repacked, {"access/metadata.yaml": content}))
+    yield _bad("metadata", "a policy that belongs to nobody", partial(_repacked, {"other/policy.rego": _POLICY}))
     yield _bad("combination", "another combination", partial(_repacked, {COMBINATION: b"package companyos.access\n"}))
     yield _bad("combination", "no combination", partial(_repacked, {COMBINATION: None}))
 
@@ -381,8 +391,9 @@ def _tokens() -> Iterator[Specimen]:
         yield _bad("file_added", f"{what} added", partial(_tampered, {name: b"{}"}))
     yield _bad("file_added", "metadata added", partial(_tampered, {"more/metadata.yaml": b"owner: x\n"}))
     yield _bad("file_added", "YAML data added", partial(_tampered, {"limits/data.yaml": b"more: 1\n"}))
-    for name in ("access/policy.rego", "access/metadata.yaml", "data.json"):
+    for name in ("access/policy.rego", "access/second.rego", "data.json"):
         yield _bad("file_removed", f"{name} removed", partial(_tampered, {name: None}))
+    for name in ("access/policy.rego", "access/metadata.yaml", "data.json"):
         content = b'{"limits": {"open": ["*"]}}' if name == "data.json" else files_of()[name] + b" "
         yield _bad("file_changed", f"{name} changed", partial(_tampered, {name: content}))
     later = files_of("3")[MANIFEST]
