@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from companyos.controls import Control
     from companyos.ports import DecisionEngine, ObligationHandler
 
-__all__ = ("companyos_controls", "companyos_engines", "companyos_obligation_handlers")
+__all__ = ("companyos_controls", "companyos_engines", "companyos_obligation_handlers", "companyos_projections")
 
 
 @hookimpl
@@ -33,7 +33,17 @@ def companyos_obligation_handlers() -> Sequence[ObligationHandler]:
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
-    """The proof of the built-in policies."""
+    """The proofs of the built-in policies, of the verification of bundles, and of their promotion."""
     from companyos.authz.specimens import playbook_control
+    from companyos.authz.specimens.bundles import bundle_control
+    from companyos.authz.specimens.promotion import promotion_control
 
-    return [playbook_control()]
+    return [playbook_control(), bundle_control(), promotion_control()]
+
+
+@hookimpl
+def companyos_projections() -> Sequence[type]:
+    """Which bundle is in force in which stage."""
+    from companyos.authz.bundles.promotions import BundlesInForce
+
+    return [BundlesInForce]

@@ -63,11 +63,11 @@ def test_a_handler_that_decides_is_not_replaced():
         plugins.obligation_handlers()
 
 
-def test_the_control_is_offered():
-    """The proof of the policies is among the controls, with the page that documents it."""
-    (control,) = plugin.companyos_controls()
+def test_the_controls_are_offered():
+    """The proofs of policies, bundles and promotions are among the controls, each with the page that documents it."""
+    controls = {control.id: control.docs for control in plugin.companyos_controls()}
 
-    assert (control.id, control.docs) == ("AUTHZ-PLAYBOOK", "authz.md")
+    assert controls == {"AUTHZ-PLAYBOOK": "authz.md", "AUTHZ-BUNDLE": "bundles.md", "AUTHZ-PROMOTION": "bundles.md"}
 
 
 def test_public_names():

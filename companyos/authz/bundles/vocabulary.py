@@ -1,0 +1,188 @@
+"""What two policy sets talk about: the constants and the paths into the request that occur in their syntax trees."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from companyos.authz.engines._regorus import prepare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ("Vocabulary", "read_vocabulary")
+
+_MAX_CONSTANTS = 400
+_MAX_TEXT = 200
+_KNOWN: dict[tuple[str, ...], tuple[Any, ...]] = {
+    ("subject", "id"): ("u-1", "u-2"),
+    ("subject", "type"): ("user", "service"),
+    ("subject", "status"): ("active", "suspended"),
+    ("subject", "org_id"): ("acme", "other"),
+    ("subject", "attributes", "roles"): ([], ["editor"], ["admin"]),
+    ("subject", "attributes", "clearance"): ("none", "low", "medium", "high", "top"),
+    ("subject", "attributes", "region"): ("eu", "us"),
+    ("resource", "id"): ("r-1",),
+    ("resource", "type"): ("document", "table"),
+    ("resource", "owner"): ("u-1", "u-2"),
+    ("resource", "org_id"): ("acme", "other"),
+    ("resource", "region"): ("eu-central-1", "us-east-1", "nowhere"),
+    ("resource", "destination_region"): ("eu-central-1", "us-east-1"),
+    ("resource", "contains_pii"): (True, False),
+    ("resource", "classification"): ("public", "internal", "personal"),
+    ("resource", "sensitivity"): ("low", "high"),
+    ("resource", "required_clearance"): ("none", "low", "medium", "high", "top"),
+    ("resource", "masked_fields"): (["iban"],),
+    ("environment", "approval_ticket"): ("CHG-1",),
+    ("environment", "auth_strength"): ("password", "mfa"),
+    ("environment", "device_trust"): ("managed", "unknown"),
+}
+"""What the built-in facts are derived of: tried wherever a policy reads `input.derived`, and with the playbook."""
+_ACTIONS = ("read", "write", "delete", "export", "transfer")
+_PARTS = ("subject", "resource", "environment")
+
+
+@dataclass(slots=True)
+class Vocabulary:
+    """Values to make requests of."""
+
+    actions: list[str] = field(default_factory=list)
+    """Actions to ask for."""
+    values: dict[tuple[str, ...], list[Any]] = field(default_factory=dict)
+    """Values by the path in a request; a path may also be left out."""
+
+
+def read_vocabulary(*policies: tuple[Mapping[str, str], Mapping[str, Any]]) -> Vocabulary:
+    """The vocabulary of policy sets, each as sources and data: the same for the same sets, in a fixed order."""
+    constants: dict[str, Any] = {}
+    paths: set[tuple[str, ...]] = set(_KNOWN)
+    near: dict[tuple[str, ...], dict[str, Any]] = {}
+    for sources, data in policies:
+        for module in json.loads(prepare(sources, data).get_ast_as_json()):
+            for constant in _constants(module["ast"]["rules"]):
+                constants[json.dumps(constant)] = constant
+            paths.update(_paths(module["ast"]["rules"]))
+            _compared(module["ast"]["rules"], near)
+        for constant in _leaves(data):
+            constants[json.dumps(constant)] = constant
+    return _vocabulary([constants[key] for key in sorted(constants)][:_MAX_CONSTANTS], paths, near)
+
+
+def _vocabulary(
+    constants: list[Any], paths: set[tuple[str, ...]], near: Mapping[tuple[str, ...], Mapping[str, Any]]
+) -> Vocabulary:
+    candidates = [*near.get(("action",), {}).values(), *_ACTIONS, *constants]
+    words = [value for value in _distinct(candidates) if isinstance(value, str) and value and value.casefold() == value]
+    vocabulary = Vocabulary(words)
+    for path in sorted(paths):
+        if path[0] not in _PARTS or len(path) < 2:
+            continue
+        compared = list(near.get(path, {}).values())
+        known = _KNOWN.get(path, ())
+        extra = constants if not known else [value for value in constants if type(value) in set(map(type, known))]
+        lists = [[value] for value in constants if isinstance(value, str)] if path[-1] == "roles" else []
+        free = [] if known else [True, False, "x", 1]
+        vocabulary.values[path] = _distinct([*compared, *known, *lists, *free, *extra])
+    return vocabulary
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    return list({json.dumps(value): value for value in values}.values())
+
+
+def _constants(node: Any) -> Iterator[Any]:
+    """Every constant in a tree, and beside a number its neighbours, so that limits are crossed."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _constants(item)
+    elif isinstance(node, dict):
+        for kind, item in node.items():
+            found = _constant(kind, item)
+            if isinstance(found, str | int | float):
+                yield from _with_neighbours(found)
+            yield from _constants(item)
+
+
+def _constant(kind: str, item: Any) -> Any:
+    """The value of a constant's node; None for any other node."""
+    if kind in {"String", "RawString"} and isinstance(item, dict) and isinstance(item.get("value"), str):
+        return item["value"] if 0 < len(item["value"]) <= _MAX_TEXT else None
+    if kind == "Number" and isinstance(item, dict):
+        try:
+            number = json.loads(str(item.get("value")))
+        except ValueError:
+            return None
+        return number if isinstance(number, int | float) and abs(number) < 1 << 52 else None
+    return None
+
+
+def _with_neighbours(value: Any) -> Iterator[Any]:
+    yield value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield from (value - 1, value + 1)
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from (key, *_leaves(item))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _paths(node: Any) -> Iterator[tuple[str, ...]]:
+    """Paths below `input` that a policy reads."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _paths(item)
+    elif isinstance(node, dict):
+        path = _path(node)
+        if path and path[0] == "input" and len(path) > 2:
+            yield path[1:]
+        for item in node.values():
+            yield from _paths(item)
+
+
+def _path(node: Any) -> tuple[str, ...]:
+    """The path of a reference as far as it is written out; empty if it is none."""
+    if not isinstance(node, dict) or len(node) != 1:
+        return ()
+    ((kind, body),) = node.items()
+    if kind == "Var":
+        return (str(body["value"]),)
+    if kind == "RefDot" and (head := _path(body["refr"])):
+        name = body["field"]
+        return (*head, str(name[1] if isinstance(name, list) else name))
+    if kind == "RefBrack" and (head := _path(body["refr"])) and "String" in body["index"]:
+        return (*head, str(body["index"]["String"]["value"]))
+    return ()
+
+
+def _compared(node: Any, near: dict[tuple[str, ...], dict[str, Any]]) -> None:
+    """Collect the constants that stand in one expression with a path: the likeliest to matter for it."""
+    if isinstance(node, list):
+        for item in node:
+            _compared(item, near)
+    elif isinstance(node, dict):
+        literal = node.get("literal")
+        if isinstance(literal, dict):
+            constants = list(_constants(literal))
+            for path in {path[1:] for path in _all_paths(literal) if path[0] == "input" and len(path) > 1}:
+                near.setdefault(path, {}).update({json.dumps(value): value for value in constants})
+        for item in node.values():
+            _compared(item, near)
+
+
+def _all_paths(node: Any) -> Iterator[tuple[str, ...]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _all_paths(item)
+    elif isinstance(node, dict):
+        if path := _path(node):
+            yield path
+        for item in node.values():
+            yield from _all_paths(item)
