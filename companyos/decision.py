@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = ("Decision", "Finding", "Obligation", "Severity", "Verdict", "combine")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Verdict(enum.Enum):
@@ -112,6 +117,8 @@ class Decision:
     """Id of the ledger entry that records this decision; None until it is recorded."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Figures and digests that the decision rests on, JSON values only."""
+    decided_at: datetime = field(default_factory=_now, compare=False, repr=False)
+    """When it was made: aware, UTC. It tells how old an allow is, and is neither compared nor part of the JSON."""
 
     @classmethod
     def allowed(

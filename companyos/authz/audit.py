@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from companyos.decision import Decision, Obligation
     from companyos.ports import AccessRequest, LedgerPort, Receipt
 
-__all__ = ("DECISION", "DISCHARGE", "SOURCE", "append_decision", "append_discharge", "append_invalid")
+__all__ = ("DECISION", "DISCHARGE", "SOURCE", "active_trace", "append_decision", "append_discharge", "append_invalid")
 
 SOURCE = "companyos/authz"
 """`source` of every entry of this room."""
@@ -46,20 +46,20 @@ def append_decision(ledger: LedgerPort, request: AccessRequest, decision: Decisi
 def append_invalid(ledger: LedgerPort, decision: Decision) -> Receipt:
     """Record that a malformed request was refused; none of its values is kept, for nobody knows what they hold."""
     nobody = {"actor": None, "actor_type": None, "verb": None, "target": None, "ip": None, "device": None}
-    return _append(ledger, {**_verdict(decision), **nobody, "trace_id": _active_trace()}, None)
+    return _append(ledger, {**_verdict(decision), **nobody, "trace_id": active_trace()}, None)
 
 
 def append_discharge(
     ledger: LedgerPort, decision: Decision, obligation: Obligation, *, outcome: str, detail: str = ""
 ) -> Receipt:
-    """Record what became of an obligation (`discharged` or `refused`), tied to its decision by the audit id."""
+    """Record what became of an obligation (`discharged`, `refused` or `moot`), tied to its decision by the audit id."""
     data = {
         "decision_id": decision.audit_id,
         "reason": decision.reason,
         "obligation": obligation.to_dict(),
         "outcome": outcome,
         "detail": detail,
-        "trace_id": _active_trace(),
+        "trace_id": active_trace(),
     }
     return ledger.append(DISCHARGE, data, id=str(uuid.uuid4()), source=SOURCE)
 
@@ -81,7 +81,7 @@ def _decision_data(request: AccessRequest, decision: Decision, person: str) -> d
         "device": Personal(device, person) if device else None,
         "auth_strength": environment.get("auth_strength"),
         "approval_ticket": environment.get("approval_ticket"),
-        "trace_id": environment.get("trace_id") or _active_trace(),
+        "trace_id": environment.get("trace_id") or active_trace(),
     }
 
 
@@ -111,7 +111,7 @@ def _target(resource: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _active_trace() -> str | None:
+def active_trace() -> str | None:
     """The trace id of the span around this call, if there is one: 32 hexadecimal digits."""
     from opentelemetry import trace
 

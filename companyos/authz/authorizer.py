@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz import audit
-from companyos.authz.enforcement import handlers_by_obligation, with_obligations
+from companyos.authz.duty import Duty, unhandled
+from companyos.authz.enforcement import handlers_by_obligation, with_obligations, with_obligations_async
 from companyos.authz.interface import RequestError
 from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
 from companyos.decision import Decision, Obligation, Verdict
 from companyos.ports import AccessRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from companyos.authz.interface import DecisionListener, DecisionValidator
     from companyos.ports import DecisionEngine, LedgerPort, ObligationHandler, Receipt
@@ -91,6 +93,27 @@ class Authorizer:
         handlers = tuple(self._handlers.values())
         return with_obligations(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
 
+    async def aauthorize(
+        self,
+        subject: Mapping[str, Any],
+        action: str,
+        resource: Mapping[str, Any],
+        environment: Mapping[str, Any] | None = None,
+    ) -> Decision:
+        """The same as `authorize`, made in a thread, so that the event loop does not wait for engine and ledger."""
+        return await asyncio.to_thread(self.authorize, subject, action, resource, environment)
+
+    async def with_obligations_async(
+        self, guarded: Callable[[], Awaitable[Any]], decision: Decision, *, context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The same as `with_obligations` for a call that is awaited; see `with_obligations_async`."""
+        handlers = tuple(self._handlers.values())
+        return await with_obligations_async(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
+
+    def duty(self, decision: Decision, *, context: Mapping[str, Any] | None = None) -> Duty:
+        """The steps around a guarded call under a decision, for whoever makes the call in pieces (a middleware)."""
+        return Duty(decision, self._handlers, self._ledger, context)
+
     def _authorize(self, build: Callable[[], AccessRequest]) -> Decision:
         try:
             request = build()
@@ -131,7 +154,7 @@ class Authorizer:
         return None
 
     def _handled(self, decision: Decision) -> Decision:
-        missing = sorted({item.id for item in decision.obligations} - self._handlers.keys())
+        missing = unhandled(self._handlers, decision.obligations)
         if not missing:
             return decision
         return Decision.denied(

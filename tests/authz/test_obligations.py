@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import json
+import uuid
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -279,7 +280,16 @@ class _Guarded:
 
 
 def _allowed(*obligations):
-    return Decision.allowed("policy.x", obligations=obligations).recorded("audit-1")
+    return Decision.allowed("policy.x", obligations=obligations).recorded(str(uuid.uuid4()))
+
+
+def _receipts(ledger):
+    """What became of each obligation, in order."""
+    return [
+        (entry.data["obligation"]["id"], entry.data["outcome"], entry.data["detail"])
+        for entry in ledger.read()
+        if entry.type == "companyos.authz.obligation"
+    ]
 
 
 MASK_EMAIL = Obligation("mask_fields", properties={"fields": ["email"]})
@@ -313,7 +323,8 @@ class TestWithObligations:
 
     def test_masked_and_on_record(self, ledger, handlers):
         """The result leaves masked, and the discharge is an entry tied to the decision."""
-        result = with_obligations(lambda: {"email": "x"}, _allowed(MASK_EMAIL), handlers=handlers, ledger=ledger)
+        decision = _allowed(MASK_EMAIL)
+        result = with_obligations(lambda: {"email": "x"}, decision, handlers=handlers, ledger=ledger)
         (entry,) = ledger.read()
 
         assert result == {"email": "***"}
@@ -321,7 +332,7 @@ class TestWithObligations:
             entry.type,
             entry.data["decision_id"],
             entry.data["outcome"],
-        ) == ("companyos.authz.obligation", "audit-1", "discharged")
+        ) == ("companyos.authz.obligation", decision.audit_id, "discharged")
         assert MASK_EMAIL.to_dict() == entry.data["obligation"]
 
     def test_a_mask_that_matched_nothing(self, ledger, handlers):
@@ -367,14 +378,14 @@ class TestWithObligations:
         assert [entry.data["outcome"] for entry in ledger.read()] == ["refused"]
 
     def test_no_handler(self, ledger):
-        """An obligation without a handler refuses the call before anything is done."""
+        """An obligation without a handler refuses the call; the others are carried out all the same."""
         guarded = _Guarded()
 
         with pytest.raises(ObligationError, match="nobody can carry out the obligation mask_fields"):
             with_obligations(guarded, _allowed(LOG, MASK_EMAIL), handlers=[LogEvent()], ledger=ledger)
 
         assert guarded.calls == 0
-        assert [(e.data["outcome"], e.data["detail"]) for e in ledger.read()] == [("refused", "no handler")]
+        assert _receipts(ledger) == [("log_event", "discharged", ""), ("mask_fields", "refused", "no handler")]
 
     def test_a_handler_that_breaks(self, ledger):
         """A defect in a handler keeps the result back, and its text, which may hold data, off the ledger."""

@@ -24,6 +24,7 @@ class LogEvent:
 
     obligation = "log_event"
     phase = Phase.BEFORE
+    types = ("notification", "custom")
 
     def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:
         """Append the entry to `context["ledger"]`; the value passes unchanged.
