@@ -54,12 +54,14 @@ def find_handler(handlers: Mapping[str, ObligationHandler], obligation: Obligati
     """Who carries an obligation out: the handler of its id, else that of its type.
 
     A policy here names what is to be done by the obligation's id (`mask_fields`). A decision point that follows the
-    profile gives ids of its own (`obl-1`), and says by the type what is to be done.
+    profile gives ids of its own (`obl-1`), and says by the type what is to be done. A handler that does not take the
+    type is nobody.
     """
-    if obligation.type not in OBLIGATION_TYPES:
-        return None
     found = handlers.get(obligation.id)
-    return handlers.get(obligation.type) if found is None and obligation.type != "custom" else found
+    if found is None and obligation.type != "custom":
+        found = handlers.get(obligation.type)
+    is_taken = obligation.type in OBLIGATION_TYPES and obligation.type in getattr(found, "types", OBLIGATION_TYPES)
+    return found if is_taken else None
 
 
 def unhandled(handlers: Mapping[str, ObligationHandler], obligations: Iterable[Obligation]) -> list[str]:
@@ -173,14 +175,13 @@ class Duty:
         return failures
 
     def _attempt(self, obligation: Obligation, handler: ObligationHandler | None, value: Any) -> Steps[Any]:
-        types = getattr(handler, "types", OBLIGATION_TYPES)
-        if handler is None or obligation.type not in types:
-            yield from self._note(obligation, "refused", "no handler" if handler is None else "wrong type")
+        if handler is None:
+            mistyped = obligation.id in self._handlers
+            yield from self._note(obligation, "refused", "wrong type" if mistyped else "no handler")
             raise ObligationError(
                 f"nobody can carry out the obligation {obligation.id}",
-                got=f"type {obligation.type}" if handler or obligation.type not in OBLIGATION_TYPES else None,
-                expected=f"type {' or '.join(sorted(types))}" if handler else None,
-                hint="register a handler",
+                got=f"type {obligation.type}",
+                hint="correct the policy's type" if mistyped else "register a handler",
             )
         notes: list[str] = []
         try:

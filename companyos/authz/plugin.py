@@ -25,15 +25,15 @@ def companyos_engines(settings: Mapping[str, Any]) -> Sequence[DecisionEngine]:
 
 @hookimpl
 def companyos_obligation_handlers() -> Sequence[ObligationHandler]:
-    """Masking, step-up, logging and approval."""
-    from companyos.authz.obligations import LogEvent, MaskFields, RequireApproval, RequireMfa
+    """Masking, step-up, logging and approval; sessions and messages are nobody's until somebody says how."""
+    from companyos.authz.obligations import LogEvent, MaskFields, RequireApproval, RequireMfa, StepUp
 
-    return [LogEvent(), MaskFields(), RequireApproval(), RequireMfa()]
+    return [LogEvent(), MaskFields(), RequireApproval(), RequireMfa(), StepUp()]
 
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
-    """The proof of the built-in policies."""
-    from companyos.authz.specimens import playbook_control
+    """The proof of the built-in policies, and of what carries their obligations out."""
+    from companyos.authz.specimens import obligations_control, playbook_control
 
-    return [playbook_control()]
+    return [obligations_control(), playbook_control()]

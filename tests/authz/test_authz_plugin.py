@@ -22,7 +22,7 @@ def test_every_obligation_of_the_playbook_has_a_handler(tmp_path):
     with Company.open(tmp_path) as company:
         handlers = set(company.authorizer.handlers)
 
-    assert handlers == {"log_event", "mask_fields", "require_approval", "require_mfa"}
+    assert handlers == {"log_event", "mask_fields", "require_approval", "require_mfa", "step-up"}
 
 
 def test_each_obligation_has_one_handler():
@@ -45,7 +45,7 @@ def test_a_verifier_of_the_company_takes_the_place_of_none():
     handlers = plugins.obligation_handlers()
 
     assert [handlers[name].fallback for name in ("require_approval", "require_mfa")] == [False, False]
-    assert set(handlers) == {"log_event", "mask_fields", "require_approval", "require_mfa"}
+    assert set(handlers) == {"log_event", "mask_fields", "require_approval", "require_mfa", "step-up"}
 
 
 def test_a_handler_that_decides_is_not_replaced():
@@ -63,11 +63,11 @@ def test_a_handler_that_decides_is_not_replaced():
         plugins.obligation_handlers()
 
 
-def test_the_control_is_offered():
-    """The proof of the policies is among the controls, with the page that documents it."""
-    (control,) = plugin.companyos_controls()
+def test_the_controls_are_offered():
+    """The proofs of policies and obligations are among the controls, each with the page that documents it."""
+    pages = {control.id: control.docs for control in plugin.companyos_controls()}
 
-    assert (control.id, control.docs) == ("AUTHZ-PLAYBOOK", "authz.md")
+    assert pages.items() >= {"AUTHZ-OBLIGATIONS": "enforcement.md", "AUTHZ-PLAYBOOK": "authz.md"}.items()
 
 
 def test_public_names():

@@ -170,9 +170,7 @@ class JsonLines:
     __slots__ = ("source",)
 
     def __init__(self, stream: Iterable[Chunk] | AsyncIterable[Chunk]) -> None:
-        self.source: Iterable[Chunk] | AsyncIterable[Chunk] = (
-            stream.source if isinstance(stream, JsonLines) else stream
-        )
+        self.source: Iterable[Chunk] | AsyncIterable[Chunk] = stream.source if isinstance(stream, JsonLines) else stream
         """The stream of bytes or texts."""
 
     def __iter__(self) -> Iterator[Chunk]:

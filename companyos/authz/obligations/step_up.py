@@ -30,6 +30,11 @@ class StepUp:
         """`satisfies` is given the context's class and the one that is demanded; only True passes."""
         self._satisfies = satisfies
 
+    @property
+    def fallback(self) -> bool:
+        """Whether a plugin's handler takes this one's place: so it is while nobody compares classes."""
+        return self._satisfies is None
+
     def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:
         """Let the value pass if the subject has stepped up.
 
