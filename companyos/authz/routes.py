@@ -167,6 +167,8 @@ def _segment(part: str, path: str) -> _Segment:
 def _fits(segments: tuple[_Segment, ...], given: list[str]) -> bool:
     if len(segments) > len(given) or (len(segments) < len(given) and segments[-1].kind != _REST):
         return False
+    if segments[-1].kind == _REST and given[-1] == "":
+        return False
     pairs = zip(segments, given, strict=False)
     return all(segment.text == part if segment.kind == _LITERAL else part != "" for segment, part in pairs)
 

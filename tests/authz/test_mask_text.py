@@ -200,7 +200,7 @@ async def _read_async(chunks, fields, **options):
     lines = []
     try:
         async for line in mask_lines(source(), fields, **options):
-            lines.append(line)
+            lines.append(line)  # noqa: PERF401 - a comprehension would lose what came before an error
     except MaskStreamError as error:
         return lines, error
     return lines, None
