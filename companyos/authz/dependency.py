@@ -68,9 +68,11 @@ def undeclared(app: Any) -> list[str]:
 
 
 def _routes(routes: Any, prefix: str) -> Iterator[tuple[Any, str]]:
-    for route in routes:
-        path = prefix + getattr(route, "path", "")
-        inner = getattr(route, "routes", None)
+    """The endpoints below, each with its path; routers that are included late are looked into where FastAPI has them."""
+    resolve = getattr(_extras.require("fastapi.routing", extra="server"), "iter_route_contexts", iter)
+    for route in resolve(routes):
+        path = prefix + (getattr(route, "path", None) or "")
+        inner = getattr(getattr(route, "original_route", route), "routes", None)
         if inner:
             yield from _routes(inner, path)
         else:
