@@ -68,7 +68,7 @@ def undeclared(app: Any) -> list[str]:
 
 
 def _routes(routes: Any, prefix: str) -> Iterator[tuple[Any, str]]:
-    """The endpoints below, each with its path; routers that are included late are looked into where FastAPI has them."""
+    """The endpoints below, each with its path; routers that are included late are resolved where FastAPI has them."""
     resolve = getattr(_extras.require("fastapi.routing", extra="server"), "iter_route_contexts", iter)
     for route in resolve(routes):
         path = prefix + (getattr(route, "path", None) or "")
