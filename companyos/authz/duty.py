@@ -85,6 +85,8 @@ class Duty:
         self._ledger = ledger
         self._uses = uses or ONCE
         self._settled = False
+        self.failures: list[ObligationError] = []
+        """What could not be carried out before the call."""
         self._context = {**(context or {}), "decision": decision, "ledger": ledger}
 
     @property
@@ -108,16 +110,17 @@ class Duty:
         """
         if not self._decision.allow:
             if self._decision.audit_id:
-                yield from self._refused((*self.obligations(Phase.BEFORE), *self.obligations(Phase.AFTER)))
+                both = (*self.obligations(Phase.BEFORE), *self.obligations(Phase.AFTER))
+                self.failures = yield from self._refused(both)
             undetermined = self._decision.verdict is Verdict.UNDETERMINED
             raise AccessUndeterminedError(self._decision) if undetermined else AccessDeniedError(self._decision)
         if not self._decision.audit_id:
             raise ObligationError("the decision is not on record", hint="decide by Authorizer.authorize, which records")
         self._uses.check(self._decision)
-        failures = yield from self._refused(self.obligations(Phase.BEFORE))
-        if failures:
+        self.failures = yield from self._refused(self.obligations(Phase.BEFORE))
+        if self.failures:
             yield from self._refused(self.obligations(Phase.AFTER))
-            raise _worst(failures)
+            raise _worst(self.failures)
         self._uses.claim(self._decision)
 
     def finish(self, result: Any) -> Steps[Any]:

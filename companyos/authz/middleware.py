@@ -182,7 +182,7 @@ class Session:
         except AccessUndeterminedError:
             raise Refusal(503, decision.reason, audit_id=decision.audit_id) from None
         except AccessDeniedError:
-            raise self._denied(decision) from None
+            raise self._denied(decision, duty.failures) from None
         except StepUpRequiredError as error:
             raise self._step_up(decision, error.acr_values) from None
         except ObligationError as error:
@@ -191,10 +191,11 @@ class Session:
         self.duties.append(duty)
         return decision
 
-    def _denied(self, decision: Decision) -> Refusal:
-        demands = [item for item in decision.obligations if item.type == "step-up"]
-        if demands:
-            return self._step_up(decision, [str(item.properties.get("acr_value", "")) for item in demands])
+    def _denied(self, decision: Decision, failures: Iterable[ObligationError]) -> Refusal:
+        """A denial until the subject steps up names the class that it takes, as the profile has it; others stay."""
+        lacking = [error for error in failures if isinstance(error, StepUpRequiredError) and error.acr_values]
+        if lacking:
+            return self._step_up(decision, [value for error in lacking for value in error.acr_values])
         return Refusal(403, decision.reason, audit_id=decision.audit_id)
 
     def _step_up(self, decision: Decision, acr_values: Iterable[str]) -> Refusal:

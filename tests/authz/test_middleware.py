@@ -160,6 +160,14 @@ class TestStepUp:
         assert answer.status == 401
         assert 'acr_values="urn:loa:4"' in answer.headers["www-authenticate"]
 
+    def test_a_denial_that_no_factor_mends(self, ledger):
+        """A denial stays one for a subject that has stepped up already, or where no class is named."""
+        reached = Obligation("obl-1", "step-up", {"acr_value": "loa3"})
+        for demand in (reached, Obligation("require_mfa", "step-up")):
+            authorizer = Authorizer(Demanding(demand, allow=False), ledger, handlers=[StepUp(), RequireMfa()])
+            with serving(guard(Sloppy(), authorizer)) as address:
+                assert ask(address, "/documents/d-1", token="strong" if demand is reached else "alice").status == 403
+
     def test_a_class_that_would_end_the_header(self, ledger):
         """A class with quotes or line ends in it is left out of the header."""
         demand = Obligation("obl-1", "step-up", {"acr_value": 'x", realm="evil'})

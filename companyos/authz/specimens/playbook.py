@@ -203,7 +203,7 @@ def _residency() -> tuple[Specimen, ...]:
 
 
 def _residency_misnamed(eu: dict[str, Any]) -> Iterator[Specimen]:
-    """Regions outside the EU whose names begin as those within: a policy that compares beginnings lets these through."""
+    """Regions outside the EU whose names begin as those within: a policy that compares beginnings lets them by."""
     parts: dict[str, Any] = {"environment": _TICKET, "violates": "policy.eu_residency"}
     for place, region in {"London": "eu-west-2", "Zurich": "europe-west6"}.items():
         sent = {**eu, "destination_region": region}
