@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from companyos.authz.interface import (
         AccessDeniedError,
         AccessUndeterminedError,
+        AsyncObligationHandler,
         EngineError,
         ObligationError,
         Phase,
@@ -48,6 +49,7 @@ __all__ = (
     "AccessDeniedError",
     "AccessMiddleware",
     "AccessUndeterminedError",
+    "AsyncObligationHandler",
     "Authorizer",
     "Caller",
     "EngineError",
@@ -92,6 +94,7 @@ _HOMES = {
     "interface": (
         "AccessDeniedError",
         "AccessUndeterminedError",
+        "AsyncObligationHandler",
         "EngineError",
         "ObligationError",
         "Phase",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from companyos.authz.interface import DecisionListener, DecisionValidator
+    from companyos.authz.uses import Uses
     from companyos.ports import DecisionEngine, LedgerPort, ObligationHandler, Receipt
 
 __all__ = ("Authorizer", "evaluate")
@@ -46,8 +47,12 @@ class Authorizer:
         handlers: Iterable[ObligationHandler] = (),
         listeners: Iterable[DecisionListener] = (),
         validators: Iterable[DecisionValidator] = (),
+        uses: Uses | None = None,
     ) -> None:
         """Wire the parts together and load the engine's policies.
+
+        `uses` remembers which decisions have been used, and says how old one may be; without it, one memory of the
+        whole process does, for a minute.
 
         Raises:
             PolicyError: the engine's policies cannot be used.
@@ -58,6 +63,7 @@ class Authorizer:
         self._handlers = handlers_by_obligation(handlers)
         self._listeners = tuple(listeners)
         self._validators = tuple(validators)
+        self._uses = uses
         self.listener_failures = 0
         """How many times a listener raised since the start."""
         self.policy_digest = engine.version
@@ -91,7 +97,9 @@ class Authorizer:
     ) -> Any:
         """Make a guarded call under a decision, with this authorizer's handlers and ledger; see `with_obligations`."""
         handlers = tuple(self._handlers.values())
-        return with_obligations(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
+        return with_obligations(
+            guarded, decision, handlers=handlers, ledger=self._ledger, context=context, uses=self._uses
+        )
 
     async def aauthorize(
         self,
@@ -108,11 +116,13 @@ class Authorizer:
     ) -> Any:
         """The same as `with_obligations` for a call that is awaited; see `with_obligations_async`."""
         handlers = tuple(self._handlers.values())
-        return await with_obligations_async(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
+        return await with_obligations_async(
+            guarded, decision, handlers=handlers, ledger=self._ledger, context=context, uses=self._uses
+        )
 
     def duty(self, decision: Decision, *, context: Mapping[str, Any] | None = None) -> Duty:
         """The steps around a guarded call under a decision, for whoever makes the call in pieces (a middleware)."""
-        return Duty(decision, self._handlers, self._ledger, context)
+        return Duty(decision, self._handlers, self._ledger, context, self._uses)
 
     def _authorize(self, build: Callable[[], AccessRequest]) -> Decision:
         try:

@@ -135,7 +135,8 @@ def require_plain_method(scope: MutableMapping[str, Any]) -> None:
     Raises:
         Refusal: there is such a header, or a parameter `_method` in the query.
     """
-    query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True, separator="&")
+    # Some readers of queries part parameters by semicolons too.
+    query = parse_qsl(scope.get("query_string", b"").decode("latin-1").replace(";", "&"), keep_blank_values=True)
     in_headers = any(name.lower() in _OVERRIDES for name, _ in scope["headers"])
     if in_headers or any(key.lower() == "_method" for key, _ in query):
         raise Refusal(400, "request.method_override")

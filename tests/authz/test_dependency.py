@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import fastapi
 import pytest
 from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
 from companyos.authz import AccessMiddleware, Authorizer, LogEvent, MaskFields, RequireMfa, Route, require, undeclared
-from companyos.errors import ConfigError
+from companyos.errors import ConfigError, MissingExtraError
 from tests.authz.served import SECRET, ask, authenticate, serving
 
 CALLED = []
@@ -179,6 +180,14 @@ def test_the_middleware_around_the_application(playbook, ledger):
     with serving(app) as where:
         assert ask(where, "/documents/us").json["reason"] == "policy.tenant"
         assert ask(where, "/documents/secret").json["iban"] == "***"
+
+
+def test_without_fastapi(monkeypatch):
+    """Where FastAPI is not installed the error holds the command that installs it."""
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+
+    with pytest.raises(MissingExtraError, match=r"companyos\[server\]"):
+        require("read")
 
 
 def test_a_dependency_says_what_is_missing():

@@ -98,6 +98,7 @@ class TestTheProfilesOrder:
             authorizer.with_obligations(pytest.fail, decision)
 
         assert sorted(receipts(ledger)) == [("log_event", "discharged"), ("require_approval", "refused")]
+        assert [entry.data["decision"] for entry in ledger.read() if "event" in entry.data] == ["deny"]
 
     def test_a_factor_is_asked_for_last(self, ledger, handlers):
         """Nobody is sent to step up for a call that is refused for another reason."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 
 import pytest
 from hypothesis import example, given, settings
@@ -93,6 +94,15 @@ class TestText:
         """A lone text or number might be the very secret."""
         with pytest.raises(ObligationError, match="lone value"):
             mask_json(text, ["iban"])
+
+    def test_deep_in_the_stack(self):
+        """Where the caller stands deep in the stack already, a document is refused by name."""
+
+        def descend(depth):
+            return descend(depth - 1) if depth else mask_json("[" * 100 + "]" * 100, ["iban"])
+
+        with pytest.raises(MalformedJsonError, match="too deeply"):
+            descend(sys.getrecursionlimit() - 200)
 
     def test_an_endless_text_is_refused_in_no_time(self):
         """A text without an end is passed over once, not again from every character."""

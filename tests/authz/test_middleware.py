@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import posixpath
+import unicodedata
+from urllib.parse import quote, unquote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from companyos.authz import AccessMiddleware, Authorizer, LogEvent, MaskFields, Notification, RequireMfa, Route, StepUp
 from companyos.authz.interface import Phase
+from companyos.authz.problem import Refusal
 from companyos.authz.routes import RouteTable, path_of
 from companyos.decision import Obligation
 from companyos.errors import ConfigError
@@ -272,7 +278,9 @@ class TestWaysAround:
         assert [(answer.status, answer.json["reason"]) for answer in answers] == [(400, "request.method_override")] * 2
         assert reached == []
 
-    @pytest.mark.parametrize("query", ["_method=DELETE", "a=1&_METHOD=put", "%5fmethod=DELETE", "_method"])
+    @pytest.mark.parametrize(
+        "query", ["_method=DELETE", "a=1&_METHOD=put", "%5fmethod=DELETE", "_method", "a=1;_method=PUT"]
+    )
     def test_a_method_in_the_query(self, site, query):
         """So is a parameter that does."""
         address, reached = site
@@ -539,6 +547,30 @@ class TestHandlers:
             assert ask(address, "/documents/d-1").body == b'{"iban":"***","n":null,"id":7}'
 
 
+_pieces = st.sampled_from(
+    [
+        "/",
+        "a",
+        "admin",
+        ".",
+        "..",
+        "%2e",
+        "%2F",
+        "%5c",
+        "%25",
+        "%61",
+        ";",
+        "\\",
+        "%00",
+        "%20",
+        "%3b",
+        "\u00e9",
+        "e\u0301",
+        "//",
+    ]
+) | st.text(max_size=2)
+
+
 class TestRoutes:
     @pytest.mark.parametrize(
         ("method", "path"),
@@ -602,6 +634,21 @@ class TestRoutes:
         assert path_of({"path": "/a/b"}) == "/a/b"
         with pytest.raises(Exception, match="request.path"):
             path_of({"path": "/a/../b"})
+
+    @given(st.lists(_pieces, max_size=8).map("".join))
+    @example("/a%2e")
+    def test_an_accepted_path_is_read_alike_by_everybody(self, sent):
+        """Whatever is accepted stays what it is under all that servers and frameworks do to paths."""
+        path = unquote(sent)
+        try:
+            accepted = path_of({"path": path, "raw_path": quote(sent, safe="%/;\\.:~").encode()})
+        except Refusal:
+            return
+        readings = (unquote(path), unquote(sent), unicodedata.normalize("NFC", path), path.replace("\\", "/"))
+        readings += (path.partition(";")[0], path.partition("?")[0], path.partition("\0")[0], path.strip("\r\n\t"))
+
+        assert set(readings) == {accepted}
+        assert posixpath.normpath(path) == (path.rstrip("/") or "/")
 
     def test_a_path_that_was_rewritten(self):
         """A decoded path that is not what was sent is refused."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import enum
 import json
 import uuid
 from decimal import Decimal
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, RootModel, computed_field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, computed_field, model_serializer
 
 from companyos.authz import (
     AccessDeniedError,
@@ -60,6 +61,23 @@ class Scored(BaseModel):
     @property
     def domain(self) -> str:
         return self.email.partition("@")[2]
+
+
+class Told(BaseModel):
+    id: str
+    _email: str = PrivateAttr("a@b.example")
+
+    @model_serializer
+    def tell(self):
+        return {"id": self.id, "email": self._email}
+
+
+class Key(enum.Enum):
+    EMAIL = "iban"
+
+
+class TextKey(str, enum.Enum):  # noqa: UP042 - the older way to write it, which shows another text
+    KEY = "iban"
 
 
 class Customers(RootModel[list[Customer]]):
@@ -112,6 +130,11 @@ class TestMask:
             ({" iban ": "x"}, ["iban"], {" iban ": "***"}),
             ([Row("1", "x", {"email": "y"})], ["iban", "email"], [Row("1", "***", {"email": "***"})]),
             (Row("1", "x", None), ["*"], Row("1", "***", None)),
+            ({b"iban": "x"}, ["iban"], {b"iban": "***"}),
+            ({Key.EMAIL: "x"}, ["iban"], {Key.EMAIL: "***"}),
+            ({Key.EMAIL: "x"}, ["email"], {Key.EMAIL: "***"}),
+            ({TextKey.KEY: "x"}, ["iban"], {TextKey.KEY: "***"}),
+            ({7: "x"}, ["7"], {7: "***"}),
         ],
     )
     def test_plain_values(self, value, fields, expected):
@@ -189,6 +212,11 @@ class TestMask:
         """A computed field cannot be masked, and is refused instead of shown."""
         with pytest.raises(ObligationError, match=r"Scored\.domain is computed"):
             mask(Scored(id="1", email="a@b.example"), fields)
+
+    def test_a_model_that_writes_itself(self):
+        """A model with a serializer of its own may show what nobody sees in its fields, and is refused."""
+        with pytest.raises(ObligationError, match="Told says itself"):
+            mask({"rows": [Told(id="1")]}, ["email"])
 
     def test_endless_nesting(self):
         """A value that holds itself is refused."""

@@ -16,6 +16,8 @@ MASK = "***"
 """What a masked text becomes."""
 EVERYTHING = "*"
 _KEPT = frozenset({"id", "type"})
+_REMEMBERED = 4096
+"""How many names at their places are remembered, of data that may hold any number of them."""
 
 
 class Fields:
@@ -30,13 +32,20 @@ class Fields:
         self.all = (EVERYTHING,) in self._paths
         """Whether every field but ids and types is to be masked."""
         self._matched: set[tuple[str, ...]] = set()
+        self._known: dict[tuple[tuple[str, ...], str], bool] = {}
 
     def named(self, path: tuple[str, ...], name: str) -> bool:
         """Whether a name at `path`, or the beginning of one that is a dotted path itself, is to be masked."""
+        known = self._known.get((path, name))
+        if known is not None:
+            return known
         own = parts(name)
         places = [(*path, *own[: length + 1]) for length in range(len(own))]
         found = {field for field in self._paths for place in places if place[-len(field) :] == field}
         self._matched |= found
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[path, name] = bool(found)
         return bool(found)
 
     @staticmethod

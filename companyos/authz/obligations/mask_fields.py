@@ -121,7 +121,7 @@ class _Mask:
         if isinstance(value, BaseModel):
             return self._model(value, path)
         if isinstance(value, Mapping):
-            return {key: self._field(item, path, str(key)) for key, item in value.items()}
+            return {key: self._field(item, path, *_spellings(key)) for key, item in value.items()}
         if isinstance(value, list):
             return [self.walk(item, path) for item in value]
         if isinstance(value, tuple):
@@ -136,7 +136,7 @@ class _Mask:
             expected="mappings, lists, pydantic models and plain values",
         )
 
-    def _field(self, value: Any, path: tuple[str, ...], name: str, other_names: tuple[str, ...] = ()) -> Any:
+    def _field(self, value: Any, path: tuple[str, ...], name: str, *other_names: str) -> Any:
         # Each name is looked at, even after one has matched, so that every field that matches anything is noted.
         matches = [self._fields.named(path, each) for each in (name, *other_names)]
         if any(matches):
@@ -147,17 +147,28 @@ class _Mask:
 
     def _model(self, model: BaseModel, path: tuple[str, ...]) -> BaseModel:
         kind = type(model)
+        if kind.__pydantic_decorators__.model_serializers:
+            raise ObligationError(f"{kind.__name__} says itself what is shown of it", hint="return a dict")
         for name in kind.model_computed_fields:
             if self._fields.all or self._fields.named(path, name):
                 raise ObligationError(f"{kind.__name__}.{name} is computed and cannot be masked", hint="return a dict")
         if isinstance(model, RootModel):
             return model.model_copy(update={"root": self.walk(model.root, path)})
         update = {
-            name: self._field(getattr(model, name), path, name, _aliases(field))
+            name: self._field(getattr(model, name), path, name, *_aliases(field))
             for name, field in kind.model_fields.items()
         }
         extra = {key: self._field(item, path, key) for key, item in (model.model_extra or {}).items()}
         return model.model_copy(update={**update, **extra})
+
+
+def _spellings(key: object) -> tuple[str, ...]:
+    """What a reader may see of a mapping's key: of a member of an enumeration its value, of bytes their text."""
+    if isinstance(key, enum.Enum):
+        return str(key.value), key.name
+    if isinstance(key, bytes):
+        return (key.decode("utf-8", "replace"),)
+    return (str(key),)
 
 
 def _aliases(field: Any) -> tuple[str, ...]:

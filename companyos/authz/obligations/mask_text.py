@@ -52,7 +52,10 @@ def mask_json(text: str, fields: Fields | Iterable[str]) -> str:
         ObligationError: it is a lone text or number, or a field's name is blank.
     """
     work = _Splice(text, fields if isinstance(fields, Fields) else Fields(fields))
-    return work.document()
+    try:
+        return work.document()
+    except RecursionError as error:  # the caller stood deep in the stack already
+        raise MalformedJsonError("what is to be masked nests too deeply") from error
 
 
 class _Splice:
