@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 __all__ = ("Decision", "Finding", "Obligation", "Severity", "Verdict", "combine")
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Verdict(enum.Enum):
@@ -114,6 +119,8 @@ class Decision:
     """Figures and digests that the decision rests on, JSON values only."""
     durable: bool = False
     """Whether that entry is on the ledger already; False while it waits in a batch, and if nothing was recorded."""
+    decided_at: datetime = field(default_factory=_now, compare=False, repr=False)
+    """When it was made: aware, UTC. It tells how old an allow is, and is neither compared nor part of the JSON."""
 
     @classmethod
     def allowed(
@@ -169,7 +176,15 @@ class Decision:
     def recorded(self, audit_id: str, *, durable: bool = True) -> Decision:
         """The same decision, carrying the id of the ledger entry that holds it, or will hold it if not `durable`."""
         return Decision(
-            self.verdict, self.reason, self.message, self.obligations, self.findings, audit_id, self.facts, durable
+            self.verdict,
+            self.reason,
+            self.message,
+            self.obligations,
+            self.findings,
+            audit_id,
+            self.facts,
+            durable,
+            self.decided_at,
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,30 +9,58 @@ from companyos._lazy import attach
 
 if TYPE_CHECKING:
     from companyos.authz.authorizer import Authorizer, evaluate
+    from companyos.authz.dependency import require, undeclared
     from companyos.authz.enforcement import with_obligations, with_obligations_async
     from companyos.authz.engines.rego import RegoEngine
     from companyos.authz.interface import (
         AccessDeniedError,
         AccessUndeterminedError,
+        AsyncObligationHandler,
         AuditError,
         EngineError,
         ObligationError,
         Phase,
         PolicyError,
         RequestError,
+        StaleDecisionError,
+        StepUpRequiredError,
     )
-    from companyos.authz.obligations import LogEvent, MaskFields, RequireApproval, RequireMfa, mask
+    from companyos.authz.middleware import AccessMiddleware, Caller
+    from companyos.authz.obligations import (
+        JsonLines,
+        JsonText,
+        LogEvent,
+        MaskFields,
+        MaskStreamError,
+        Notification,
+        RequireApproval,
+        RequireMfa,
+        SessionTermination,
+        StepUp,
+        mask,
+        mask_json,
+        mask_lines,
+    )
     from companyos.authz.request import build_request, request_from_dict
-    from companyos.authz.specimens import playbook_control
+    from companyos.authz.routes import Route
+    from companyos.authz.specimens import obligations_control, playbook_control
+    from companyos.authz.uses import Uses
 
 __all__ = (
     "AccessDeniedError",
+    "AccessMiddleware",
     "AccessUndeterminedError",
+    "AsyncObligationHandler",
     "AuditError",
     "Authorizer",
+    "Caller",
     "EngineError",
+    "JsonLines",
+    "JsonText",
     "LogEvent",
     "MaskFields",
+    "MaskStreamError",
+    "Notification",
     "ObligationError",
     "Phase",
     "PolicyError",
@@ -40,32 +68,64 @@ __all__ = (
     "RequestError",
     "RequireApproval",
     "RequireMfa",
+    "Route",
+    "SessionTermination",
+    "StaleDecisionError",
+    "StepUp",
+    "StepUpRequiredError",
+    "Uses",
     "build_request",
     "evaluate",
     "mask",
+    "mask_json",
+    "mask_lines",
+    "obligations_control",
     "playbook_control",
     "request_from_dict",
+    "require",
+    "undeclared",
     "with_obligations",
     "with_obligations_async",
 )
 
 _HOMES = {
     "authorizer": ("Authorizer", "evaluate"),
+    "dependency": ("require", "undeclared"),
     "enforcement": ("with_obligations", "with_obligations_async"),
     "engines.rego": ("RegoEngine",),
     "interface": (
         "AccessDeniedError",
         "AccessUndeterminedError",
+        "AsyncObligationHandler",
         "AuditError",
         "EngineError",
         "ObligationError",
         "Phase",
         "PolicyError",
         "RequestError",
+        "StaleDecisionError",
+        "StepUpRequiredError",
     ),
-    "obligations": ("LogEvent", "MaskFields", "RequireApproval", "RequireMfa", "mask"),
+    "middleware": ("AccessMiddleware", "Caller"),
+    "obligations": (
+        "JsonLines",
+        "JsonText",
+        "LogEvent",
+        "MaskFields",
+        "MaskStreamError",
+        "Notification",
+        "RequireApproval",
+        "RequireMfa",
+        "SessionTermination",
+        "StepUp",
+        "mask",
+        "mask_json",
+        "mask_lines",
+    ),
     "request": ("build_request", "request_from_dict"),
-    "specimens": ("playbook_control",),
+    "routes": ("Route",),
+    "specimens": ("obligations_control", "playbook_control"),
+    "uses": ("Uses",),
 }
 
 __getattr__, __dir__ = attach(__name__, _HOMES)

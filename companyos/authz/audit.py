@@ -123,7 +123,7 @@ def append_records(ledger: AuditLedger, records: Sequence[Record], retention: st
 def append_discharge(
     ledger: LedgerPort, decision: Decision, obligation: Obligation, *, outcome: str, detail: str = ""
 ) -> Receipt:
-    """Record what became of an obligation (`discharged` or `refused`), tied to its decision by the audit id."""
+    """Record what became of an obligation (`discharged`, `refused` or `moot`), tied to its decision by the audit id."""
     data = {
         "decision_id": decision.audit_id,
         "reason": decision.reason,

@@ -6,13 +6,15 @@ The entry is there before the caller goes on, but for reads that were declared o
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 from companyos.authz.audit import RETENTION, AuditLedger, Record, append_records
-from companyos.authz.enforcement import handlers_by_obligation, with_obligations
+from companyos.authz.duty import Duty, unhandled
+from companyos.authz.enforcement import handlers_by_obligation, with_obligations, with_obligations_async
 from companyos.authz.interface import EngineError, RequestError
 from companyos.authz.low_risk import checked_actions, is_of_low_risk
 from companyos.authz.request import copy_json, copy_request
@@ -22,11 +24,12 @@ from companyos.errors import ConfigError, RefusedError
 from companyos.ports import AccessRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from companyos.authz.interface import DecisionListener, DecisionValidator
     from companyos.authz.stream import AuditStream
     from companyos.authz.subjects import SubjectResolver
+    from companyos.authz.uses import Uses
     from companyos.ports import DecisionEngine, ObligationHandler
 
 __all__ = ("MAX_MANY", "Authorizer", "evaluate")
@@ -61,12 +64,16 @@ class Authorizer:
         subjects: SubjectResolver | None = None,
         batched_actions: Iterable[str] = (),
         retention: str | None = RETENTION,
+        uses: Uses | None = None,
     ) -> None:
         """Wire the parts together and load the engine's policies; `subjects` knows those that are given by their id.
 
         `batched_actions` are reads of low risk: where one is allowed without obligations, on a resource that holds
         no personal data, its entry may be written up to 50 ms later; `close` the authorizer before its ledger then.
         `retention` is the ledger's class for ip and device; None keeps them as long as the decision.
+
+        `uses` remembers which decisions have been used, and says how old one may be; without it, one memory of the
+        whole process does, for a minute.
 
         Raises:
             PolicyError: the engine's policies cannot be used.
@@ -80,6 +87,7 @@ class Authorizer:
         self._batched = checked_actions(batched_actions)
         self._retention = retention
         self._subjects = subjects
+        self._uses = uses
         self.listener_failures = 0
         """How many times a listener raised since the start."""
         self.policy_digest = engine.version
@@ -164,11 +172,34 @@ class Authorizer:
     ) -> Any:
         """Make a guarded call under a decision, with this authorizer's handlers and ledger; see `with_obligations`."""
         handlers = tuple(self._handlers.values())
-        return with_obligations(guarded, decision, handlers=handlers, ledger=self._ledger, context=context)
+        return with_obligations(
+            guarded, decision, handlers=handlers, ledger=self._ledger, context=context, uses=self._uses
+        )
 
-    def _authorize(
-        self, request: AccessRequest, *, durable: bool = False, refusal: Decision | None = None
+    async def aauthorize(
+        self,
+        subject: Mapping[str, Any],
+        action: str,
+        resource: Mapping[str, Any],
+        environment: Mapping[str, Any] | None = None,
     ) -> Decision:
+        """The same as `authorize`, made in a thread, so that the event loop does not wait for engine and ledger."""
+        return await asyncio.to_thread(self.authorize, subject, action, resource, environment)
+
+    async def with_obligations_async(
+        self, guarded: Callable[[], Awaitable[Any]], decision: Decision, *, context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The same as `with_obligations` for a call that is awaited; see `with_obligations_async`."""
+        handlers = tuple(self._handlers.values())
+        return await with_obligations_async(
+            guarded, decision, handlers=handlers, ledger=self._ledger, context=context, uses=self._uses
+        )
+
+    def duty(self, decision: Decision, *, context: Mapping[str, Any] | None = None) -> Duty:
+        """The steps around a guarded call under a decision, for whoever makes the call in pieces (a middleware)."""
+        return Duty(decision, self._handlers, self._ledger, context, self._uses)
+
+    def _authorize(self, request: AccessRequest, *, durable: bool = False, refusal: Decision | None = None) -> Decision:
         decision = self._judge(request) if refusal is None else replace(refusal, facts=self._facts())
         may_wait = not durable and self._may_wait(request, decision)
         recorded = self._record(Record.of(request, decision), may_wait=may_wait)
@@ -232,7 +263,7 @@ class Authorizer:
     def _handled(self, decision: Decision) -> Decision:
         if not decision.obligations:
             return decision
-        missing = sorted({item.id for item in decision.obligations} - self._handlers.keys())
+        missing = unhandled(self._handlers, decision.obligations)
         if not missing:
             return decision
         return Decision.denied(

@@ -5,21 +5,24 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz import audit
-from companyos.authz.interface import AccessDeniedError, AccessUndeterminedError, ObligationError, Phase
-from companyos.decision import Verdict
-from companyos.errors import ConfigError, UserError
+from companyos.authz.duty import Duty, run, run_async
+from companyos.authz.interface import ObligationError
+from companyos.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-    from companyos.decision import Decision, Obligation
+    from companyos.authz.interface import AsyncObligationHandler
+    from companyos.authz.uses import Uses
+    from companyos.decision import Decision
     from companyos.ports import LedgerPort, ObligationHandler
 
 __all__ = ("handlers_by_obligation", "with_obligations", "with_obligations_async")
 
 
-def handlers_by_obligation(handlers: Iterable[ObligationHandler]) -> dict[str, ObligationHandler]:
+def handlers_by_obligation(
+    handlers: Iterable[ObligationHandler | AsyncObligationHandler],
+) -> dict[str, ObligationHandler]:
     """The handlers by the obligation they discharge.
 
     Raises:
@@ -43,98 +46,66 @@ def with_obligations(
     handlers: Iterable[ObligationHandler],
     ledger: LedgerPort,
     context: Mapping[str, Any] | None = None,
+    uses: Uses | None = None,
 ) -> Any:
     """Make the call `guarded()` if `decision` allows it, and return its result with every obligation discharged.
 
     Obligations of the phase *before* (step-up, approval, logging) are discharged before the call, so that nothing
-    happens if one cannot be; the others work on its result. `context` is what handlers may look at (for example
-    `auth_strength`); `decision`, `ledger` and `notes` are added to it. Each discharge and each refusal is a ledger
-    entry, whose `detail` holds what the handler appended to `notes`.
+    happens if one cannot be; the others work on its result. Where one cannot be carried out, or the decision denies,
+    all others still are. `context` is what handlers may look at (for example `auth_strength`); `decision`, `ledger` and
+    `notes` are added to it. Each discharge and each refusal is a ledger entry, whose `detail` holds what the handler
+    appended to `notes`; so is a call that failed after something had been carried out for it.
+
+    A decision is used once, and while it is young (`uses`; a minute by default). One whose call was not begun, because
+    a factor or a ticket was lacking, may be tried again within that time.
 
     Raises:
         AccessDeniedError: the decision denies.
         AccessUndeterminedError: the decision is undetermined.
+        StaleDecisionError: the decision was used before, or is too old.
         ObligationError: the decision is not on record, or an obligation has no handler or could not be discharged.
     """
-    duty = _Duty(decision, handlers, ledger, context)
-    duty.before()
-    result = guarded()
-    if inspect.isawaitable(result):
-        if inspect.iscoroutine(result):
-            result.close()
-        raise ObligationError("the guarded call is asynchronous", hint="use with_obligations_async")
-    return duty.after(result)
+    if inspect.iscoroutinefunction(guarded):
+        raise _asynchronous()
+    duty = Duty(decision, handlers_by_obligation(handlers), ledger, context, uses)
+    run(duty.begin())
+    try:
+        result = guarded()
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise _asynchronous()  # noqa: TRY301 - the failure of the call is recorded in one place
+    except BaseException as error:
+        run(duty.fail(error))
+        raise
+    return run(duty.finish(result))
 
 
 async def with_obligations_async(
     guarded: Callable[[], Awaitable[Any]],
     decision: Decision,
     *,
-    handlers: Iterable[ObligationHandler],
+    handlers: Iterable[ObligationHandler | AsyncObligationHandler],
     ledger: LedgerPort,
     context: Mapping[str, Any] | None = None,
+    uses: Uses | None = None,
 ) -> Any:
-    """The same as `with_obligations` for a call that is awaited."""
-    duty = _Duty(decision, handlers, ledger, context)
-    duty.before()
-    return duty.after(await guarded())
+    """The same as `with_obligations` for a call that is awaited.
+
+    Asynchronous handlers are awaited; all others, and the ledger, work in a thread meanwhile.
+    """
+    duty = Duty(decision, handlers_by_obligation(handlers), ledger, context, uses)
+    await run_async(duty.begin())
+    try:
+        result = await guarded()
+    except Exception as error:
+        await run_async(duty.fail(error))
+        raise
+    except BaseException as error:
+        run(duty.fail(error))  # cancelled: nothing may be awaited any more
+        raise
+    return await run_async(duty.finish(result))
 
 
-class _Duty:
-    """One guarded call and what has to be carried out around it."""
-
-    def __init__(
-        self,
-        decision: Decision,
-        handlers: Iterable[ObligationHandler],
-        ledger: LedgerPort,
-        context: Mapping[str, Any] | None,
-    ) -> None:
-        self._decision = decision
-        self._handlers = handlers_by_obligation(handlers)
-        self._ledger = ledger
-        self._context = {**(context or {}), "decision": decision, "ledger": ledger}
-
-    def before(self) -> None:
-        """Check that the call may be made at all, and carry out what comes first."""
-        if self._decision.verdict is Verdict.UNDETERMINED:
-            raise AccessUndeterminedError(self._decision)
-        if not self._decision.allow:
-            raise AccessDeniedError(self._decision)
-        if not self._decision.audit_id:
-            raise ObligationError("the decision is not on record", hint="decide by Authorizer.authorize, which records")
-        for obligation in self._decision.obligations:
-            if obligation.id not in self._handlers:
-                self._note(obligation, "refused", "no handler")
-                raise ObligationError(f"nobody can carry out the obligation {obligation.id}", hint="register a handler")
-        self._carry_out(Phase.BEFORE, None)
-
-    def after(self, result: Any) -> Any:
-        """What may leave of the result."""
-        return self._carry_out(Phase.AFTER, result)
-
-    def _carry_out(self, phase: Phase, value: Any) -> Any:
-        for obligation in self._decision.obligations:
-            handler = self._handlers[obligation.id]
-            if getattr(handler, "phase", Phase.AFTER) is phase:
-                value = self._discharge(handler, obligation, value)
-        return value
-
-    def _discharge(self, handler: ObligationHandler, obligation: Obligation, value: Any) -> Any:
-        notes: list[str] = []
-        try:
-            value = handler.discharge(obligation, value, {**self._context, "notes": notes})
-        except Exception as error:
-            self._note(obligation, "refused", error.what if isinstance(error, UserError) else type(error).__name__)
-            if isinstance(error, ObligationError):
-                raise
-            raise ObligationError(f"the obligation {obligation.id} could not be carried out") from error
-        self._note(obligation, "discharged", "; ".join(notes))
-        return value
-
-    def _note(self, obligation: Obligation, outcome: str, detail: str) -> None:
-        """Leave the receipt; without one the call is refused, whatever the outcome was."""
-        try:
-            audit.append_discharge(self._ledger, self._decision, obligation, outcome=outcome, detail=detail)
-        except Exception as error:
-            raise ObligationError(f"the obligation {obligation.id} could not be recorded") from error
+def _asynchronous() -> ObligationError:
+    return ObligationError("the guarded call is asynchronous", hint="use with_obligations_async")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from companyos.errors import ConfigError, RefusedError, UnverifiableError, UserError
 from companyos.ports import AccessRequest, DecisionEngine, ObligationHandler, Opinion
 
 if TYPE_CHECKING:
-    from companyos.decision import Decision
+    from collections.abc import Collection, Mapping
+
+    from companyos.decision import Decision, Obligation
 
 __all__ = (
     "AccessDeniedError",
     "AccessRequest",
     "AccessUndeterminedError",
+    "AsyncObligationHandler",
     "AuditError",
     "DecisionEngine",
     "DecisionListener",
@@ -29,6 +32,10 @@ __all__ = (
     "PhasedHandler",
     "PolicyError",
     "RequestError",
+    "ResultHandler",
+    "StaleDecisionError",
+    "StepUpRequiredError",
+    "TypedHandler",
 )
 
 
@@ -78,6 +85,25 @@ class AuditError(UnverifiableError):
     code = "authz.audit"
 
 
+class StepUpRequiredError(ObligationError):
+    """The subject has to authenticate again, in a stronger way, before the guarded call is made."""
+
+    code = "authz.step_up"
+
+    def __init__(self, what: str, *, got: object = None, acr_values: tuple[str, ...] = ()) -> None:
+        self.acr_values = acr_values
+        """What would do, in the vocabulary of the authentication service; empty where any second factor does."""
+        super().__init__(
+            what, got=got, expected=" or ".join(acr_values) or "mfa", hint="step up, and pass the new auth_strength"
+        )
+
+
+class StaleDecisionError(ObligationError):
+    """An allow was used before, or is too old: whoever wants to do it again asks again."""
+
+    code = "authz.stale"
+
+
 class AccessDeniedError(RefusedError):
     """The guarded call was not made, because the decision does not allow it."""
 
@@ -118,6 +144,43 @@ class PhasedHandler(Protocol):
     @property
     def phase(self) -> Phase:
         """When to discharge."""
+        ...
+
+
+@runtime_checkable
+class TypedHandler(Protocol):
+    """What a handler adds to accept its obligation only with some of the profile's types; without it, with any."""
+
+    @property
+    def types(self) -> Collection[str]:
+        """Which of `step-up`, `notification`, `session_termination` and `custom`."""
+        ...
+
+
+@runtime_checkable
+class ResultHandler(Protocol):
+    """What a handler adds that has nothing to do where no result leaves: it is not called then."""
+
+    @property
+    def needs_result(self) -> bool:
+        """Whether it works on the result alone."""
+        ...
+
+
+class AsyncObligationHandler(Protocol):
+    """An `ObligationHandler` whose `discharge` is awaited; `with_obligations_async` and the middleware take it."""
+
+    @property
+    def obligation(self) -> str:
+        """Id of the obligation it discharges."""
+        ...
+
+    async def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:
+        """Carry it out on the result `value` of the guarded call, and return what may leave.
+
+        Raises:
+            RefusedError: it could not be carried out, so the call is refused.
+        """
         ...
 
 

@@ -25,20 +25,20 @@ def companyos_engines(settings: Mapping[str, Any]) -> Sequence[DecisionEngine]:
 
 @hookimpl
 def companyos_obligation_handlers() -> Sequence[ObligationHandler]:
-    """Masking, step-up, logging and approval."""
-    from companyos.authz.obligations import LogEvent, MaskFields, RequireApproval, RequireMfa
+    """Masking, step-up, logging and approval; sessions and messages are nobody's until somebody says how."""
+    from companyos.authz.obligations import LogEvent, MaskFields, RequireApproval, RequireMfa, StepUp
 
-    return [LogEvent(), MaskFields(), RequireApproval(), RequireMfa()]
+    return [LogEvent(), MaskFields(), RequireApproval(), RequireMfa(), StepUp()]
 
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
-    """The proofs of the built-in policies, of the verification of bundles, and of their promotion."""
-    from companyos.authz.specimens import playbook_control
+    """The proofs of policies, of obligations, and of the verification and promotion of bundles."""
+    from companyos.authz.specimens import obligations_control, playbook_control
     from companyos.authz.specimens.bundles import bundle_control
     from companyos.authz.specimens.promotion import promotion_control
 
-    return [playbook_control(), bundle_control(), promotion_control()]
+    return [obligations_control(), playbook_control(), bundle_control(), promotion_control()]
 
 
 @hookimpl

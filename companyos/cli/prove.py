@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,23 +17,34 @@ from companyos.controls import Proof, SpecimenResult
 from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError, MissingExtraError, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from companyos.config import Settings
     from companyos.controls import Control
 
 __all__ = ("prove",)
 
 
+def _complete(_context: click.Context, _argument: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of the built-in controls and their rooms; no plugin is loaded for a key that is pressed."""
+    from companyos.plugins import Plugins
+
+    controls = Plugins().controls()
+    return [name for name in (*controls, *_by_room(controls)) if name.startswith(incomplete)]
+
+
 @click.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.argument("names", nargs=-1, metavar="[ID|ROOM]...", shell_complete=_complete)
 @json_option
-def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
+def prove(names: tuple[str, ...], *, as_json: bool) -> int:
     """Run the controls (all, or those named) over their planted violations and clean cases.
+
+    A name is the id of a control, or of a room (`authz`, `guardrails`, a plugin's package) for all of its controls.
 
     Access is judged by the policies in force (`authz` in companyos.yaml). Exit status: 0 everything planted was caught
     and nothing clean was refused, 3 nothing went wrong but a control could not be proved, else 1.
     """
     from companyos import config
-    from companyos.guardrails.runner import select
     from companyos.plugins import PluginError, Plugins, allowed_names
 
     found = config.find(Path.cwd())
@@ -45,7 +58,7 @@ def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
         # A control that lost a rule or its specimens cannot even be made: that is a proof that does not hold.
         click.echo(f"error[{error.code}]: {error.message}", err=True)
         return FINDINGS
-    chosen = select(controls, ids)
+    chosen = _select(controls, names)
     unproven = _judge_policies_in_force(chosen, found, settings)
     started = time.perf_counter()
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prove") as pool:
@@ -63,6 +76,38 @@ def prove(ids: tuple[str, ...], *, as_json: bool) -> int:
     if unproven and not failed:
         return COULD_NOT_CHECK
     return 0 if holds else FINDINGS
+
+
+def _select(controls: Mapping[str, Control], names: Sequence[str]) -> dict[str, Control]:
+    """The controls of these ids and rooms, each once; all of them if there are no names.
+
+    Raises:
+        ConfigError: a name is neither.
+    """
+    rooms = _by_room(controls)
+    chosen: dict[str, Control] = {}
+    for name in names or sorted(controls):
+        ids = [name] if name in controls else rooms.get(name)
+        if not ids:
+            near = difflib.get_close_matches(name, [*controls, *rooms], n=1)
+            raise ConfigError(
+                "no such control, and no such room",
+                got=name,
+                expected=f"{', '.join(sorted(controls)) or 'no control at all'}; or a room: {', '.join(sorted(rooms))}",
+                hint=f"did you mean {near[0]!r}?" if near else None,
+            )
+        chosen |= {identity: controls[identity] for identity in ids}
+    return chosen
+
+
+def _by_room(controls: Mapping[str, Control]) -> dict[str, list[str]]:
+    """The ids of each room's controls: of the package that holds the check, here without `companyos`."""
+    found: dict[str, list[str]] = {}
+    for identity, control in sorted(controls.items()):
+        function = inspect.unwrap(getattr(control.check, "func", control.check))
+        module = getattr(function, "__module__", None) or type(function).__module__
+        found.setdefault(module.removeprefix("companyos.").partition(".")[0], []).append(identity)
+    return found
 
 
 def _judge_policies_in_force(chosen: dict[str, Control], found: Path | None, settings: Settings) -> list[str]:

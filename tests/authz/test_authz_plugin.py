@@ -22,7 +22,7 @@ def test_every_obligation_of_the_playbook_has_a_handler(tmp_path):
     with Company.open(tmp_path) as company:
         handlers = set(company.authorizer.handlers)
 
-    assert handlers == {"log_event", "mask_fields", "require_approval", "require_mfa"}
+    assert handlers == {"log_event", "mask_fields", "require_approval", "require_mfa", "step-up"}
 
 
 def test_each_obligation_has_one_handler():
@@ -45,7 +45,7 @@ def test_a_verifier_of_the_company_takes_the_place_of_none():
     handlers = plugins.obligation_handlers()
 
     assert [handlers[name].fallback for name in ("require_approval", "require_mfa")] == [False, False]
-    assert set(handlers) == {"log_event", "mask_fields", "require_approval", "require_mfa"}
+    assert set(handlers) == {"log_event", "mask_fields", "require_approval", "require_mfa", "step-up"}
 
 
 def test_a_handler_that_decides_is_not_replaced():
@@ -64,10 +64,15 @@ def test_a_handler_that_decides_is_not_replaced():
 
 
 def test_the_controls_are_offered():
-    """The proofs of policies, bundles and promotions are among the controls, each with the page that documents it."""
+    """The proofs of policies, obligations, bundles and promotions are controls, each with the page that documents it."""
     controls = {control.id: control.docs for control in plugin.companyos_controls()}
 
-    assert controls == {"AUTHZ-PLAYBOOK": "authz.md", "AUTHZ-BUNDLE": "bundles.md", "AUTHZ-PROMOTION": "bundles.md"}
+    assert controls == {
+        "AUTHZ-BUNDLE": "bundles.md",
+        "AUTHZ-OBLIGATIONS": "enforcement.md",
+        "AUTHZ-PLAYBOOK": "authz.md",
+        "AUTHZ-PROMOTION": "bundles.md",
+    }
 
 
 def test_public_names():

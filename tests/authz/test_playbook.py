@@ -65,6 +65,16 @@ def test_a_lost_rule_is_noticed(tmp_path, name, start, end):
         ("eu_residency.rego", "input.derived.resource.personal", "input.resource.contains_pii"),
         ("eu_residency.rego", "not input.derived.resource.in_eea", 'input.resource.region != "eu"'),
         ("eu_residency.rego", "not input.derived.resource.in_eea", 'not startswith(input.resource.region, "eu")'),
+        (
+            "eu_residency.rego",
+            "not input.derived.destination.in_eea",
+            'not startswith(object.get(input.resource, "destination_region", "eu"), "eu")',
+        ),
+        (
+            "eu_residency.rego",
+            "not input.derived.subject.in_eea",
+            'not startswith(object.get(input.subject, "region", "eu"), "eu")',
+        ),
         ("export_approval.rego", "trim_space(input.environment.approval_ticket)", "input.environment.approval_ticket"),
         ("step_up.rego", "not input.derived.multi_factor", "not input.environment.auth_strength"),
         ("baseline.rego", 'granted in {input.action, "*"}', "granted"),

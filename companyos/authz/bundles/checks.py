@@ -207,7 +207,7 @@ def evaluate_in_child(argument: Mapping[str, Any]) -> None:
     from companyos.authz.engines._regorus import Evaluator
 
     for rule in ("deny", "allow", "obligation"):
-        evaluator = Evaluator(tuple(argument["sources"].items()), argument["data"], f"data.companyos.access.{rule}")
+        evaluator = Evaluator(lambda _: argument["sources"].items(), argument["data"], f"data.companyos.access.{rule}")
         everything = frozenset(range(len(argument["sources"])))
         for value in argument["requests"]:
             request = request_from_dict(value)

@@ -24,6 +24,7 @@ class LogEvent:
 
     obligation = "log_event"
     phase = Phase.BEFORE
+    types = ("notification", "custom")
 
     def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:
         """Append the entry to `context["ledger"]`; the value passes unchanged.
@@ -34,8 +35,11 @@ class LogEvent:
         ledger = context.get("ledger")
         if ledger is None:
             raise ObligationError("log_event has no ledger to write to", hint="discharge through with_obligations")
+        decision = context.get("decision")
         data = {
-            "decision_id": context["decision"].audit_id if "decision" in context else None,
+            "decision_id": decision.audit_id if decision is not None else None,
+            # A denial that obliges to it is logged too, and must not read like the deed.
+            "decision": decision.verdict.value if decision is not None else None,
             "event": dict(obligation.properties),
             "attributes": dict(context.get("attributes", {})),
         }

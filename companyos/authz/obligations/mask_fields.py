@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, RootModel
 
-from companyos.authz._text import is_visible, plain
+from companyos.authz.audit import append_discharge
 from companyos.authz.interface import ObligationError, Phase
+from companyos.authz.obligations._fields import MASK, Fields, parts
+from companyos.authz.obligations.mask_lines import JsonLines, LineMasker
+from companyos.authz.obligations.mask_text import JsonText, mask_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from companyos.decision import Obligation
 
 __all__ = ("MASK", "MaskFields", "mask")
 
-MASK = "***"
-"""What a masked text becomes."""
-EVERYTHING = "*"
-_KEPT = frozenset({"id", "type"})
 _SCALARS = (str, int, float, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID, enum.Enum)
 
 
@@ -38,21 +37,54 @@ class MaskFields:
 
     obligation = "mask_fields"
     phase = Phase.AFTER
+    types = ("custom",)
+    needs_result = True
 
     def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:
         """A copy of `value` with the fields masked; which of them matched nothing goes into the context's `notes`.
+
+        `JsonLines` come back as lines that are masked while they are read, and `JsonText` with every other character
+        of it as it was.
 
         Raises:
             ObligationError: no fields are named, one of them is blank, or the value holds something that cannot be
                 looked into.
         """
-        fields = obligation.properties.get("fields")
-        if not isinstance(fields, list | tuple) or not fields or not all(isinstance(item, str) for item in fields):
-            raise ObligationError("mask_fields names no fields", got=repr(fields), expected="a list of names")
-        masked, unmatched = _mask(value, fields)
+        fields = _named(obligation)
+        notes = context.get("notes", [])
+        if isinstance(value, JsonLines):
+            notes.append("masked line by line, as they leave")
+            return value.masked(fields, _complaint(obligation, context))
+        masked = JsonText(mask_json(value.text, fields)) if isinstance(value, JsonText) else _mask(value, fields)
+        unmatched = fields.unmatched()
         if unmatched:
-            context.get("notes", []).append(f"matched nothing: {', '.join(unmatched)}")
+            notes.append(f"matched nothing: {', '.join(unmatched)}")
         return masked
+
+    def line_masker(self, obligation: Obligation) -> LineMasker:
+        """What masks a body that is pushed piece by piece, for the middleware.
+
+        Raises:
+            ObligationError: as `discharge`.
+        """
+        return LineMasker(_named(obligation))
+
+
+def _named(obligation: Obligation) -> Fields:
+    fields = obligation.properties.get("fields")
+    if not isinstance(fields, list | tuple) or not fields or not all(isinstance(item, str) for item in fields):
+        raise ObligationError("mask_fields names no fields", got=repr(fields), expected="a list of names")
+    return Fields(fields)
+
+
+def _complaint(obligation: Obligation, context: Mapping[str, Any]) -> Callable[[ObligationError], None]:
+    """Leaves a receipt when a stream is refused, long after the handler has returned."""
+
+    def record(error: ObligationError) -> None:
+        if "ledger" in context and "decision" in context:
+            append_discharge(context["ledger"], context["decision"], obligation, outcome="refused", detail=error.what)
+
+    return record
 
 
 def mask(value: Any, fields: Iterable[str]) -> Any:
@@ -64,49 +96,32 @@ def mask(value: Any, fields: Iterable[str]) -> Any:
         ObligationError: it is a lone text or number, holds an object that cannot be looked into, or a field's name is
             blank; nothing leaves.
     """
-    return _mask(value, fields)[0]
+    return _mask(value, Fields(fields))
 
 
-def _mask(value: Any, fields: Iterable[str]) -> tuple[Any, list[str]]:
-    """The masked copy, and the fields that matched nothing in it."""
-    paths = {_path(field): field for field in fields}
+def _mask(value: Any, fields: Fields) -> Any:
     if isinstance(value, _SCALARS):
         raise ObligationError("a lone value has no fields to mask", got=type(value).__name__, expected="an object")
     try:
-        work = _Mask(tuple(paths))
-        masked = work.walk(value, ())
+        return _Mask(fields).walk(value, ())
     except RecursionError as error:
         raise ObligationError("the result nests too deeply to be masked") from error
-    return masked, [field for path, field in paths.items() if path not in work.matched and path != (EVERYTHING,)]
-
-
-def _path(name: str) -> tuple[str, ...]:
-    path = _parts(name)
-    if not all(path) or not is_visible(name):
-        raise ObligationError("a field to mask has a blank name", got=repr(name), expected="a name or a dotted path")
-    return path
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in plain(name).split("."))
 
 
 class _Mask:
     """One pass over a value."""
 
-    def __init__(self, paths: tuple[tuple[str, ...], ...]) -> None:
-        self._paths = paths
-        self._all = (EVERYTHING,) in paths
-        self.matched: set[tuple[str, ...]] = set()
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
 
     def walk(self, value: Any, path: tuple[str, ...]) -> Any:
         """The masked copy of what lies at `path`."""
         if value is None or isinstance(value, _SCALARS):
-            return _masked(value) if self._all else value
+            return _masked(value) if self._fields.all else value
         if isinstance(value, BaseModel):
             return self._model(value, path)
         if isinstance(value, Mapping):
-            return {key: self._field(item, path, str(key)) for key, item in value.items()}
+            return {key: self._field(item, path, *_spellings(key)) for key, item in value.items()}
         if isinstance(value, list):
             return [self.walk(item, path) for item in value]
         if isinstance(value, tuple):
@@ -121,36 +136,39 @@ class _Mask:
             expected="mappings, lists, pydantic models and plain values",
         )
 
-    def _field(self, value: Any, path: tuple[str, ...], name: str, other_names: tuple[str, ...] = ()) -> Any:
+    def _field(self, value: Any, path: tuple[str, ...], name: str, *other_names: str) -> Any:
         # Each name is looked at, even after one has matched, so that every field that matches anything is noted.
-        matches = [self._named(path, each) for each in (name, *other_names)]
+        matches = [self._fields.named(path, each) for each in (name, *other_names)]
         if any(matches):
             return _masked(value)
-        if self._all and plain(name) in _KEPT and isinstance(value, _SCALARS):
+        if self._fields.all and self._fields.is_kept(name) and isinstance(value, _SCALARS):
             return value
-        return self.walk(value, (*path, *_parts(name)))
-
-    def _named(self, path: tuple[str, ...], name: str) -> bool:
-        """Whether a name at `path`, or the beginning of one that is a dotted path itself, is to be masked."""
-        parts = _parts(name)
-        places = [(*path, *parts[: length + 1]) for length in range(len(parts))]
-        found = {field for field in self._paths for place in places if place[-len(field) :] == field}
-        self.matched |= found
-        return bool(found)
+        return self.walk(value, (*path, *parts(name)))
 
     def _model(self, model: BaseModel, path: tuple[str, ...]) -> BaseModel:
         kind = type(model)
+        if kind.__pydantic_decorators__.model_serializers:
+            raise ObligationError(f"{kind.__name__} says itself what is shown of it", hint="return a dict")
         for name in kind.model_computed_fields:
-            if self._all or self._named(path, name):
+            if self._fields.all or self._fields.named(path, name):
                 raise ObligationError(f"{kind.__name__}.{name} is computed and cannot be masked", hint="return a dict")
         if isinstance(model, RootModel):
             return model.model_copy(update={"root": self.walk(model.root, path)})
         update = {
-            name: self._field(getattr(model, name), path, name, _aliases(field))
+            name: self._field(getattr(model, name), path, name, *_aliases(field))
             for name, field in kind.model_fields.items()
         }
         extra = {key: self._field(item, path, key) for key, item in (model.model_extra or {}).items()}
         return model.model_copy(update={**update, **extra})
+
+
+def _spellings(key: object) -> tuple[str, ...]:
+    """What a reader may see of a mapping's key: of a member of an enumeration its value, of bytes their text."""
+    if isinstance(key, enum.Enum):
+        return str(key.value), key.name
+    if isinstance(key, bytes):
+        return (key.decode("utf-8", "replace"),)
+    return (str(key),)
 
 
 def _aliases(field: Any) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ class RequireApproval:
 
     obligation = "require_approval"
     phase = Phase.BEFORE
+    types = ("custom",)
 
     def __init__(self, verify: Callable[[str, Mapping[str, Any]], bool] | None = None) -> None:
         """`verify` is given the ticket and the context; only True passes."""

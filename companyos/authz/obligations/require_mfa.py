@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.derived import is_multi_factor
-from companyos.authz.interface import ObligationError, Phase
+from companyos.authz.interface import Phase, StepUpRequiredError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +20,7 @@ class RequireMfa:
 
     obligation = "require_mfa"
     phase = Phase.BEFORE
+    types = ("step-up", "custom")
 
     def __init__(self, challenge: Callable[[Mapping[str, Any]], bool] | None = None) -> None:
         """`challenge` is given the context and asks the subject for a further factor; only True passes."""
@@ -34,15 +35,12 @@ class RequireMfa:
         """Let the value pass if `context["auth_strength"]` is multi-factor or the challenge succeeds.
 
         Raises:
-            ObligationError: neither is so.
+            StepUpRequiredError: neither is so.
         """
         if is_multi_factor(context.get("auth_strength")):
             return value
         if self._challenge is not None and self._challenge(context) is True:
             return value
-        raise ObligationError(
-            "more than one factor of authentication is required",
-            got=context.get("auth_strength"),
-            expected="mfa",
-            hint="step up, and pass the new auth_strength",
+        raise StepUpRequiredError(
+            "more than one factor of authentication is required", got=context.get("auth_strength")
         )

@@ -16,7 +16,7 @@ from companyos.controls import Control
 from companyos.decision import Decision, Finding, Severity, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from companyos.controls import Specimen
     from companyos.ports import DecisionEngine
@@ -199,7 +199,18 @@ def _residency() -> tuple[Specimen, ...]:
             for where, who in outside.items()
         ),
     )
-    return (*planted, *_residency_kept(eu))
+    return (*planted, *_residency_misnamed(eu), *_residency_kept(eu))
+
+
+def _residency_misnamed(eu: dict[str, Any]) -> Iterator[Specimen]:
+    """Regions outside the EU whose names begin as those within: a policy that compares beginnings lets them by."""
+    parts: dict[str, Any] = {"environment": _TICKET, "violates": "policy.eu_residency"}
+    for place, region in {"London": "eu-west-2", "Zurich": "europe-west6"}.items():
+        sent = {**eu, "destination_region": region}
+        stated = {**_TICKET, "destination_region": region}
+        yield case(f"sent to {place}, named {region}", "export", resource=sent, **parts)
+        yield case(f"stated to go to {place}", "export", resource=eu, **{**parts, "environment": stated})
+        yield case(f"exported by a subject in {place}", "export", subject={"region": region}, resource=eu, **parts)
 
 
 def _residency_kept(eu: dict[str, Any]) -> tuple[Specimen, ...]:
