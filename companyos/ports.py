@@ -150,6 +150,8 @@ class Opinion:
     """The same for a person."""
     obligations: tuple[Obligation, ...] = ()
     """What must be carried out for it to be allowed."""
+    version: str | None = None
+    """Digest of the policies that gave it, where the engine learns that only with the answer (a remote one)."""
 
 
 class DecisionEngine(Protocol):

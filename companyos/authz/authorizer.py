@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz import audit
 from companyos.authz.enforcement import handlers_by_obligation, with_obligations
-from companyos.authz.interface import RequestError
+from companyos.authz.interface import EngineError, RequestError
 from companyos.authz.request import build_request, copy_json, copy_request, request_from_dict
 from companyos.decision import Decision, Obligation, Verdict
 from companyos.ports import AccessRequest
@@ -31,7 +31,8 @@ class Authorizer:
     """Decides access requests by one engine, and records every decision.
 
     What it answers besides the policies' own reasons: `request.invalid` (the request is malformed),
-    `policy.unavailable` (the engine could not decide), `validator.refused` and `validator.failed` (a veto),
+    `policy.unavailable` (the engine could not decide), `policy.unreachable` and `policy.timeout` (a remote engine did
+    not answer, or not in time), `validator.refused` and `validator.failed` (a veto),
     `obligation.unhandled` (nobody can carry one out) and `audit.unavailable` (the ledger did not take the decision).
     None of them allows.
     """
@@ -166,16 +167,18 @@ class Authorizer:
 def evaluate(engine: DecisionEngine, request: AccessRequest, *, facts: Mapping[str, Any] | None = None) -> Decision:
     """What an engine alone answers to a request: no veto, no handlers, nothing recorded.
 
-    An engine that fails, however it fails, gives `policy.unavailable`.
+    An engine that fails, however it fails, gives `policy.unavailable`, or the reason that its `EngineError` names.
     """
     facts = {"policy_digest": engine.version, "engine": engine.name} if facts is None else facts
     try:
         opinion = engine.decide(request)
         verdict = Verdict.ALLOW if opinion.allow is True else Verdict.DENY
+        facts = facts if opinion.version is None else {**facts, "policy_digest": opinion.version}
         return Decision(verdict, opinion.reason, opinion.message, tuple(opinion.obligations), facts=facts)
-    except Exception:  # noqa: BLE001 - whatever an engine raises, it has not decided
+    except Exception as error:  # noqa: BLE001 - whatever an engine raises, it has not decided
         _log.exception("the policy engine failed; the request is refused")
-        return Decision.undetermined("policy.unavailable", "the policies could not be evaluated", facts=facts)
+        reason = error.reason if isinstance(error, EngineError) else EngineError.reason
+        return Decision.undetermined(reason, "the policies could not be evaluated", facts=facts)
 
 
 def _copy(decision: Decision) -> Decision:

@@ -19,6 +19,8 @@ __all__ = (
     "DecisionListener",
     "DecisionValidator",
     "EngineError",
+    "EngineTimeoutError",
+    "EngineUnreachableError",
     "ObligationError",
     "ObligationHandler",
     "Opinion",
@@ -45,6 +47,22 @@ class EngineError(UnverifiableError):
     """The engine could not evaluate its policies; the caller must refuse."""
 
     code = "authz.engine"
+    reason: str = "policy.unavailable"
+    """Stable id of the reason that the refused caller is given."""
+
+
+class EngineUnreachableError(EngineError):
+    """A remote engine did not answer, or is not asked for a while because it did not."""
+
+    code = "authz.unreachable"
+    reason = "policy.unreachable"
+
+
+class EngineTimeoutError(EngineError):
+    """The engine did not decide in the time it has."""
+
+    code = "authz.timeout"
+    reason = "policy.timeout"
 
 
 class ObligationError(RefusedError):
