@@ -114,6 +114,18 @@ class Company:
         """Every control, by id."""
         return self._once("controls", self.plugins.controls)
 
+    def authorizer_for(self, engine: DecisionEngine) -> Authorizer:
+        """An authorizer of its own for an engine, with the ledger, handlers and plugins of the company."""
+        from companyos.authz import Authorizer
+
+        return Authorizer(
+            engine,
+            self.ledger,
+            handlers=tuple(self.plugins.obligation_handlers().values()),
+            listeners=(self.plugins.on_decision,),
+            validators=(self.plugins.validate_decision,),
+        )
+
     def _once(self, name: str, make: Callable[[], _T]) -> _T:
         with self._lock:
             if name not in self._opened:
@@ -146,15 +158,7 @@ class Company:
         return engines[section.engine]
 
     def _open_authorizer(self) -> Authorizer:
-        from companyos.authz import Authorizer
-
-        return Authorizer(
-            self.engine,
-            self.ledger,
-            handlers=tuple(self.plugins.obligation_handlers().values()),
-            listeners=(self.plugins.on_decision,),
-            validators=(self.plugins.validate_decision,),
-        )
+        return self.authorizer_for(self.engine)
 
     def _open_notifier(self) -> Notifier:
         from companyos.notify import Notifier
