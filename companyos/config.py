@@ -179,7 +179,7 @@ class ServerSection(_Section):
     body_limit: int = Field(1024 * 1024, gt=0, description="Largest body of a request, in bytes.")
     body_seconds: float = Field(10, gt=0, description="How long head and body of a request may take to arrive.")
     connections: int = Field(1000, gt=0, description="Most connections at a time.")
-    threads: int = Field(16, gt=0, description="How many requests are decided and recorded at a time.")
+    threads: int = Field(8, gt=0, description="How many requests are decided and recorded at a time.")
     workers: int = Field(2, gt=0, description="Processes in which policies are evaluated.")
     worker_memory_mib: int = Field(1024, ge=256, description="Address space of each of them.")
     deadline_seconds: float = Field(1, gt=0, description="After how long an evaluation is ended: `policy.timeout`.")

@@ -8,11 +8,11 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.authzen import SUPPORTED_OBLIGATIONS, parts_from_authzen, response_to_authzen
 from companyos.authz.interface import RequestError
-from companyos.ports import Opinion
 from companyos.server.interface import HttpRefusedError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from companyos.authz.authorizer import Authorizer
     from companyos.authz.authzen import Batch, Parts
     from companyos.decision import Decision
-    from companyos.ports import AccessRequest, DecisionEngine
+    from companyos.ports import AccessRequest, DecisionEngine, Opinion
 
 __all__ = ("Generation", "NegotiatedEngine", "Pdp", "trace_of")
 
@@ -61,7 +61,7 @@ class NegotiatedEngine:
         if not beyond:
             return opinion
         message = f"the caller cannot carry out: {', '.join(beyond)} ({opinion.reason})"
-        return Opinion(False, UNSUPPORTED, message, opinion.obligations)
+        return replace(opinion, allow=False, reason=UNSUPPORTED, message=message)
 
 
 class Generation:
@@ -102,7 +102,7 @@ class Generation:
 class Pdp:
     """Answers evaluations by the generation in force. Close it after use."""
 
-    def __init__(self, generation: Generation, *, threads: int = 16) -> None:
+    def __init__(self, generation: Generation, *, threads: int = 8) -> None:
         self._current = generation
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="companyos-pdp")
         """Where everything that waits is done."""

@@ -8,7 +8,8 @@ import ipaddress
 import logging
 import signal
 import socket
-from contextlib import asynccontextmanager
+import threading
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
@@ -25,7 +26,7 @@ from companyos.server.reload import Reloader
 from companyos.server.tokens import TokenVerifier
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from companyos.company import Company
@@ -125,7 +126,8 @@ def serve(
                 limits=_limits(section),
                 lifespan=_lifespan(pdp, reloader, section.reload_seconds, lambda: (listening or _ignore)(url)),
             )
-            uvicorn.Server(_config(uvicorn, app, section, company.root)).run(sockets=[listener])
+            with _surviving_signals():
+                uvicorn.Server(_config(uvicorn, app, section, company.root)).run(sockets=[listener])
         finally:
             reloader.close()
             pdp.close()
@@ -210,6 +212,21 @@ def _lifespan(pdp: Pdp, reloader: Reloader, seconds: float, started: Callable[[]
                 await looking
 
     return lifespan
+
+
+@contextmanager
+def _surviving_signals() -> Iterator[None]:
+    """uvicorn drains at a signal and then raises it again, which would end the process before anything is closed."""
+    ends = (signal.SIGTERM, signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.signal(number, lambda *_: None) for number in ends]
+    try:
+        yield
+    finally:
+        for number, handler in zip(ends, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -107,13 +107,14 @@ def _serve(connection: socket.socket, incoming: BufferedReader, engine: Decision
 
 def _answer(opinion: Opinion) -> tuple[Any, ...]:
     obligations = [(item.id, item.type, dict(item.properties)) for item in opinion.obligations]
-    return True, opinion.allow is True, opinion.reason, opinion.message, obligations
+    return True, opinion.allow is True, opinion.reason, opinion.message, obligations, opinion.version
 
 
-def _told(error: Exception) -> tuple[str, str | None]:
+def _told(error: Exception) -> tuple[str, str | None, str]:
+    reason = error.reason if isinstance(error, EngineError) else EngineError.reason
     if isinstance(error, UserError):
-        return error.what, error.got
-    return "the policy engine failed", type(error).__name__
+        return error.what, error.got, reason
+    return "the policy engine failed", type(error).__name__, reason
 
 
 def _read(incoming: BufferedReader) -> bytes:

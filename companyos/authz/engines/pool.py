@@ -1,14 +1,15 @@
 """An engine in processes of its own, each of which can be killed: the only way to end a policy that does not end.
 
 `WorkerEngine("companyos.authz.engines.rego:RegoEngine", {"directories": []})` decides like the engine that it makes in
-its children. An evaluation that takes longer than the deadline is the opinion `policy.timeout`, a deny; its child is
-killed and replaced.
+its children. An evaluation that takes longer than the deadline is refused as `policy.timeout`; its child is killed and
+replaced.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
+import select
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from companyos.authz.engines._worker import HEADER, Start
-from companyos.authz.interface import EngineError, PolicyError
+from companyos.authz.interface import EngineError, EngineTimeoutError, EngineUnreachableError, PolicyError
 from companyos.decision import Obligation
 from companyos.ports import Opinion
 
@@ -28,18 +29,22 @@ if TYPE_CHECKING:
 
     from companyos.ports import AccessRequest
 
-__all__ = ("BUSY", "TIMEOUT", "WorkerEngine")
+__all__ = ("EngineBusyError", "WorkerEngine")
 
-TIMEOUT = "policy.timeout"
-"""Reason of the deny for an evaluation that took longer than the deadline."""
-BUSY = "policy.busy"
-"""Reason of the deny for a request that found no free worker within the deadline."""
 _BOOT = "import sys; sys.path[:] = sys.argv[2:]; from companyos.authz.engines import _worker; _worker.main(int(sys.argv[1]))"
 _MOST = 64 * 1024 * 1024
 """Largest answer of a child that is read, in bytes."""
 _log = logging.getLogger(__name__)
+_ERRORS = {kind.reason: kind for kind in (EngineTimeoutError, EngineUnreachableError)}
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
+
+
+class EngineBusyError(EngineError):
+    """Every worker was busy for as long as a decision may take."""
+
+    code = "authz.busy"
+    reason = "policy.busy"
 
 
 class WorkerEngine:
@@ -108,6 +113,8 @@ class WorkerEngine:
         """The opinion of the engine in a free child.
 
         Raises:
+            EngineTimeoutError: not within the deadline.
+            EngineBusyError: there was no free child within the deadline.
             EngineError: the engine could not decide, or its process ended while it did.
         """
         frame = _encode((request.subject, request.action, request.resource, request.environment))
@@ -116,13 +123,15 @@ class WorkerEngine:
         except queue.Empty:
             if self._closing.is_set():
                 raise EngineError("the pool of policy workers is closed") from None
-            return Opinion(False, BUSY, "every policy worker is busy")
+            raise EngineBusyError("every policy worker is busy", got=self.alive, expected=self._size) from None
         try:
             answer = child.ask(frame, self._deadline)
-        except TimeoutError:
+        except TimeoutError as error:
             self._replace(child)
-            _log.warning("a policy did not answer within %s s; its process was killed", self._deadline)
-            return Opinion(False, TIMEOUT, f"the policies did not answer within {self._deadline:g} s")
+            raise EngineTimeoutError(
+                "the policies did not answer in time; their process was killed",
+                expected=f"within {self._deadline:g} s",
+            ) from error
         except OSError as error:
             self._replace(child)
             raise EngineError("the process of the policy engine ended", got=child.ending) from error
@@ -208,7 +217,7 @@ class WorkerEngine:
 class _Child:
     """One process and the socket to it."""
 
-    __slots__ = ("_process", "_socket", "ending")
+    __slots__ = ("_process", "_readable", "_socket", "_writable", "ending")
 
     def __init__(self, start: Start) -> None:
         self.ending: str | None = None
@@ -228,10 +237,14 @@ class _Child:
                 ours.close()
                 raise
         self._socket = ours
-        ours.settimeout(30)
+        # The calls themselves never wait, so that each request costs three of them and no more.
+        ours.setblocking(False)
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(ours, select.POLLIN)
+        self._writable.register(ours, select.POLLOUT)
         frame = _encode(start)
         try:
-            ours.sendall(HEADER.pack(len(frame)) + frame)
+            ours.send(HEADER.pack(len(frame)) + frame)
         except OSError:
             self.kill()
             raise
@@ -244,7 +257,7 @@ class _Child:
             self.kill()
             raise PolicyError("a policy worker did not start", got=self.ending or error) from error
         if answer[0] is not True:
-            raise PolicyError(str(answer[1]), got=answer[2])
+            raise PolicyError(answer[1], got=answer[2])
         return answer[1], answer[2]
 
     def ask(self, frame: bytes, seconds: float) -> Any:
@@ -254,8 +267,12 @@ class _Child:
             TimeoutError: it did not come in time.
             OSError: the process ended.
         """
-        self._socket.settimeout(seconds)
-        self._socket.sendall(HEADER.pack(len(frame)) + frame)
+        until = time.monotonic() + seconds
+        data = HEADER.pack(len(frame)) + frame
+        sent = self._socket.send(data)
+        while sent < len(data):
+            self._wait(self._writable, until)
+            sent += self._socket.send(data[sent:])
         return self._receive(seconds)
 
     def stop(self) -> None:
@@ -275,34 +292,38 @@ class _Child:
 
     def _receive(self, seconds: float) -> Any:
         until = time.monotonic() + seconds
-        self._socket.settimeout(seconds)
-        data = self._socket.recv(1 << 16)
-        if len(data) < HEADER.size:
-            data += self._more(HEADER.size - len(data), until)
+        data = self._more(until)
+        while len(data) < HEADER.size:
+            data += self._more(until)
         (size,) = HEADER.unpack_from(data)
         if size > _MOST:
             raise OSError("an answer without measure")
-        if (left := size + HEADER.size - len(data)) > 0:
-            data += self._more(left, until)
+        if len(data) < size + HEADER.size:
+            parts = [data]
+            left = size + HEADER.size - len(data)
+            while left:
+                parts.append(self._more(until))
+                left -= len(parts[-1])
+            data = b"".join(parts)
         return _decode(memoryview(data)[HEADER.size :])
 
-    def _more(self, size: int, until: float) -> bytes:
-        parts: list[bytes] = []
-        while size:
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
-            part = self._socket.recv(min(size, 1 << 20))
-            if not part:
-                raise ConnectionResetError("the process ended")
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+    def _more(self, until: float) -> bytes:
+        self._wait(self._readable, until)
+        data = self._socket.recv(1 << 18)
+        if not data:
+            raise ConnectionResetError("the process ended")
+        return data
+
+    @staticmethod
+    def _wait(what: select.poll, until: float) -> None:
+        left = until - time.monotonic()
+        if left <= 0 or not what.poll(left * 1000):
+            raise TimeoutError
 
 
 def _opinion(answer: Any) -> Opinion:
     if answer[0] is not True:
-        raise EngineError(str(answer[1]), got=answer[2])
-    _, allow, reason, message, obligations = answer
-    return Opinion(allow is True, reason, message, tuple(Obligation(*item) for item in obligations))
+        _, what, got, reason = answer
+        raise _ERRORS.get(reason, EngineError)(what, got=got)
+    _, allow, reason, message, obligations, version = answer
+    return Opinion(allow is True, reason, message, tuple(Obligation(*item) for item in obligations), version)
