@@ -155,7 +155,8 @@ def _read(path: Path) -> _File:
     except (OSError, UnicodeDecodeError) as error:
         raise ServerConfigError(f"cannot read {path}", got=error, hint="companyos serve new-key NAME") from error
     try:
-        return _File.model_validate(parse_yaml(text, str(path)) or {})
+        values = parse_yaml(text, str(path))
+        return _File.model_validate({} if values is None else values)
     except ValidationError as error:
         first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from companyos.server.interface import HttpRefusedError
+from companyos.server.protocol import MAX_HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,8 +131,8 @@ def refusal(error: HttpRefusedError) -> tuple[bytes, Mapping[str, str]]:
 
 
 def _request_id(headers: list[tuple[bytes, bytes]]) -> bytes:
-    if len(headers) > _MAX_HEADERS:
-        raise HttpRefusedError(431, f"more than {_MAX_HEADERS} headers")
+    if len(headers) > _MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEAD:
+        raise HttpRefusedError(431, f"more than {_MAX_HEADERS} headers, or than {MAX_HEAD} bytes of them")
     given = [value for name, value in headers if name == b"x-request-id"]
     if not given:
         return uuid.uuid4().hex.encode()

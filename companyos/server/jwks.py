@@ -173,6 +173,9 @@ def _key(entry: Mapping[str, Any]) -> TrustedKey:
         raise ServerConfigError("a key has no id", got=kid, expected="kid")
     if kind not in {"RSA", "EC", "OKP"} or _PRIVATE & entry.keys():
         raise ServerConfigError(f"key {kid} is not a public key", got=kind, expected="RSA, EC or OKP, public")
+    # Counted before it is imported: four characters of base64url hold three bytes.
+    if kind == "RSA" and len(str(entry.get("n", ""))) * 6 < _MIN_RSA_BITS:
+        raise ServerConfigError(f"key {kid} is too short", expected=f"at least {_MIN_RSA_BITS} bits")
     imported = jwk.import_key({name: value for name, value in entry.items() if isinstance(value, str)})
     if kind == "RSA" and imported.public_key.key_size < _MIN_RSA_BITS:
         raise ServerConfigError(f"key {kid} is too short", expected=f"at least {_MIN_RSA_BITS} bits")
