@@ -94,6 +94,7 @@ class AuthzSection(_Section):
 
     engine: str = Field("rego", description="Decision engine, by name.")
     policies: tuple[Path, ...] = Field((), description="Policy directories; empty means the built-in playbook.")
+    stage: Literal["dev", "staging", "prod"] = Field("prod", description="Stage of policies laid out by stage.")
 
 
 class Budget(_Section):

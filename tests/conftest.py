@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.services import PostgreSQL, Redis, available, stop_all
+from tests.services import OpaServer, PostgreSQL, Redis, available, stop_all
 from tests.services.registry import NOT_RUN, OUTSIDE
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICE_OF_FIXTURE = {
+    "opa_server": "opa_engine",
     "postgresql": "postgresql",
     "postgresql_url": "postgresql",
     "redis_server": "redis",
@@ -100,3 +101,12 @@ def redis_server() -> Iterator[Redis]:
 def redis_url(redis_server: Redis) -> str:
     """URL of an empty database of the test's own."""
     return redis_server.create_database()
+
+
+@pytest.fixture(scope="session")
+def opa_server() -> Iterator[OpaServer]:
+    """A server that speaks OPA's wire format and evaluates with the real OPA engine, shared by this process's tests."""
+    available("opa_engine")
+    server = OpaServer()
+    yield server
+    server.stop()

@@ -20,7 +20,7 @@ def companyos_engines(settings: Mapping[str, Any]) -> Sequence[DecisionEngine]:
     """The embedded Rego engine over `authz.policies`; it reads them on first use."""
     from companyos.authz.engines.rego import RegoEngine
 
-    return [RegoEngine(settings.get("policies", ()))]
+    return [RegoEngine(settings.get("policies", ()), stage=settings.get("stage", "prod"))]
 
 
 @hookimpl

@@ -47,6 +47,8 @@ _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
         "sensitivity": str,
         "required_clearance": _LEVEL,
         "masked_fields": list,
+        "domain": str,
+        "service": str,
     },
     "environment": {
         "ip": str,
@@ -101,6 +103,7 @@ def build_request(
             _check_name(f"{part}.{key}", values[part][key])
     _check_look_alike(values["subject"]["id"])
     _check_types(values)
+    _check_scope(values["resource"])
     if not is_visible(values["environment"].get("approval_ticket", "")):
         raise RequestError("environment.approval_ticket holds invisible characters", expected="printable characters")
     return AccessRequest(values["subject"], action, values["resource"], values["environment"])
@@ -222,6 +225,19 @@ def _check_action(action: object) -> None:
         raise RequestError(
             "action is not in its plain spelling", got=repr(action), hint=f"write it in lower case: {plain(action)!r}"
         )
+
+
+def _check_scope(resource: Mapping[str, Any]) -> None:
+    """Domain and service say which policies apply, so that another spelling of one would pass by them."""
+    for key in ("domain", "service"):
+        if key in resource:
+            _check_name(f"resource.{key}", resource[key])
+            if resource[key] != plain(resource[key]):
+                raise RequestError(
+                    f"resource.{key} is not in its plain spelling",
+                    got=repr(resource[key]),
+                    hint=f"write it in lower case: {plain(resource[key])!r}",
+                )
 
 
 def _check_types(values: Mapping[str, Any]) -> None:

@@ -12,25 +12,10 @@ from companyos.authz import EngineError, PolicyError, RegoEngine, build_request
 from companyos.authz.engines._regorus import guarded, prepare
 from companyos.authz.policyset import PLAYBOOK, load_policies
 from companyos.errors import MissingExtraError
-from tests.authz.engine_contract import MASKED, READ, EngineContract
+from tests.authz.requests import MASKED, READ
 
 PACKAGE = "package companyos.access\n\nimport rego.v1\n\n"
 ALLOW = PACKAGE + 'allow contains {"id": "policy.mine", "message": "mine"} if { input.action == "read" }\n'
-
-
-class TestContract(EngineContract):
-    def make(self):
-        return RegoEngine()
-
-    def make_broken(self):
-        return _Broken()
-
-
-class _Broken(RegoEngine):
-    """The playbook, with an input that regorus cannot read."""
-
-    def _ask(self, evaluator, request):
-        return super()._ask(evaluator, request) if request.action == "?" else evaluator.evaluate("{")
 
 
 class TestDirectories:

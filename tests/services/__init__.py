@@ -6,6 +6,7 @@ Where the server is not to be had, the test is reported as *not run, and why*; u
 
 from __future__ import annotations
 
+from tests.services.opa_server import OpaServer
 from tests.services.postgresql import PostgreSQL
 from tests.services.process import ServerDiedError, ServerProcess, fresh_folder, stop_all
 from tests.services.proxy import Proxy
@@ -15,6 +16,7 @@ from tests.services.registry import SERVICES, NotAvailableError, available, find
 __all__ = (
     "SERVICES",
     "NotAvailableError",
+    "OpaServer",
     "PostgreSQL",
     "Proxy",
     "Redis",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from tests.services import postgresql, redis, system
+from tests.services import opa_engine, postgresql, redis, system
 from tests.services.errors import NotAvailableError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ SERVICES: Mapping[str, Service] = {
     service.name: service
     for service in (
         Service("postgresql", lambda: postgresql.find(system.from_environment())),
+        Service("opa_engine", opa_engine.find),
         Service("redis", lambda: redis.find(system.from_environment())),
     )
 }

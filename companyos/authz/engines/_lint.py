@@ -6,18 +6,20 @@ request. Time comes only from `environment.time`, so that the same request alway
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from companyos.authz.engines._references import reached
+from companyos.authz.engines._syntax import WILD, Module, Rule
 from companyos.authz.interface import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence, Set  # noqa: PYI025
+    from collections.abc import Sequence
 
-__all__ = ("ALLOWED", "PACKAGE", "RESERVED", "check")
+__all__ = ("ALLOWED", "OPINIONS", "PACKAGE", "RESERVED", "check")
 
 PACKAGE = "companyos.access"
 """The package whose rules `deny`, `allow` and `obligation` are combined into the decision."""
+_HOME = ("data", *PACKAGE.split("."))
 RESERVED = frozenset({"decision", "obligations"})
 """Rules of that package which only the fixed combination may define."""
 OPINIONS = frozenset({"allow", "deny", "obligation"})
@@ -27,7 +29,7 @@ _PLAIN = (
     "abs ceil concat contains count endswith floor format_int indexof indexof_n intersection is_array "
     "is_boolean is_null is_number is_object is_set is_string lower max min product replace round sort "
     "split sprintf startswith substring sum to_number trim trim_left trim_prefix trim_right trim_space "
-    "trim_suffix type_name union upper walk "
+    "trim_suffix type_name union upper "
 )
 _GROUPED = {
     "array": "concat reverse slice",
@@ -35,22 +37,23 @@ _GROUPED = {
     "base64url": "decode encode encode_no_pad",
     "bits": "and lsh negate or rsh xor",
     "glob": "match quote_meta",
-    "graph": "reachable reachable_paths",
+    "graph": "reachable",
     "hex": "decode encode",
-    "json": "filter is_valid marshal match_schema patch remove unmarshal verify_schema",
+    "json": "filter is_valid marshal patch remove unmarshal",
     "net": "cidr_contains cidr_is_valid",
     "numbers": "range range_step",
     "object": "filter get keys remove subset union union_n",
-    "regex": "find_all_string_submatch_n find_n is_valid match replace split template_match",
+    "regex": "find_all_string_submatch_n find_n is_valid match replace template_match",
     "semver": "compare is_valid",
-    "strings": "any_prefix_match any_suffix_match count replace_n reverse",
-    "time": "add_date clock date diff format parse_duration_ns parse_ns parse_rfc3339_ns weekday",
+    "strings": "any_prefix_match any_suffix_match reverse",
+    "time": "clock date diff format parse_duration_ns parse_ns parse_rfc3339_ns weekday",
     "units": "parse parse_bytes",
     "urlquery": "decode decode_object encode encode_object",
     "uuid": "parse",
 }
 ALLOWED = frozenset(_PLAIN.split()) | {f"{group}.{name}" for group, names in _GROUPED.items() for name in names.split()}
-"""Built-in functions that are pure and that regorus 0.13.0 knows; anything else is refused at load."""
+"""Built-in functions that are pure and that regorus 0.13.0 answers as OPA does; anything else is refused at load."""
+_DIFFERS = "graph.reachable_paths json.match_schema json.verify_schema regex.split strings.count strings.replace_n "
 
 _REASONS = {
     "http.send": "a policy may not use the network",
@@ -59,172 +62,89 @@ _REASONS = {
     "rand.intn": "a policy may not throw dice",
     "uuid.rfc4122": "a policy may not throw dice",
     "time.now_ns": "time comes only from input.environment.time",
-}
+} | dict.fromkeys((_DIFFERS + "time.add_date walk").split(), "the embedded engine does not answer it as OPA does")
 
 
-def check(ast_json: str, fixed: str) -> None:
+def check(modules: Sequence[Module], fixed: str) -> frozenset[str]:
     """Refuse policies that call what they may not, or define what only the file named `fixed` may.
+
+    Returns the built-in functions that are called.
 
     Raises:
         PolicyError: with file, line and function.
     """
-    try:
-        modules = [_Module(entry) for entry in json.loads(ast_json)]
-        defined = {name for module in modules for name in module.rules}
-        for module in modules:
-            _check_rules(module, fixed)
-            for name, line in module.calls(defined):
-                _check_call(name, f"{module.file}:{line}", defined)
-        _check_all_used(modules)
-    except RecursionError as error:
-        raise PolicyError("a policy nests too deeply") from error
+    defined = {".".join(rule.path) for module in modules for rule in module.rules}
+    called: set[str] = set()
+    for module in modules:
+        _check_rules(module, fixed)
+        for name, line in module.calls:
+            if f"{'.'.join(module.package)}.{name}" not in defined and name not in defined:
+                _check_call(name, f"{module.file}:{line}")
+                called.add(name)
+    _check_all_used(modules)
+    return frozenset(called)
 
 
-class _Module:
-    """One parsed file: its package, the names it imports, its rules and calls."""
-
-    def __init__(self, entry: dict[str, Any]) -> None:
-        tree = entry["ast"]
-        self.file: str = entry["source"]["file"]
-        self.package = _path(tree["package"]["refr"])
-        source = entry["source"]["contents"].encode()
-        self._imports = dict(_import(item, source) for item in tree["imports"])
-        self.rules = {f"data.{self.package}.{name}" for name in map(_rule_name, tree["rules"])}
-        self._tree = tree["rules"]
-
-    def calls(self, defined: Set[str]) -> Iterator[tuple[str, int]]:
-        """Every function called: its full name (`data.…` for those that policies define) and the line."""
-        for call in _find_calls(self._tree):
-            name = self._in_full(_path(call["fcn"]))
-            if f"data.{self.package}.{name}" in defined:
-                name = f"data.{self.package}.{name}"
-            yield name, call["span"]["line"]
-
-    def uses(self, package: str) -> bool:
-        """Whether anything in the file refers to another package, by an import or by its path."""
-        wanted = f"data.{package}."
-        paths = {*self._imports.values(), *map(self._in_full, _find_paths(self._tree))}
-        # What is worked out at run time (`data.companyos[name]`) may be any package beneath.
-        open_ended = (path.partition("*")[0] for path in paths if path.startswith("data.") and "*" in path)
-        return any(f"{path}.".startswith(wanted) for path in paths) or any(map(wanted.startswith, open_ended))
-
-    def _in_full(self, name: str) -> str:
-        head, _, rest = name.partition(".")
-        if head not in self._imports:
-            return name
-        return f"{self._imports[head]}.{rest}" if rest else self._imports[head]
-
-
-def _check_rules(module: _Module, fixed: str) -> None:
-    if not f"{module.package}.".startswith("companyos."):
-        raise PolicyError(f"{module.file} is in a package of its own", got=module.package, expected="companyos.…")
+def _check_rules(module: Module, fixed: str) -> None:
+    package = ".".join(module.package[1:])
+    if module.package[1] != "companyos":
+        raise PolicyError(f"{module.file} is in a package of its own", got=package, expected="companyos.…")
     if module.file == fixed:
         return
-    for rule in sorted(module.rules):
-        if module.package == PACKAGE:
+    for rule in module.rules:
+        if package == PACKAGE:
             _check_reserved(module, rule)
         else:
-            _check_elsewhere(module, rule)
+            _check_elsewhere(module, rule, package)
 
 
-def _check_reserved(module: _Module, rule: str) -> None:
-    name = rule.removeprefix(f"data.{PACKAGE}.").partition(".")[0]
+def _check_reserved(module: Module, rule: Rule) -> None:
+    name = rule.path[len(module.package)]
     if name in RESERVED:
         raise PolicyError(
             f"{module.file} defines {name}, which only the fixed combination may",
             hint="add to deny, allow or obligation instead",
         )
+    if name in OPINIONS and (rule.kind != "Set" or len(rule.path) != len(module.package) + 1):
+        raise PolicyError(
+            f"{module.file}:{rule.line} defines {name} as something other than a set",
+            expected=f"{name} contains {{…}} if {{…}}",
+        )
 
 
-def _check_elsewhere(module: _Module, rule: str) -> None:
-    name = rule.removeprefix(f"data.{module.package}.").partition(".")[0]
+def _check_elsewhere(module: Module, rule: Rule, package: str) -> None:
+    name = rule.path[len(module.package)]
     if name in OPINIONS:
         raise PolicyError(
-            f"{module.file} adds to {name} in another package, where nobody reads it",
-            got=module.package,
-            expected=PACKAGE,
+            f"{module.file} adds to {name} in another package, where nobody reads it", got=package, expected=PACKAGE
         )
-    if f"{rule}.".startswith(f"data.{PACKAGE}."):
+    if rule.path[: len(_HOME)] == _HOME or WILD in rule.path[: len(_HOME)]:
         raise PolicyError(
             f"{module.file} reaches into {PACKAGE} from another package",
-            got=module.package,
+            got=package,
             expected=f"{PACKAGE}, or a package beside it such as companyos.helpers",
         )
 
 
-def _check_all_used(modules: Sequence[_Module]) -> None:
+def _check_all_used(modules: Sequence[Module]) -> None:
     """Refuse a file that no decision can depend on: its package is misspelt, or it is dead."""
-    waiting = [module for module in modules if module.package != PACKAGE]
-    used = [module for module in modules if module.package == PACKAGE]
-    for user in used:
-        reached = [module for module in waiting if user.uses(module.package)]
-        waiting = [module for module in waiting if module not in reached]
-        used.extend(reached)
-    if waiting:
-        raise PolicyError(
-            f"{waiting[0].file} is in a package that no policy refers to",
-            got=waiting[0].package,
-            expected=PACKAGE,
-            hint="mend the package, or take the file out of the directory",
-        )
+    reach = reached(modules)
+    home = [place for place, module in enumerate(modules) if module.package == _HOME]
+    alive = set(home).union(*(reach[place] for place in home))
+    for place, module in enumerate(modules):
+        if place not in alive:
+            raise PolicyError(
+                f"{module.file} is in a package that no policy refers to",
+                got=".".join(module.package[1:]),
+                expected=PACKAGE,
+                hint="mend the package, or take the file out of the directory",
+            )
 
 
-def _check_call(name: str, where: str, defined: Set[str]) -> None:
-    if name not in ALLOWED and name not in defined:
+def _check_call(name: str, where: str) -> None:
+    if name not in ALLOWED:
         raise PolicyError(
             f"{where} calls {name}, which policies may not",
             got=_REASONS.get(name, "a function that is neither a pure built-in of the engine nor defined by a policy"),
             hint="decide by the request and its derived facts alone",
         )
-
-
-def _find_calls(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _find_calls(item)
-    elif isinstance(node, dict):
-        call = node.get("Call")
-        if isinstance(call, dict) and "fcn" in call:
-            yield call
-        for item in node.values():
-            yield from _find_calls(item)
-
-
-def _find_paths(node: Any) -> Iterator[str]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _find_paths(item)
-    elif isinstance(node, dict):
-        for kind, item in node.items():
-            if kind in {"Var", "RefDot", "RefBrack"}:
-                yield _path({kind: item})
-            yield from _find_paths(item)
-
-
-def _import(item: dict[str, Any], source: bytes) -> tuple[str, str]:
-    path = _path(item["refr"])
-    alias = item.get("as")
-    name = source[alias["start"] : alias["end"]].decode() if alias else path.rsplit(".", 1)[-1]
-    return name, path
-
-
-def _rule_name(rule: dict[str, Any]) -> str:
-    body = rule.get("Spec") or rule.get("Default") or {}
-    head = body.get("head", body)
-    inner = next((part for part in head.values() if isinstance(part, dict) and "refr" in part), head)
-    return _path(inner["refr"]) if "refr" in inner else ""
-
-
-def _path(node: dict[str, Any]) -> str:
-    """The dotted name of a reference; what is worked out at run time is not part of it."""
-    (kind, body), *_ = node.items()
-    if kind == "Var":
-        return str(body["value"])
-    if kind == "RefDot":
-        field = body["field"]
-        return f"{_path(body['refr'])}.{field[1] if isinstance(field, list) else field}"
-    if kind == "RefBrack":
-        index = body["index"]
-        key = index["String"]["value"] if "String" in index else "*"
-        return f"{_path(body['refr'])}.{key}"
-    return "?"

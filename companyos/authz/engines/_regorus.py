@@ -1,4 +1,4 @@
-"""One prepared regorus engine a thread.
+"""Prepared regorus engines: in each thread one for every slice that was asked for lately.
 
 A regorus `Engine` belongs to the thread that made it: touched or even freed by another it panics. Each thread
 therefore keeps its engines in its own store and frees them itself, on its next visit, once their owner is gone.
@@ -12,16 +12,21 @@ import platform
 import sys
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from companyos._extras import require
 from companyos.authz.interface import EngineError
-from companyos.errors import MissingExtraError
+from companyos.errors import CompanyOSError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ("Evaluator", "first_lines", "prepare")
+__all__ = ("MAX_ENGINES", "Evaluator", "first_lines", "guarded", "prepare")
+
+MAX_ENGINES = 512
+"""Most slices for which a thread keeps an engine; of some 50 KB each with a handful of policies."""
 
 _mine = threading.local()
 _alive: set[int] = set()
@@ -44,47 +49,98 @@ def prepare(sources: Mapping[str, str], data: Mapping[str, Any]) -> Any:
 
 
 class Evaluator:
-    """Evaluates one rule of fixed policies, from any thread."""
+    """Evaluates one rule of fixed policies, or of some of them, from any thread."""
 
-    __slots__ = ("__weakref__", "_data", "_rule", "_sources", "_token")
+    __slots__ = ("__weakref__", "_always", "_data", "_limit", "_rule", "_sources", "_token")
 
-    def __init__(self, sources: Mapping[str, str], data: Mapping[str, Any], rule: str) -> None:
-        self._sources = sources
+    def __init__(
+        self,
+        sources: Sequence[tuple[str, str]],
+        data: Mapping[str, Any],
+        rule: str,
+        *,
+        always: frozenset[int] = frozenset(),
+        limit: int = MAX_ENGINES,
+    ) -> None:
+        """Take named policies; those at the places `always` are part of whatever is evaluated.
+
+        Each thread keeps at most `limit` engines, those that it used last.
+        """
+        self._sources = tuple(sources)
         self._data = data
         self._rule = rule
+        self._always = always
+        self._limit = limit
         self._token = next(_tokens)
         _alive.add(self._token)
         weakref.finalize(self, _alive.discard, self._token)
 
-    def evaluate(self, input_json: str) -> Any:
-        """The rule's value for an input, as a JSON value.
+    def evaluate(self, input_json: str, members: frozenset[int]) -> str:
+        """The rule's value for an input, as JSON, by the policies at these places.
 
         Raises:
             EngineError: it cannot be evaluated; the text holds the place in the policy.
         """
-        engine = self._engine()
-        return json.loads(guarded(lambda: _evaluate(engine, input_json, self._rule)))
+        try:
+            shelf = _mine.engines[self._token]
+            engine = shelf.engines[members]
+            shelf.engines.move_to_end(members)
+        except (AttributeError, KeyError):
+            engine = guarded(lambda: self._prepare(members))
+        try:
+            engine.set_input_json(input_json)
+            value: str = engine.eval_rule_as_json(self._rule)
+        except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
+            _fail(error)
+        return value
 
-    def _engine(self) -> Any:
-        engines: dict[int, Any] = _mine.__dict__.setdefault("engines", {})
-        engine = engines.get(self._token)
-        if engine is None:
-            for token in engines.keys() - _alive:
-                del engines[token]
-            engine = engines[self._token] = prepare(self._sources, self._data)
+    def _prepare(self, members: frozenset[int]) -> Any:
+        shelf = self._shelf()
+        engine = shelf.base.clone()
+        for place in sorted(members - self._always):
+            engine.add_policy(*self._sources[place])
+        shelf.engines[members] = engine
+        if len(shelf.engines) > self._limit:
+            shelf.engines.popitem(last=False)
         return engine
 
+    def _shelf(self) -> _Shelf:
+        shelves: dict[int, _Shelf] = _mine.__dict__.setdefault("engines", {})
+        shelf = shelves.get(self._token)
+        if shelf is None:
+            for token in shelves.keys() - _alive:
+                del shelves[token]
+            base = prepare(dict(self._sources[place] for place in sorted(self._always)), self._data)
+            shelf = shelves[self._token] = _Shelf(base, OrderedDict())
+        return shelf
 
-def guarded(call: Callable[[], str]) -> str:
+
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """What one thread keeps for one evaluator."""
+
+    base: Any
+    """The data and what is always evaluated, parsed; never asked itself, so that copies of it are small."""
+    engines: OrderedDict[frozenset[int], Any]
+    """An engine for each slice, the one used last at the end."""
+
+
+def guarded(call: Callable[[], Any]) -> Any:
     """Make one call into regorus, turning what it raises into an `EngineError`; a panic of Rust is no `Exception`."""
     try:
         return call()
-    except Exception as error:
+    except BaseException as error:  # noqa: BLE001 - a panic of Rust is no Exception
+        _fail(error)
+
+
+def _fail(error: BaseException) -> NoReturn:
+    if isinstance(error, CompanyOSError):
+        raise error
+    if isinstance(error, Exception):
         raise EngineError("the policies could not be evaluated", got=first_lines(error)) from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise EngineError("the policy engine broke down", got=first_lines(error)) from error
+    if type(error).__name__ != "PanicException":
+        raise error
+    raise EngineError("the policy engine broke down", got=first_lines(error)) from error
 
 
 def first_lines(error: BaseException) -> str:
@@ -105,9 +161,3 @@ def _regorus() -> Any:
             hint="choose a remote engine in authz.engine (a plugin's, speaking to an OPA or AuthZEN server), "
             "or build regorus from source: docs/adr/0007-embedded-rego-engine.md",
         ) from error
-
-
-def _evaluate(engine: Any, input_json: str, rule: str) -> str:
-    engine.set_input_json(input_json)
-    value: str = engine.eval_rule_as_json(rule)
-    return value

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from companyos._extras import require
 from companyos.authz.engines._breaker import Breaker
 from companyos.authz.engines._deadline import Deadline, Network
+from companyos.authz.engines._shape import strict_loads
 from companyos.authz.interface import EngineError, EngineTimeoutError, EngineUnreachableError
 from companyos.errors import ConfigError
 
@@ -99,7 +100,11 @@ class RemoteClient:
 
     def post(self, path: str, body: Any, *, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a JSON value sent to `path`."""
-        return self._ask("POST", path, _encode(body).encode(), headers or {})
+        try:
+            sent = _encode(body).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EngineError(f"what {self._what} is to be asked is not JSON", got=error) from error
+        return self._ask("POST", path, sent, headers or {})
 
     def get(self, path: str, *, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a plain GET of `path`."""
@@ -248,20 +253,9 @@ def strict_json(raw: bytes, what: str) -> Any:
         EngineError: not JSON, not UTF-8, a key twice in one object, NaN or an infinity, or nested without measure.
     """
     try:
-        return json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        return strict_loads(raw.decode())
+    except ValueError as error:
         raise EngineError(f"{what} answered something that is not JSON", got=error) from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def _check_url(url: str, *, plain_http: bool) -> None:

@@ -4,8 +4,12 @@ package companyos.access
 
 import rego.v1
 
-deny contains entry if {
-	some entry in []
+# Some policies apply to parts of the company only. A request that does not say where its resource belongs would
+# pass by them; `data.companyos_scope` names what must be said, as found in the policies when they were loaded.
+deny contains {"id": "policy.scope_unstated", "message": message} if {
+	some dimension in data.companyos_scope
+	not input.resource[dimension]
+	message := sprintf("resource.%s is not stated, and policies depend on it", [dimension])
 }
 
 allow contains entry if {

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ("case",)
 
+PLACE = {"domain": "specimens", "service": "specimens"}
+"""Where the document belongs: stated, so that policies of one's own that ask for it have no reason to object."""
+
 
 def case(
     name: str,
@@ -27,7 +30,7 @@ def case(
     request = {
         "subject": {"id": "u-1", "type": "user", **(subject or {}), "attributes": dict(attributes or {})},
         "action": action,
-        "resource": {"id": "d-1", "type": "document", **(resource or {})},
+        "resource": {"id": "d-1", "type": "document", **PLACE, **(resource or {})},
         "environment": dict(environment or {}),
     }
 

@@ -1,0 +1,134 @@
+"""Policies made ready to be asked: parsed, checked, sliced, and evaluated once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from companyos.authz.derived import derive, facts_digest
+from companyos.authz.engines import _lint, _probe
+from companyos.authz.engines._regorus import Evaluator, first_lines, prepare
+from companyos.authz.engines._shape import opinion
+from companyos.authz.engines._slicing import Slicing
+from companyos.authz.engines._syntax import Module, parse
+from companyos.authz.interface import EngineError, PolicyError
+from companyos.authz.slices import key_of
+from companyos.canonical import digest
+from companyos.errors import CompanyOSError
+from companyos.ports import AccessRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from companyos.authz.engines._slicing import Members
+    from companyos.authz.policyset import PolicySet
+    from companyos.ports import Opinion
+
+__all__ = ("FIXED", "RULE", "SCOPE", "Loaded", "document", "load")
+
+FIXED = "decision.rego"
+"""Name of the fixed rule by which opinions are combined; every policy set is evaluated with it."""
+RULE = f"data.{_lint.PACKAGE}.decision"
+"""What is evaluated."""
+SCOPE = "companyos_scope"
+"""Where the fixed rule finds, below `data`, what a request must say of its resource's place in the company."""
+_PROBE = AccessRequest({"id": "?", "type": "?"}, "?", {"id": "?", "type": "?"})
+
+
+def _mapping(value: Any) -> Any:
+    if hasattr(value, "items"):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_mapping).encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Policies that may be asked."""
+
+    policies: PolicySet
+    """The files they come from."""
+    version: str
+    """Digest over the policy files, the fixed combination and the tables of derived facts."""
+    modules: tuple[Module, ...]
+    """Every file as parsed, the fixed combination first."""
+    data: Mapping[str, Any]
+    """What is evaluated as `data` beside the rules. With the modules' texts it is all that another OPA needs."""
+    slicing: Slicing
+    """Which modules a request needs, by their places in `modules`."""
+    everything: Members
+    """The places of all modules."""
+    evaluator: Evaluator
+    """What evaluates them."""
+
+    def ask(self, request: AccessRequest, *, sliced: bool = True) -> Opinion:
+        """The opinion on a request, by its slice or by everything.
+
+        Raises:
+            EngineError: the policies could not be evaluated for this request.
+        """
+        members = self.slicing.members(key_of(request)) if sliced else self.everything
+        return opinion(_decode(self.evaluator.evaluate(document(request), members)))
+
+    def members(self, request: AccessRequest) -> tuple[Module, ...]:
+        """The modules that are evaluated for a request, in their order."""
+        return tuple(self.modules[place] for place in sorted(self.slicing.members(key_of(request))))
+
+
+def document(request: AccessRequest) -> str:
+    """What policies see as `input`, as JSON."""
+    return _encode(
+        {
+            "subject": request.subject,
+            "action": request.action,
+            "resource": request.resource,
+            "environment": request.environment,
+            "derived": derive(request),
+        }
+    ).decode()
+
+
+def load(policies: PolicySet) -> Loaded:
+    """Parse and check policies, infer their slices, and evaluate all of them once.
+
+    Raises:
+        PolicyError: they cannot be used; the text names file, line and reason.
+    """
+    combination = (Path(__file__).parent / FIXED).read_text(encoding="utf-8")
+    modules = _parsed({FIXED: combination, **policies.sources}, policies.data)
+    _probe.check(_lint.check(modules, FIXED))
+    # The fixed combination reads whatever was evaluated: that it mentions everybody's rules widens nobody's slice.
+    fixed = replace(modules[0], references=frozenset())
+    slicing = Slicing([fixed, *modules[1:]], policies.data, policies.declared)
+    data = {**policies.data, SCOPE: list(slicing.scopes)}
+    everything = frozenset(range(len(modules)))
+    sources = [(module.file, module.text) for module in modules]
+    evaluator = Evaluator(sources, data, RULE, always=slicing.always)
+    version = digest({"combination": combination, "facts": facts_digest(), "policies": policies.digest})
+    loaded = Loaded(policies, version, tuple(modules), data, slicing, everything, evaluator)
+    try:
+        loaded.ask(_PROBE, sliced=False)
+    except EngineError as error:
+        raise PolicyError("the policies cannot be evaluated", got=error.got) from error
+    return loaded
+
+
+def _parsed(sources: Mapping[str, str], data: Mapping[str, Any]) -> list[Module]:
+    try:
+        tree = prepare(sources, data).get_ast_as_json()
+    except CompanyOSError:
+        raise
+    except Exception as error:  # regorus raises RuntimeError; a value it cannot take is another kind
+        raise PolicyError(
+            "a policy does not parse", got=first_lines(error), expected="Rego v1", hint="mend the place named above"
+        ) from error
+    try:
+        return parse(_decode(tree))
+    except RecursionError as error:
+        raise PolicyError("a policy nests too deeply") from error

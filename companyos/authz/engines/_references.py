@@ -1,0 +1,74 @@
+"""Which modules a module cannot be judged without: those whose rules it may refer to, and what those refer to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from companyos.authz.engines._syntax import WILD, Module, Path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ("reached",)
+
+
+class _Node:
+    """A place below `data`: the modules with a rule of exactly this path, and what lies beneath."""
+
+    __slots__ = ("beneath", "here")
+
+    def __init__(self) -> None:
+        self.here: set[int] = set()
+        self.beneath: dict[str, _Node] = {}
+
+    def add(self, path: Path, module: int) -> None:
+        node = self
+        for part in path:
+            node = node.beneath.setdefault(part, _Node())
+        node.here.add(module)
+
+    def matching(self, path: Path) -> Iterator[int]:
+        """The modules of rules that a reference may read: at its path, on the way to it, or beneath it."""
+        yield from self.here
+        if not path:
+            for node in self.beneath.values():
+                yield from node.matching(())
+            return
+        head, *rest = path
+        beneath = self.beneath.values() if head == WILD else self._named(head)
+        for node in beneath:
+            yield from node.matching(tuple(rest))
+
+    def _named(self, head: str) -> list[_Node]:
+        return [self.beneath[part] for part in (head, WILD) if part in self.beneath]
+
+
+def reached(modules: Sequence[Module]) -> list[frozenset[int]]:
+    """For each module, the places of all others that it needs, directly or through others, itself included.
+
+    What is worked out at run time (`data.x[y]`) may be anything beneath; a module that refers to `deny` needs everyone
+    who adds to it.
+    """
+    tree = _Node()
+    for place, module in enumerate(modules):
+        for rule in module.rules:
+            tree.add(rule.path, place)
+    memo: dict[Path, frozenset[int]] = {}
+    direct: list[set[int]] = []
+    for place, module in enumerate(modules):
+        needed = {place}
+        for path in module.references:
+            if path not in memo:
+                memo[path] = frozenset(tree.matching(path))
+            needed |= memo[path]
+        direct.append(needed)
+    return [frozenset(_spread(place, direct)) for place in range(len(modules))]
+
+
+def _spread(start: int, direct: Sequence[set[int]]) -> set[int]:
+    found, waiting = {start}, [start]
+    while waiting:
+        for place in direct[waiting.pop()] - found:
+            found.add(place)
+            waiting.append(place)
+    return found

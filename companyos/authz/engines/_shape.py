@@ -1,0 +1,106 @@
+"""What an engine must have answered for it to be an opinion: policies, and remote engines, are other people's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from companyos.authz.interface import EngineError
+from companyos.decision import Obligation
+from companyos.ports import Opinion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+__all__ = ("DEFAULT_DENY", "OBLIGATION_TYPES", "combined", "obligation", "opinion", "strict_loads")
+
+DEFAULT_DENY = "policy.default_deny"
+"""The reason for what no policy allows."""
+OBLIGATION_TYPES = frozenset({"step-up", "notification", "session_termination", "custom"})
+"""The types of the AuthZEN Obligations Profile (draft 1)."""
+
+
+def opinion(decision: Any, *, version: str | None = None) -> Opinion:
+    """What the fixed combination (`decision.rego`) answered: `allow`, `reasons` and `obligations`.
+
+    Raises:
+        EngineError: it has another shape.
+    """
+    try:
+        allow = decision["allow"]
+        if not isinstance(allow, bool):
+            raise TypeError(f"allow is {allow!r}")  # noqa: TRY301 - one place turns all of them into one error
+        reasons = [_reason(entry) for entry in decision["reasons"]]
+        obligations = [obligation(entry) for entry in decision["obligations"]]
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise EngineError(
+            "a policy added something without the agreed shape",
+            got=f"{type(error).__name__}: {error}",
+            expected="deny and allow hold objects with id and message, obligation those with id, type and properties",
+        ) from error
+    return combined(reasons, obligations, allow=allow, version=version)
+
+
+def combined(
+    reasons: Sequence[tuple[str, str]],
+    obligations: Iterable[Obligation],
+    *,
+    allow: bool,
+    version: str | None = None,
+) -> Opinion:
+    """One opinion out of the reasons (id and message) that decided; without any, nobody allows it."""
+    if not reasons:
+        return Opinion(False, DEFAULT_DENY, "no policy allows this", tuple(obligations), version)
+    first = min(identity for identity, _ in reasons)
+    messages = "; ".join(dict.fromkeys(message for _, message in sorted(reasons) if message))
+    return Opinion(allow, first, messages, tuple(obligations), version)
+
+
+def obligation(entry: Any) -> Obligation:
+    """The obligation in a JSON object with `id`, and optionally `type` and `properties`.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is something else.
+    """
+    if not isinstance(entry, Mapping):
+        raise TypeError(f"an obligation is {type(entry).__name__}")
+    kind = entry.get("type", "custom")
+    properties = entry.get("properties", {})
+    if not isinstance(entry["id"], str) or not entry["id"]:
+        raise ValueError(f"an obligation has the id {entry['id']!r}")
+    if kind not in OBLIGATION_TYPES or not isinstance(properties, Mapping):
+        raise ValueError(f"obligation {entry['id']!r} of type {kind!r}")
+    return Obligation(entry["id"], kind, dict(properties))
+
+
+def strict_loads(text: str) -> Any:
+    """The JSON value in a text; what two readers could understand differently is none.
+
+    Raises:
+        ValueError: not JSON, a key twice in one object, NaN or an infinity, or nested without measure.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise ValueError("it nests too deeply") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+def _reason(entry: Any) -> tuple[str, str]:
+    if not isinstance(entry, Mapping):
+        raise TypeError(f"a reason is {type(entry).__name__}")
+    identity, message = entry["id"], entry.get("message", "")
+    if not isinstance(identity, str) or not identity or not isinstance(message, str):
+        raise ValueError(f"a reason has the id {identity!r} and the message {message!r}")
+    return identity, message

@@ -1,0 +1,206 @@
+"""Cedar policies, evaluated in this process by cedarpy; see `_cedar_policies` for their annotations."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from companyos._extras import require
+from companyos.authz.derived import derive
+from companyos.authz.engines._cedar_policies import CedarPolicy, load_cedar
+from companyos.authz.engines._cedar_request import translate
+from companyos.authz.engines._shape import combined
+from companyos.authz.interface import EngineError
+from companyos.authz.layout import STAGES
+from companyos.authz.slices import key_of
+from companyos.ports import Opinion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from companyos.authz.engines._cedar_policies import CedarPolicies
+    from companyos.decision import Obligation
+    from companyos.ports import AccessRequest
+
+__all__ = ("CedarEngine",)
+
+UNSTATED = "policy.scope_unstated"
+"""The reason for a request that does not say where its resource belongs, where policies depend on it."""
+_MAX_SETS = 1024
+"""How many sets of policies are kept parsed; there are as many as slices can overlap in different ways."""
+_POSITION = re.compile(r"policy(\d+)")
+
+
+class CedarEngine:
+    """Decides by Cedar policies: what none permits is denied, and what one forbids is denied whoever permits it.
+
+    A policy that fails on a request (a missing attribute, a wrong type) makes the whole request undecided; Cedar
+    alone would pass over it, be it a `forbid`. Policies are read and checked on first use; any thread may ask.
+    """
+
+    def __init__(self, directories: Iterable[Path] = (), *, stage: str = STAGES[-1]) -> None:
+        """Take the policies from `directories`, in order; none at all means the built-in playbook in Cedar.
+
+        Of a directory laid out by domain, service, stage and version it takes `stage`.
+        """
+        self._directories = tuple(Path(directory) for directory in directories)
+        self._stage = stage
+        self._lock = threading.Lock()
+        self._ready: _Loaded | None = None
+
+    @property
+    def name(self) -> str:
+        """`cedar`."""
+        return "cedar"
+
+    @property
+    def version(self) -> str:
+        """Digest over the policy files and the tables of derived facts.
+
+        Raises:
+            PolicyError: the policies cannot be used.
+        """
+        return self._loaded().policies.version
+
+    @property
+    def extends_playbook(self) -> bool:
+        """Whether the built-in policies are among those it decides by, so that their specimens prove it.
+
+        Raises:
+            PolicyError: the policies cannot be used.
+        """
+        return self._loaded().policies.extends_playbook
+
+    def decide(self, request: AccessRequest) -> Opinion:
+        """The policies' opinion of a request.
+
+        Raises:
+            PolicyError: the policies cannot be used.
+            EngineError: one of them failed on this request, or the request holds a value that Cedar cannot.
+        """
+        return (self._ready or self._loaded()).ask(request)
+
+    def _loaded(self) -> _Loaded:
+        ready = self._ready
+        if ready is None:
+            with self._lock:
+                ready = self._ready
+                if ready is None:
+                    ready = self._ready = _Loaded(load_cedar(self._directories, stage=self._stage))
+        return ready
+
+
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """Policies with the handle by which Cedar knows them; it calls them by their position."""
+
+    policies: Sequence[CedarPolicy]
+    """The policies, in order."""
+    handle: Any
+    """Their `cedarpy.PolicySet`."""
+
+    @classmethod
+    def of(cls, policies: Sequence[CedarPolicy]) -> _Parsed:
+        """Parse policies once."""
+        cedar = require("cedarpy", extra="authz-cedar")
+        handle = cedar.PolicySet.from_str("\n".join(policy.text for policy in policies))
+        if len(handle) != len(policies):
+            raise EngineError("Cedar read another number of policies", got=len(handle), expected=len(policies))
+        return cls(policies, handle)
+
+
+class _Loaded:
+    """Policies made ready to be asked; those that share a slice of requests are parsed together, once."""
+
+    def __init__(self, policies: CedarPolicies) -> None:
+        self._cedar: Any = require("cedarpy", extra="authz-cedar")
+        self.policies = policies
+        self._schema = None if policies.schema is None else self._cedar.Schema.from_str(policies.schema)
+        self._slices = tuple(dict.fromkeys(policy.slice for policy in policies.policies))
+        self._scopes = [
+            name
+            for place, name in ((2, "domain"), (3, "service"))
+            if any(found.values()[place] is not None for found in self._slices)
+        ]
+        self._sets: dict[tuple[bool, ...], tuple[_Parsed, _Parsed]] = {}
+        self._members((True,) * len(self._slices))
+
+    def ask(self, request: AccessRequest) -> Opinion:
+        """The opinion on a request."""
+        unstated = [name for name in self._scopes if not request.resource.get(name)]
+        if unstated:
+            message = f"resource.{unstated[0]} is not stated, and policies depend on it"
+            return Opinion(False, UNSTATED, message)
+        key = key_of(request)
+        every, permits = self._members(tuple(found.holds(key) for found in self._slices))
+        asked = translate(request)
+        entities = _guarded(lambda: self._cedar.Entities.from_json_str(asked.entities, self._schema))
+        allow, decided = self._evaluate(every, asked.request, entities)
+        obliging = [policy for policy in decided if policy.obligations]
+        refusing = [policy for policy in decided if not policy.permits and not policy.obligations]
+        if obliging and not allow and not refusing:
+            # Nothing refuses; whether anything permits, Cedar does not say beside what forbids.
+            allow, decided = self._evaluate(permits, asked.request, entities)
+            obliging += [policy for policy in decided if policy.obligations]
+            refusing = decided
+        reasons = [(policy.reason, policy.message) for policy in (decided if allow else refusing)]
+        return combined(reasons, _obligations(obliging, request), allow=allow)
+
+    def _members(self, holds: tuple[bool, ...]) -> tuple[_Parsed, _Parsed]:
+        found = self._sets.get(holds)
+        if found is None:
+            if len(self._sets) >= _MAX_SETS:
+                self._sets.clear()
+            slices = {part for part, within in zip(self._slices, holds, strict=True) if within}
+            policies = [policy for policy in self.policies.policies if policy.slice in slices]
+            permits = [policy for policy in policies if policy.permits]
+            found = self._sets[holds] = (_Parsed.of(policies), _Parsed.of(permits))
+        return found
+
+    def _evaluate(self, parsed: _Parsed, request: Any, entities: Any) -> tuple[bool, list[CedarPolicy]]:
+        """Whether Cedar allows it, and the policies that decided."""
+        result = _guarded(
+            lambda: self._cedar.is_authorized(request, parsed.handle, entities, self._schema)  # one of three answers
+        )
+        errors = result.diagnostics.errors
+        if errors:
+            raise EngineError(
+                "a policy failed on this request",
+                got=_POSITION.sub(lambda match: _name(parsed.policies, int(match[1])), "; ".join(errors)),
+                hint="ask for an attribute that may be missing by `has` first",
+            )
+        decision = result.decision
+        if decision not in {self._cedar.Decision.Allow, self._cedar.Decision.Deny}:
+            raise EngineError("Cedar came to no decision", got=decision)
+        decided = [parsed.policies[int(reason.removeprefix("policy"))] for reason in result.diagnostics.reasons]
+        return decision is self._cedar.Decision.Allow, decided
+
+
+def _guarded(call: Callable[[], Any]) -> Any:
+    """Make one call into Cedar, turning what it raises into an `EngineError`; a panic of Rust is no `Exception`."""
+    try:
+        return call()
+    except Exception as error:
+        raise EngineError("Cedar does not take this request", got=error) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise EngineError("the policy engine broke down", got=error) from error
+
+
+def _name(policies: Sequence[CedarPolicy], position: int) -> str:
+    return policies[position].id if position < len(policies) else f"policy{position}"
+
+
+def _obligations(policies: Sequence[CedarPolicy], request: AccessRequest) -> list[Obligation]:
+    """The obligations of policies for a request, each once, in the order of their ids."""
+    if not policies:
+        return []
+    document = {**request.to_dict(), "derived": derive(request)}
+    found = [template.fill(document) for policy in policies for template in policy.obligations]
+    distinct = {json.dumps(item.to_dict(), sort_keys=True): item for item in found}
+    return [distinct[key] for key in sorted(distinct, key=lambda key: (distinct[key].id, key))]
