@@ -121,6 +121,23 @@ class Company:
         """Every control, by id."""
         return self._once("controls", self.plugins.controls)
 
+    def authorizer_for(self, engine: DecisionEngine) -> Authorizer:
+        """An authorizer of its own for an engine, with the ledger, handlers and plugins of the company."""
+        from companyos.authz import Authorizer
+        from companyos.authz.subjects import DeferredSubjects
+
+        section = self.settings.authz
+        return Authorizer(
+            engine,
+            self.ledger,
+            handlers=tuple(self.plugins.obligation_handlers().values()),
+            listeners=(self.plugins.on_decision,),
+            validators=(self.plugins.validate_decision,),
+            batched_actions=section.batched_actions,
+            retention=section.origin_retention,
+            subjects=DeferredSubjects(lambda: self.identity),
+        )
+
     def _once(self, name: str, make: Callable[[], _T]) -> _T:
         with self._lock:
             if name not in self._opened:
@@ -153,20 +170,7 @@ class Company:
         return engines[section.engine]
 
     def _open_authorizer(self) -> Authorizer:
-        from companyos.authz import Authorizer
-        from companyos.authz.subjects import DeferredSubjects
-
-        section = self.settings.authz
-        return Authorizer(
-            self.engine,
-            self.ledger,
-            handlers=tuple(self.plugins.obligation_handlers().values()),
-            listeners=(self.plugins.on_decision,),
-            validators=(self.plugins.validate_decision,),
-            batched_actions=section.batched_actions,
-            retention=section.origin_retention,
-            subjects=DeferredSubjects(lambda: self.identity),
-        )
+        return self.authorizer_for(self.engine)
 
     def _open_identity(self) -> IdentityStore:
         from companyos.authz.identity import IdentityStore

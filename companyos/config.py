@@ -154,6 +154,45 @@ class FlagsSection(_Section):
     file: Path = Field(Path("feature-flags/flags.yaml"), description="The flag definitions.")
 
 
+class JwtSetting(_Section):
+    """Tokens of callers."""
+
+    issuer: str = Field(min_length=1, description="Value that `iss` must have.")
+    audience: str = Field(min_length=1, description="Value that must be in `aud`.")
+    algorithms: tuple[str, ...] = Field(
+        ("EdDSA", "ES256"), min_length=1, description="Signature algorithms that count; asymmetric ones only."
+    )
+    jwks: str = Field(description="The issuer's keys: `file:…` or `https://…`; no other place is ever asked.")
+    required_scope: str | None = Field(None, description="A word that `scope` must hold.")
+    leeway_seconds: float = Field(30, ge=0, le=300, description="How far the clocks may differ.")
+    max_age_seconds: float = Field(3600, gt=0, description="How old the issuer's keys may be.")
+    refresh_seconds: float = Field(60, gt=0, description="Least time between two readings of the issuer's keys.")
+
+
+class ServerSection(_Section):
+    """The decision point as a server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8181, ge=0, le=65535, description="Port to listen on; 0 for any that is free.")
+    url: str | None = Field(
+        None, pattern=r"^https?://[^?#\s]+$", description="Address by which callers reach it; default: host and port."
+    )
+    tls_certificate: Path | None = Field(None, description="Certificate chain, PEM.")
+    tls_key: Path | None = Field(None, description="Its private key, PEM.")
+    api_keys: Path | None = Field(None, description="File with the salted hashes of API keys.")
+    jwt: JwtSetting | None = Field(None, description="Whose tokens count.")
+    rate_per_second: float = Field(1000, gt=0, description="Decisions that one caller may ask for in a second.")
+    rate_burst: int = Field(2000, gt=0, description="The same, at once.")
+    body_limit: int = Field(1024 * 1024, gt=0, description="Largest body of a request, in bytes.")
+    body_seconds: float = Field(10, gt=0, description="How long head and body of a request may take to arrive.")
+    connections: int = Field(1000, gt=0, description="Most connections at a time.")
+    threads: int = Field(8, gt=0, description="How many requests are decided and recorded at a time.")
+    workers: int = Field(2, gt=0, description="Processes in which policies are evaluated.")
+    worker_memory_mib: int = Field(1024, ge=256, description="Address space of each of them.")
+    deadline_seconds: float = Field(1, gt=0, description="After how long an evaluation is ended: `policy.timeout`.")
+    reload_seconds: float = Field(2, gt=0, description="How often newer policies and API keys are looked for.")
+
+
 class StateSection(_Section):
     """States of sessions."""
 
@@ -190,6 +229,7 @@ class Settings(_Section):
     evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
     identity: IdentitySection = Field(default_factory=IdentitySection)
+    server: ServerSection = Field(default_factory=ServerSection)
     state: StateSection = Field(default_factory=StateSection)
     trust: TrustSection = Field(default_factory=TrustSection)
 

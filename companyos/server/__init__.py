@@ -1,0 +1,71 @@
+"""The policy decision point as a server: OpenID AuthZEN over HTTP, with the company's policies, ledger and plugins.
+
+Start it with `companyos serve --pdp`, or in code with `serve(company)`; `build_app` gives the bare ASGI application.
+"""
+
+from typing import TYPE_CHECKING
+
+from companyos._lazy import attach
+
+if TYPE_CHECKING:
+    from companyos.server.apikeys import ApiKeys, add_key, load_keys, new_key
+    from companyos.server.app import Limits, build_app
+    from companyos.server.authenticate import Authenticator
+    from companyos.server.interface import (
+        AuthenticationError,
+        Caller,
+        HttpRefusedError,
+        KeysUnavailableError,
+        ServerConfigError,
+    )
+    from companyos.server.jwks import IssuerKeys
+    from companyos.server.pdp import Generation, NegotiatedEngine, Pdp
+    from companyos.server.policies import ConfiguredPolicies
+    from companyos.server.reload import Reloader, Status
+    from companyos.server.run import serve
+    from companyos.server.tokens import TokenVerifier
+
+__all__ = (
+    "ApiKeys",
+    "AuthenticationError",
+    "Authenticator",
+    "Caller",
+    "ConfiguredPolicies",
+    "Generation",
+    "HttpRefusedError",
+    "IssuerKeys",
+    "KeysUnavailableError",
+    "Limits",
+    "NegotiatedEngine",
+    "Pdp",
+    "Reloader",
+    "ServerConfigError",
+    "Status",
+    "TokenVerifier",
+    "add_key",
+    "build_app",
+    "load_keys",
+    "new_key",
+    "serve",
+)
+
+_HOMES = {
+    "apikeys": ("ApiKeys", "add_key", "load_keys", "new_key"),
+    "app": ("Limits", "build_app"),
+    "authenticate": ("Authenticator",),
+    "interface": (
+        "AuthenticationError",
+        "Caller",
+        "HttpRefusedError",
+        "KeysUnavailableError",
+        "ServerConfigError",
+    ),
+    "jwks": ("IssuerKeys",),
+    "pdp": ("Generation", "NegotiatedEngine", "Pdp"),
+    "policies": ("ConfiguredPolicies",),
+    "reload": ("Reloader", "Status"),
+    "run": ("serve",),
+    "tokens": ("TokenVerifier",),
+}
+
+__getattr__, __dir__ = attach(__name__, _HOMES)

@@ -1,0 +1,105 @@
+"""The body of a request: read within limits, and JSON in the strict sense."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from companyos.server.interface import HttpRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+
+__all__ = ("parse_json", "read_body")
+
+
+async def read_body(
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]],
+    headers: Iterable[tuple[bytes, bytes]],
+    *,
+    limit: int,
+    seconds: float,
+) -> bytes:
+    """The whole body; what is announced as too large is not read at all.
+
+    Raises:
+        HttpRefusedError: 413 above `limit` bytes, 408 after `seconds`, 400 if the caller went away.
+    """
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > limit:
+            raise _too_large(limit)
+    message = await _next(receive, seconds)
+    if not message.get("more_body"):
+        body = bytes(message.get("body", b""))
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+    try:
+        async with asyncio.timeout(seconds):
+            return await _rest(receive, message, limit)
+    except TimeoutError:
+        raise _too_slow(seconds) from None
+
+
+def parse_json(body: bytes) -> Any:
+    """The JSON value of a body in UTF-8; a name may stand only once in an object.
+
+    Raises:
+        HttpRefusedError: 400, it is not JSON, or nests too deeply to be read.
+    """
+    if not body:
+        raise HttpRefusedError(400, "the body is empty")
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_constant)
+    except HttpRefusedError:
+        raise
+    except RecursionError:
+        raise HttpRefusedError(400, "the body nests too deeply") from None
+    except ValueError:
+        raise HttpRefusedError(400, "the body is not JSON in UTF-8") from None
+
+
+async def _next(receive: Callable[[], Awaitable[MutableMapping[str, Any]]], seconds: float) -> MutableMapping[str, Any]:
+    try:
+        async with asyncio.timeout(seconds):
+            message = await receive()
+    except TimeoutError:
+        raise _too_slow(seconds) from None
+    if message["type"] == "http.disconnect":
+        raise HttpRefusedError(400, "the caller went away")
+    return message
+
+
+async def _rest(
+    receive: Callable[[], Awaitable[MutableMapping[str, Any]]], message: MutableMapping[str, Any], limit: int
+) -> bytes:
+    body = bytearray()
+    while True:
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return bytes(body)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise HttpRefusedError(400, "the caller went away")
+
+
+def _too_large(limit: int) -> HttpRefusedError:
+    return HttpRefusedError(413, f"the body is larger than {limit} bytes")
+
+
+def _too_slow(seconds: float) -> HttpRefusedError:
+    return HttpRefusedError(408, f"the body did not come within {seconds:g} s", headers={"connection": "close"})
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise HttpRefusedError(400, "the body has a name twice in one object")
+    return value
+
+
+def _constant(name: str) -> Any:
+    raise HttpRefusedError(400, f"the body holds {name}, which is not JSON")

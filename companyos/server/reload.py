@@ -1,0 +1,172 @@
+"""Newer policies, while requests go on: loaded and checked first, then exchanged in one step, or refused.
+
+A refusal changes nothing in what decides; it is logged, is an entry of the ledger, and `/ready` tells of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from companyos.errors import UserError
+from companyos.server.pdp import Generation, NegotiatedEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from companyos.authz.authorizer import Authorizer
+    from companyos.authz.engines.pool import WorkerEngine
+    from companyos.ports import DecisionEngine, LedgerPort
+    from companyos.server.pdp import Pdp
+    from companyos.server.policies import Loaded, PolicySource
+
+__all__ = ("ENTRY", "Reloader", "Status")
+
+ENTRY = "companyos.server.policies"
+"""Type of the entry that says which policies the server took, or refused."""
+SOURCE = "companyos/server"
+_log = logging.getLogger("companyos.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Which policies decide, and whether newer ones were refused."""
+
+    policy_digest: str
+    """Version of the policies in force."""
+    workers: int
+    """How many workers should be there."""
+    alive: int
+    """How many are there."""
+    refused: str | None
+    """Why newer policies were refused; None if the newest are in force."""
+
+
+class Reloader:
+    """Keeps the policies of a `Pdp` up to date."""
+
+    def __init__(
+        self,
+        source: PolicySource,
+        make_authorizer: Callable[[DecisionEngine], Authorizer],
+        ledger: LedgerPort,
+        *,
+        also: Callable[[], None] | None = None,
+    ) -> None:
+        """`also` is called with each look at the policies: what else may have changed."""
+        self._source = source
+        self._make = make_authorizer
+        self._ledger = ledger
+        self._also = also
+        self._seen = ""
+        self._pending = ""
+        self._refused: str | None = None
+        self._engine: WorkerEngine | None = None
+        self._asked = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="companyos-reload")
+
+    def first(self) -> Generation:
+        """The policies to begin with.
+
+        Raises:
+            PolicyError: they cannot be used; there is nothing to decide by.
+        """
+        self._seen = self._source.fingerprint()
+        generation, engine = self._generation(self._source.load())
+        self._engine = engine
+        self._record("loaded", engine.version, None, None)
+        return generation
+
+    def status(self) -> Status:
+        """What decides at present."""
+        engine = self._engine
+        if engine is None:
+            return Status("", 0, 0, self._refused)
+        return Status(engine.version, engine.size, engine.alive, self._refused)
+
+    def ask(self) -> None:
+        """Look at once, and do not wait until what changed is quiet."""
+        self._asked.set()
+
+    async def run(self, pdp: Pdp, seconds: float) -> None:
+        """Look for newer policies every so many seconds, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._asked.wait()
+            was_asked = self._asked.is_set()
+            self._asked.clear()
+            await loop.run_in_executor(self._thread, self.look, pdp, was_asked)
+
+    def look(self, pdp: Pdp, at_once: bool = False) -> bool:  # noqa: FBT001 - a plain question
+        """Exchange the policies if there are newer ones that are good; whether that was done.
+
+        What has just changed may still be changing: unless `at_once`, it is loaded when two looks saw the same.
+        """
+        try:
+            if self._also is not None:
+                self._also()
+            found = self._source.fingerprint()
+            if found == self._seen and not at_once:
+                return False
+            if found != self._pending and not at_once:
+                self._pending = found
+                return False
+            self._seen = found
+            return self._exchange(pdp)
+        except Exception:
+            _log.exception("looking for newer policies failed; the old ones stay")
+            return False
+
+    def close(self) -> None:
+        """Look no more."""
+        self._thread.shutdown(wait=True)
+
+    def _exchange(self, pdp: Pdp) -> bool:
+        before = self.status().policy_digest
+        try:
+            loaded = self._source.load()
+            if loaded.engine.version == before:
+                loaded.close()
+                self._refused = None
+                return False
+            generation, engine = self._generation(loaded)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old policies stay
+            self._refused = error.message if isinstance(error, UserError) else type(error).__name__
+            _log.error("newer policies are refused, the old ones stay: %s", self._refused)  # noqa: TRY400 - told whole
+            self._record("refused", before, before, self._refused)
+            return False
+        self._record("loaded", engine.version, before, None)
+        self._engine = engine
+        self._refused = None
+        pdp.exchange(generation)
+        _log.info("policies in force: %s", engine.version)
+        return True
+
+    def _generation(self, loaded: Loaded) -> tuple[Generation, WorkerEngine]:
+        try:
+            authorizer = self._make(NegotiatedEngine(loaded.engine))
+        except BaseException:
+            loaded.close()
+            raise
+
+        def close() -> None:
+            try:
+                # An authorizer that records in batches writes its last one here.
+                getattr(authorizer, "close", lambda: None)()
+            finally:
+                loaded.close()
+
+        return Generation(authorizer, close), loaded.engine
+
+    def _record(self, outcome: str, digest: str, previous: str | None, problem: str | None) -> None:
+        data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous}
+        if problem is not None:
+            data["problem"] = problem[:2000]
+        self._ledger.append(ENTRY, data, id=str(uuid.uuid4()), source=SOURCE)

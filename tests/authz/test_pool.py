@@ -1,0 +1,211 @@
+"""The engine in processes of its own: the contract of all engines, and policies that do not end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from companyos.authz import build_request
+from companyos.authz.engines.pool import EngineBusyError, WorkerEngine
+from companyos.authz.interface import EngineError, EngineTimeoutError, PolicyError
+from companyos.ports import Opinion
+from tests.authz.engine_contract import READ, EngineContract
+
+REGO = "companyos.authz.engines.rego:RegoEngine"
+EXPLODING = """package companyos.access
+
+import rego.v1
+
+allow contains {"id": "policy.read"} if input.action == "read"
+
+deny contains {"id": "policy.never"} if {
+	input.action == "explode"
+	some a in numbers.range(1, 100000)
+	some b in numbers.range(1, 100000)
+	a * b == -1
+}
+"""
+EXPLODE = build_request({"id": "u-1", "type": "user"}, "explode", {"id": "d-1", "type": "document"})
+
+
+class Odd:
+    """An engine of the tests: what it does is the action."""
+
+    name = "odd"
+    version = "sha256:odd"
+
+    def decide(self, request):
+        if request.action == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if request.action == "sleep":
+            time.sleep(60)
+        if request.action == "break":
+            raise ValueError("a secret")
+        if request.action == "late":
+            raise EngineTimeoutError("not in time")
+        return Opinion(True, "odd.yes", str(os.getpid()))
+
+
+def ask(action):
+    return build_request({"id": "u-1", "type": "user"}, action, {"id": "d-1", "type": "document"})
+
+
+@pytest.fixture
+def make():
+    """Pools that are closed with the test."""
+    made = []
+
+    def begin(factory=REGO, arguments=None, **options):
+        arguments = {"directories": []} if arguments is None else arguments
+        made.append(WorkerEngine(factory, arguments, **{"workers": 1, **options}))
+        return made[-1]
+
+    yield begin
+    for engine in made:
+        engine.close()
+
+
+class TestContract(EngineContract):
+    """The Rego engine in a child keeps the contract that it keeps in this process."""
+
+    @pytest.fixture(autouse=True)
+    def _pools(self, make):
+        self._make = make
+
+    def make(self):
+        return self._make()
+
+    def make_broken(self):
+        return self._make(f"{__name__}:Broken", {})
+
+
+class Broken(Odd):
+    """An engine that cannot decide."""
+
+    def decide(self, request):
+        raise EngineError("the policies could not be evaluated")
+
+
+def test_a_policy_that_does_not_end_is_ended(make, policies):
+    """An evaluation that would take hours is refused within the deadline, and the next request is answered."""
+    engine = make(arguments={"directories": [str(policies(explode__rego=EXPLODING))]}, deadline_seconds=0.5)
+
+    with pytest.raises(EngineTimeoutError) as caught:
+        engine.decide(EXPLODE)
+
+    assert caught.value.reason == "policy.timeout"
+    assert retried(engine, READ).allow is True
+    assert engine.replaced == 1
+
+
+def test_a_worker_that_dies_is_replaced(make):
+    """A process that ends during an evaluation refuses that one, and another one takes its place."""
+    engine = make(f"{__name__}:Odd", {})
+    before = engine.decide(ask("read")).message
+
+    with pytest.raises(EngineError, match="the process of the policy engine ended"):
+        engine.decide(ask("die"))
+
+    assert retried(engine, ask("read")).message != before
+
+
+def test_errors_of_the_engine_come_through(make):
+    """What an engine raises is raised here, by its kind; the text of what is not for people stays behind."""
+    engine = make(f"{__name__}:Odd", {})
+
+    with pytest.raises(EngineTimeoutError, match="not in time"):
+        engine.decide(ask("late"))
+    with pytest.raises(EngineError, match="the policy engine failed") as caught:
+        engine.decide(ask("break"))
+    assert "secret" not in caught.value.message
+    assert engine.replaced == 0
+
+
+def test_who_finds_no_free_worker_is_refused(make):
+    """While the only worker hangs, others are refused as busy instead of waiting for ever."""
+    engine = make(f"{__name__}:Odd", {}, deadline_seconds=1.0, memory_bytes=0)
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = [threads.submit(engine.decide, ask("sleep")) for _ in range(4)]
+        kinds = {type(outcome.exception()) for outcome in outcomes}
+
+    assert kinds <= {EngineTimeoutError, EngineBusyError}
+    assert EngineTimeoutError in kinds
+
+
+def test_many_threads_share_the_workers(make):
+    """Requests from many threads are each answered, by every worker."""
+    engine = make(f"{__name__}:Odd", {}, workers=2)
+    with ThreadPoolExecutor(8) as threads:
+        opinions = list(threads.map(engine.decide, [ask("read")] * 200))
+
+    assert {opinion.reason for opinion in opinions} == {"odd.yes"}
+    assert len({opinion.message for opinion in opinions}) == 2
+
+
+def test_a_large_request_and_answer_go_through(make):
+    """What is larger than the buffers of a socket arrives whole."""
+    engine = make(arguments={"directories": []})
+    large = build_request(
+        {"id": "u-1", "type": "user", "attributes": {"text": "ü" * 60_000}}, "read", {"id": "d-1", "type": "document"}
+    )
+
+    assert engine.decide(large).allow is True
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments"),
+    [
+        ("companyos.nowhere:Engine", {}),
+        ("companyos.authz.engines.rego:Nothing", {}),
+        (REGO, {"directories": ["/nowhere"]}),
+        ("os:abort", {}),
+    ],
+)
+def test_an_engine_that_cannot_be_made_is_an_error_at_once(factory, arguments):
+    """A pool whose workers cannot start does not come about."""
+    with pytest.raises(PolicyError):
+        WorkerEngine(factory, arguments, workers=1)
+
+
+def test_a_worker_may_not_use_more_memory_than_it_has(make, policies):
+    """A policy that would fill the memory ends its own process, not the machine."""
+    hungry = (
+        'package companyos.access\nimport rego.v1\nallow contains {"id": "policy.hungry"} if '
+        'count([x | some a in numbers.range(1, 10000000); x := sprintf("%d%d", [a, a])]) > 0'
+        ' if input.action == "read"'
+    ).replace(" if input.action", "\n").partition("\n ==")[0]
+    hungry = hungry.replace("if count", 'if {\n\tinput.action == "hungry"\n\tcount').rstrip() + "\n}\n"
+    engine = make(
+        arguments={"directories": [str(policies(hungry__rego=hungry))]}, deadline_seconds=60.0, memory_bytes=300 * 2**20
+    )
+
+    with pytest.raises(EngineError):
+        engine.decide(ask("hungry"))
+    assert retried(engine, READ).reason == "policy.default_deny"
+
+
+def test_a_closed_pool_refuses():
+    """After closing nothing is decided, and no child is left."""
+    engine = WorkerEngine(f"{__name__}:Odd", {}, workers=2)
+    children = {int(engine.decide(ask("read")).message) for _ in range(10)}
+    engine.close()
+    engine.close()
+
+    with pytest.raises(EngineError, match="closed"):
+        engine.decide(ask("read"))
+    assert not [child for child in children if os.path.exists(f"/proc/{child}/stat")]  # noqa: PTH110 - a process
+
+
+def retried(engine, request, seconds=30):
+    """The opinion, once a worker is there again."""
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            return engine.decide(request)
+        except EngineBusyError:
+            if time.monotonic() > until:
+                raise
