@@ -131,7 +131,7 @@ def _fitting(path: Path, values: Iterable[Any]) -> Iterator[Any]:
     elif kind is list:
         yield from ([value] for value in values if isinstance(value, str))
     else:
-        for value in (*values, EXAMPLE) if kind is str and path != ("action",) else values:
+        for value in (EXAMPLE, *values) if kind is str and path != ("action",) else values:
             if value is not ABSENT and not isinstance(value, list | dict):
                 yield value
             if isinstance(value, int | float) and not isinstance(value, bool):

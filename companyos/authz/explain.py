@@ -103,13 +103,15 @@ def explain(engine: RegoEngine, request: AccessRequest) -> Explanation:
 
 
 def _flips(engine: RegoEngine, request: AccessRequest, options: Sequence[Change], *, wanted: bool) -> Iterator[Flip]:
-    """Single changes first; two at once only where no single one is enough."""
-    enough = False
+    """Single changes first, one for each attribute; two at once only where no single one is enough."""
+    enough, shown = False, set()
     for count, changes in enumerate(_combinations(options)):
         if count >= MOST_QUESTIONS or (enough and len(changes) > 1):
             return
-        opinion = _ask(engine, request, changes)
+        places = frozenset(change.path for change in changes)
+        opinion = None if places in shown else _ask(engine, request, changes)
         if opinion is not None and opinion.allow is wanted:
+            shown.add(places)
             enough = enough or len(changes) == 1
             yield Flip(changes, opinion.reason, tuple(sorted({item.id for item in opinion.obligations})))
 
