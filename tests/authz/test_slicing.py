@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from companyos.authz import EngineError, PolicyError, RegoEngine, build_request
+from companyos.authz import EngineError, PolicyError, RegoEngine
 from companyos.authz.engines._loaded import document, opinion
 from companyos.authz.slices import key_of
 from tests.authz.random_policies import policy_sets, requests
@@ -53,7 +53,6 @@ class TestNothingChanges:
                 assert _answer(engine, request) == _answer(whole, request)
 
         compare()
-        print(seen)
         assert seen["two slices or more"] >= 0.3 * seen["requests"]
         assert seen["less than everything"] >= 0.3 * seen["requests"]
         assert seen["refused"] < 0.1 * seen["policy sets"]

@@ -10,7 +10,7 @@ import msgspec
 
 from companyos.authz.derived import derive, facts_digest
 from companyos.authz.engines import _lint, _probe
-from companyos.authz.engines._regorus import Evaluator, first_lines, prepare
+from companyos.authz.engines._regorus import MAX_ENGINES, Evaluator, first_lines, prepare
 from companyos.authz.engines._shape import opinion
 from companyos.authz.engines._slicing import Slicing
 from companyos.authz.engines._syntax import Module, parse
@@ -87,7 +87,7 @@ def document(request: AccessRequest) -> str:
     ).decode()
 
 
-def load(policies: PolicySet) -> Loaded:
+def load(policies: PolicySet, *, most_engines: int = MAX_ENGINES) -> Loaded:
     """Parse and check policies, infer their slices, and evaluate all of them once.
 
     Raises:
@@ -98,7 +98,7 @@ def load(policies: PolicySet) -> Loaded:
     _probe.check(_lint.check(modules, FIXED))
     slicing = Slicing(modules, policies.data, policies.declared)
     data = {**policies.data, SCOPE: list(slicing.scopes)}
-    evaluator = Evaluator(slicing.texts, data, RULE, always=slicing.always)
+    evaluator = Evaluator(slicing.texts, data, RULE, always=slicing.always, limit=most_engines)
     version = digest({"combination": combination, "facts": facts_digest(), "policies": policies.digest})
     loaded = Loaded(policies, version, tuple(modules), data, slicing, evaluator)
     try:

@@ -94,6 +94,11 @@ class Evaluator:
             _fail(error)
         return value
 
+    @property
+    def kept(self) -> int:
+        """How many engines this thread keeps for it."""
+        return len(self._shelf().engines)
+
     def _prepare(self, members: frozenset[int]) -> Any:
         shelf = self._shelf()
         engine = shelf.base.clone()
