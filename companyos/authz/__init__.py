@@ -10,6 +10,9 @@ from companyos._lazy import attach
 if TYPE_CHECKING:
     from companyos.authz.authorizer import Authorizer, evaluate
     from companyos.authz.enforcement import with_obligations, with_obligations_async
+    from companyos.authz.engines._remote import RemoteSettings
+    from companyos.authz.engines.cedar import CedarEngine
+    from companyos.authz.engines.opa import OpaEngine
     from companyos.authz.engines.rego import RegoEngine
     from companyos.authz.interface import (
         AccessDeniedError,
@@ -28,13 +31,16 @@ __all__ = (
     "AccessDeniedError",
     "AccessUndeterminedError",
     "Authorizer",
+    "CedarEngine",
     "EngineError",
     "LogEvent",
     "MaskFields",
     "ObligationError",
+    "OpaEngine",
     "Phase",
     "PolicyError",
     "RegoEngine",
+    "RemoteSettings",
     "RequestError",
     "RequireApproval",
     "RequireMfa",
@@ -50,6 +56,9 @@ __all__ = (
 _HOMES = {
     "authorizer": ("Authorizer", "evaluate"),
     "enforcement": ("with_obligations", "with_obligations_async"),
+    "engines._remote": ("RemoteSettings",),
+    "engines.cedar": ("CedarEngine",),
+    "engines.opa": ("OpaEngine",),
     "engines.rego": ("RegoEngine",),
     "interface": (
         "AccessDeniedError",

@@ -94,7 +94,7 @@ def _part(value: Any, wanted: Tree | None, where: str) -> Any:
     try:
         return _pick(value, wanted)
     except _UnfitError:
-        raise _explain(value, wanted, where) from None
+        raise _explain(value, wanted, where, 1) from None
 
 
 def _pick(value: Any, wanted: Tree | None) -> Any:
@@ -103,23 +103,30 @@ def _pick(value: Any, wanted: Tree | None) -> Any:
     return {_key(name): _pick(value[name], inner) for name, inner in wanted.items() if name in value}
 
 
-def _explain(value: Any, wanted: Tree | None, where: str) -> EngineError:
+def _explain(value: Any, wanted: Tree | None, where: str, depth: int) -> EngineError:
     """Which value it is that Cedar cannot hold."""
+    if depth > _MAX_DEPTH:
+        return EngineError("a part of the request nests too deeply for Cedar", got=where)
     if hasattr(value, "items"):
         names = value if wanted is None else [name for name in wanted if name in value]
         for name in names:
             inner = None if wanted is None else wanted[name]
-            try:
-                _pick({name: value[name]}, {name: inner})
-            except _UnfitError:
-                return _explain(value[name], inner, f"{where}.{name}") if _is_plain(name) else _refused(name, where)
+            if _is_unfit({name: value[name]}, {name: inner}):
+                place = f"{where}.{name}"
+                return _explain(value[name], inner, place, depth + 1) if _is_plain(name) else _refused(name, where)
     if isinstance(value, list | tuple):
         for number, item in enumerate(value):
-            try:
-                _held(item, 1)
-            except _UnfitError:
-                return _explain(item, None, f"{where}[{number}]")
+            if _is_unfit(item, None):
+                return _explain(item, None, f"{where}[{number}]", depth + 1)
     return _refused(value, where)
+
+
+def _is_unfit(value: Any, wanted: Tree | None) -> bool:
+    try:
+        _pick(value, wanted)
+    except _UnfitError:
+        return True
+    return False
 
 
 def _refused(value: object, where: str) -> EngineError:
