@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from companyos.authz.authorizer import Authorizer, evaluate
     from companyos.authz.dependency import require, undeclared
     from companyos.authz.enforcement import with_obligations, with_obligations_async
+    from companyos.authz.engines._remote import RemoteSettings
+    from companyos.authz.engines.cedar import CedarEngine
+    from companyos.authz.engines.opa import OpaEngine
     from companyos.authz.engines.rego import RegoEngine
     from companyos.authz.interface import (
         AccessDeniedError,
@@ -54,6 +57,7 @@ __all__ = (
     "AuditError",
     "Authorizer",
     "Caller",
+    "CedarEngine",
     "EngineError",
     "JsonLines",
     "JsonText",
@@ -62,9 +66,11 @@ __all__ = (
     "MaskStreamError",
     "Notification",
     "ObligationError",
+    "OpaEngine",
     "Phase",
     "PolicyError",
     "RegoEngine",
+    "RemoteSettings",
     "RequestError",
     "RequireApproval",
     "RequireMfa",
@@ -92,6 +98,9 @@ _HOMES = {
     "authorizer": ("Authorizer", "evaluate"),
     "dependency": ("require", "undeclared"),
     "enforcement": ("with_obligations", "with_obligations_async"),
+    "engines._remote": ("RemoteSettings",),
+    "engines.cedar": ("CedarEngine",),
+    "engines.opa": ("OpaEngine",),
     "engines.rego": ("RegoEngine",),
     "interface": (
         "AccessDeniedError",

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from companyos.authz import EngineError, PolicyError, RegoEngine
-from companyos.authz.engines._loaded import document, opinion
+from companyos.authz.engines._loaded import document
+from companyos.authz.engines._shape import opinion
 from companyos.authz.slices import key_of
 from tests.authz.random_policies import policy_sets, requests
 from tests.services import available

@@ -71,6 +71,8 @@ class RemoteSettings:
         for name in ("timeout_seconds", "connect_seconds", "read_seconds", "attempts", "max_answer_bytes", "failures"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} of a remote engine is not positive", got=getattr(self, name))
+        if not self.cool_down_seconds >= 0:
+            raise ConfigError("cool_down_seconds of a remote engine is negative", got=self.cool_down_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,7 @@ class RemoteClient:
         self._what = what
         self._deadline = Deadline()
         self._base = settings.url.rstrip("/")
-        self._state: tuple[int, Any, Breaker] | None = None
+        self._of_process: dict[int, tuple[Any, Breaker]] = {}
 
     def post(self, path: str, body: Any, *, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a JSON value sent to `path`."""
@@ -117,20 +119,24 @@ class RemoteClient:
 
     def close(self) -> None:
         """Close the connections; the client can still be used and opens new ones."""
-        state, self._state = self._state, None
-        if state is not None and state[0] == os.getpid():
-            state[1].close()
+        found = self._of_process.pop(os.getpid(), None)
+        if found is not None:
+            found[0].close()
 
     def _parts(self) -> tuple[Any, Breaker]:
-        if self._state is None or self._state[0] != os.getpid():
-            limits = {"max_connections": 64, "max_keepalive_connections": 16, "keepalive_expiry": 15.0}
+        """Connections and breaker of this process; what a fork inherited belongs to its parent."""
+        found = self._of_process.get(os.getpid())
+        if found is None:
             core = require("httpcore", extra="authz-remote")
+            limits = {"max_connections": 64, "max_keepalive_connections": 16, "keepalive_expiry": 15.0}
             pool = core.ConnectionPool(
                 ssl_context=self._trust(), network_backend=Network(self._deadline), retries=0, **limits
             )
-            wait = max(self._settings.cool_down_seconds, 0.0)
-            self._state = (os.getpid(), pool, Breaker(failures=self._settings.failures, cool_down_seconds=wait))
-        return self._state[1:]
+            wait = self._settings.cool_down_seconds
+            made = (pool, Breaker(failures=self._settings.failures, cool_down_seconds=wait))
+            # Of two threads that come here at once one wins, without a lock that a fork could inherit locked.
+            found = self._of_process.setdefault(os.getpid(), made)
+        return found
 
     def _trust(self) -> ssl.SSLContext:
         try:
