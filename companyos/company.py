@@ -131,8 +131,8 @@ class Company:
             engine,
             self.ledger,
             handlers=tuple(self.plugins.obligation_handlers().values()),
-            listeners=(self.plugins.on_decision,),
-            validators=(self.plugins.validate_decision,),
+            listeners=(self.plugins.heard("companyos_on_decision", self.plugins.on_decision),),
+            validators=(self.plugins.heard("companyos_validate_decision", self.plugins.validate_decision),),
             batched_actions=section.batched_actions,
             retention=section.origin_retention,
             subjects=DeferredSubjects(lambda: self.identity),
@@ -157,8 +157,8 @@ class Company:
             detached_limit=section.detached_limit,
             retention_days=section.retention_days,
             clock_tolerance=None if tolerance is None else timedelta(seconds=tolerance),
-            validators=(self.plugins.validate_entry,),
-            listeners=(self.plugins.on_entry,),
+            validators=(self.plugins.heard("companyos_validate_entry", self.plugins.validate_entry),),
+            listeners=(self.plugins.heard("companyos_on_entry", self.plugins.on_entry),),
         )
 
     def _open_engine(self) -> DecisionEngine:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from companyos.decision import Decision
     from companyos.ports import AccessRequest, Channel, DecisionEngine, Entry, ObligationHandler
 
-__all__ = ("BUILTINS", "Installed", "PluginError", "Plugins", "allowed_names", "installed")
+__all__ = ("BUILTINS", "Heard", "Installed", "PluginError", "Plugins", "allowed_names", "installed")
 
 ENVIRONMENT = "COMPANYOS_PLUGINS"
 BUILTINS: tuple[tuple[str, str], ...] = (
@@ -169,6 +169,10 @@ class Plugins:
         """Projections of the ledger by name, as classes to be made with a database."""
         return _by_name(self._collect("companyos_projections"), lambda projection: projection.name)
 
+    def heard(self, hook: str, function: Callable[..., Any]) -> Heard:
+        """`function`, one of the methods below, as one that says when no plugin implements its hook."""
+        return Heard(getattr(self._manager.hook, hook), function)
+
     def on_entry(self, entry: Entry) -> None:
         """Tell listeners that an entry is durable."""
         self._notify("companyos_on_entry", entry=entry)
@@ -242,6 +246,24 @@ class Plugins:
 
         implementations = getattr(self._manager.hook, hook).get_hookimpls()
         return [(impl.plugin_name, caller(impl)) for impl in implementations]
+
+
+class Heard:
+    """A hook as a function that can tell whether anybody implements it; see `companyos.ports.is_idle`."""
+
+    __slots__ = ("_caller", "_function")
+
+    def __init__(self, caller: pluggy.HookCaller, function: Callable[..., Any]) -> None:
+        self._caller = caller
+        self._function = function
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        """Call the hook."""
+        return self._function(*arguments, **named)
+
+    def is_idle(self) -> bool:
+        """Whether no plugin implements the hook, as of now."""
+        return not self._caller.get_hookimpls()
 
 
 def _entry_points() -> list[EntryPoint]:

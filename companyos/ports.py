@@ -28,6 +28,7 @@ __all__ = (
     "Pending",
     "Personal",
     "Receipt",
+    "is_idle",
 )
 
 
@@ -242,3 +243,12 @@ class Command:
     """One line for the list of commands."""
     target: str
     """`package.module:attribute` of a click command."""
+
+
+def is_idle(function: object) -> bool:
+    """Whether a listener or validator says by a method `is_idle` that nobody would hear it now.
+
+    Whoever is about to call it may leave that out, and all that would be copied and decoded for it.
+    """
+    ask = getattr(function, "is_idle", None)
+    return ask is not None and ask() is True

@@ -21,7 +21,7 @@ from companyos.authz.request import copy_json, copy_request
 from companyos.authz.subjects import UnresolvedSubjectError, request_for, request_of
 from companyos.decision import Decision, Obligation, Verdict
 from companyos.errors import ConfigError, RefusedError
-from companyos.ports import AccessRequest
+from companyos.ports import AccessRequest, is_idle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -251,6 +251,8 @@ class Authorizer:
 
     def _vetoed(self, request: AccessRequest, decision: Decision) -> Decision | None:
         for validator in self._validators:
+            if is_idle(validator):
+                continue
             try:
                 sentence = validator(request=copy_request(request), opinion_reason=decision.reason)
             except Exception:  # noqa: BLE001 - whatever a validator raises is a refusal
@@ -298,6 +300,8 @@ class Authorizer:
         if decision.audit_id is None:
             return
         for listener in self._listeners:
+            if is_idle(listener):
+                continue
             try:
                 listener(request=copy_request(request), decision=_copy(decision))
             except Exception:  # noqa: BLE001 - a listener may fail in any way and must disturb nobody

@@ -10,7 +10,7 @@ import functools
 import math
 import unicodedata
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from companyos.authz._text import is_visible, plain, squeezed
 from companyos.authz.interface import RequestError
@@ -78,8 +78,28 @@ _NESTED = {
     ("environment", "properties"): "environment",
 }
 """Where other models put attributes (AuthZEN's `properties`), and where the playbook's policies read them."""
-_SUBJECT, _RESOURCE = ({"id": str, "type": str, **_TYPED[part]} for part in ("subject", "resource"))
-_ATTRIBUTES, _ENVIRONMENT = _TYPED["subject.attributes"], _TYPED["environment"]
+
+
+class _Part(NamedTuple):
+    """One part of a request."""
+
+    name: str
+    """How errors call it."""
+    types: Mapping[str, Any]
+    """The types of the values under the names that policies read."""
+    texts: frozenset[str]
+    """Under which of them a text is right."""
+
+    @classmethod
+    def of(cls, name: str, **more: type) -> _Part:
+        """The part of that name."""
+        types = {**_TYPED[name], **more}
+        return cls(name, types, frozenset(key for key, expected in types.items() if expected in (str, _LEVEL)))
+
+
+_SUBJECT, _RESOURCE = (_Part.of(name, id=str, type=str) for name in ("subject", "resource"))
+_ATTRIBUTES, _ENVIRONMENT = _Part.of("subject.attributes"), _Part.of("environment")
+_LEAVES = frozenset((str, int, float, bool, type(None)))
 _SHORT = 64
 """Longest key whose spelling is remembered, in characters."""
 
@@ -98,9 +118,9 @@ def build_request(
         RequestError: a field is missing, of the wrong type, too deep, too large, or not JSON.
     """
     budget = [MAX_SIZE]
-    who = _part("subject", subject, _SUBJECT, budget)
-    what = _part("resource", resource, _RESOURCE, budget)
-    where = {} if environment is None else _part("environment", environment, _ENVIRONMENT, budget)
+    who = _part(_SUBJECT, subject, budget)
+    what = _part(_RESOURCE, resource, budget)
+    where = {} if environment is None else _part(_ENVIRONMENT, environment, budget)
     _check_action(action)
     _check_named("subject", who)
     _check_named("resource", what)
@@ -150,53 +170,60 @@ def copy_json(value: Any) -> Any:
     return [copy_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _part(  # noqa: C901 - one walk instead of six
-    part: str, value: object, types: Mapping[str, Any], budget: list[int], depth: int = 1
-) -> dict[str, Any]:
-    """A deep copy of one part of a request, its keys and values checked on the way; `budget` is the size that is left.
-
-    What is usual is looked at here rather than in a call each: this runs over every request.
-    """
+def _part(part: _Part, value: object, budget: list[int], depth: int = 1) -> dict[str, Any]:
+    """A deep copy of one part of a request, keys and values checked on the way; `budget` is the size that is left."""
     if type(value) is not dict and not isinstance(value, Mapping):
-        raise RequestError(f"{part} is not an object", got=type(value).__name__, expected="a mapping")
+        raise RequestError(f"{part.name} is not an object", got=type(value).__name__, expected="a mapping")
     copied: dict[str, Any] = {}
+    texts = part.texts
     left = budget[0] - 1
     for key, item in value.items():
-        if not isinstance(key, str):
-            raise RequestError(f"{part} has a key that is not text", got=type(key).__name__)
-        left -= len(key)
-        if not key.isascii():
-            _unicode(key, part)
-        expected, kind = types.get(key), type(item)
-        if expected is None:
-            _check_spelling(part, key, left)
-        if kind is str:
-            left -= len(item) + 1
-            if not item.isascii():
-                _unicode(item, part)
-        elif kind is bool:
-            left -= 1
+        # A text under a name that policies read as a text: most of every request, and nothing else to look at.
+        if type(item) is str and type(key) is str and key in texts and item.isascii():
+            copied[key] = item
+            left -= len(key) + len(item) + 1
         else:
             budget[0] = left
-            item = _attribute(part, key, item, budget, depth)  # noqa: PLW2901 - the copy takes its place
+            name = _name(part, key, budget)
+            copied[name] = _attribute(part, name, item, budget, depth)
             left = budget[0]
         if left < 0:
             raise _too_large()
-        if expected is not None and (kind is not expected or kind is list):
-            _check_type(f"{part}.{key}", item, expected)
-        copied[key] = item
     budget[0] = left
     return copied
 
 
-def _attribute(part: str, key: str, item: Any, budget: list[int], depth: int) -> Any:
-    """A copy of a value that is neither a text nor true or false."""
-    if isinstance(item, Mapping):
-        if part == "subject" and key == "attributes":
-            return _part("subject.attributes", item, _ATTRIBUTES, budget, depth + 1)
-        if (part, key) in _NESTED:
-            raise RequestError(f"no policy reads {part}.{key}", hint=f"put what it holds into {_NESTED[part, key]}")
-    return _json(item, part, depth + 1, budget)
+def _name(part: _Part, key: object, budget: list[int]) -> str:
+    """A key, checked; one that is almost one that policies read would be passed over by them."""
+    name = _key(key, part.name, budget)
+    if name not in part.types:
+        meant = _meant(part.name, name) if len(name) <= _SHORT else _meant.__wrapped__(part.name, name)
+        if meant != name:
+            raise RequestError(
+                f"{part.name} has a key that is not the one policies read", got=name, hint=f"write {meant}"
+            )
+    return name
+
+
+@functools.lru_cache(maxsize=4096)
+def _meant(part: str, key: str) -> str:
+    """The name that policies read, if `key` is a spelling of one; otherwise the key."""
+    return _SPELLINGS[part].get(squeezed(key), key)
+
+
+def _attribute(part: _Part, key: str, item: Any, budget: list[int], depth: int) -> Any:
+    """A copy of one value, which has to be of the type expected under its key, if one is."""
+    if type(item) not in _LEAVES and isinstance(item, Mapping):
+        if part is _SUBJECT and key == "attributes":
+            return _part(_ATTRIBUTES, item, budget, depth + 1)
+        if (part.name, key) in _NESTED:
+            place = _NESTED[part.name, key]
+            raise RequestError(f"no policy reads {part.name}.{key}", hint=f"put what it holds into {place}")
+    copied = _json(item, part.name, depth + 1, budget)
+    expected = part.types.get(key)
+    if (expected is not None and type(copied) is not expected) or expected is list:
+        _check_type(f"{part.name}.{key}", copied, expected)
+    return copied
 
 
 def _json(value: Any, where: str, depth: int, budget: list[int]) -> Any:
@@ -299,24 +326,6 @@ def _check_scope(resource: Mapping[str, Any]) -> None:
                     got=repr(resource[key]),
                     hint=f"write it in lower case: {plain(resource[key])!r}",
                 )
-
-
-def _check_spelling(part: str, key: str, left: int) -> None:
-    """An attribute that is almost one that policies read would be passed over by them; `left` is the size allowed."""
-    if len(key) <= _SHORT:
-        meant = _meant(part, key)
-    elif left < 0:
-        raise _too_large()
-    else:
-        meant = _meant.__wrapped__(part, key)
-    if meant != key:
-        raise RequestError(f"{part} has a key that is not the one policies read", got=key, hint=f"write {meant}")
-
-
-@functools.lru_cache(maxsize=4096)
-def _meant(part: str, key: str) -> str:
-    """The name that policies read, if `key` is a spelling of one; otherwise the key."""
-    return _SPELLINGS[part].get(squeezed(key), key)
 
 
 def _check_type(where: str, value: object, expected: type | tuple[type, ...]) -> None:

@@ -55,6 +55,7 @@ class _Waiting(NamedTuple):
 
     number: int
     time: float
+    since: float
     record: Record
 
 
@@ -74,7 +75,9 @@ class AuditStream:
     ) -> None:
         self._ledger = ledger
         self._retention = retention
-        self._limit = self._most = limit
+        self._limit = limit
+        self._most = _room(limit, _GUESS_SECONDS)
+        self._oldest = 0.0
         self._lock = threading.Lock()
         self._arrived = threading.Condition(self._lock)
         self._written = threading.Condition(self._lock)
@@ -114,8 +117,8 @@ class AuditStream:
             AuditError: the ledger does not take what waits, or the stream is closed.
         """
         with self._lock:
-            if self._ready and self._accepted - self._settled < self._most:
-                self._take(record)
+            if self._ready and self._has_room(now := time.monotonic()):
+                self._take(record, now)
                 return True
         return self._put_late(record)
 
@@ -151,9 +154,16 @@ class AuditStream:
             except Exception as error:
                 raise AuditError("the end of the audit stream could not be recorded", hint="mend the ledger") from error
 
-    def _take(self, record: Record) -> None:
+    def _has_room(self, now: float) -> bool:
+        """Whether one more may wait: not if too many do, nor while one is late, so that all that wait are of 50 ms."""
+        waiting = self._accepted - self._settled
+        return waiting < self._most and (not waiting or now - self._oldest < LATE_SECONDS)
+
+    def _take(self, record: Record, now: float) -> None:
+        if self._accepted == self._settled:
+            self._oldest = now
         self._accepted += 1
-        self._queue.append(_Waiting(self._accepted, time.time(), record))
+        self._queue.append(_Waiting(self._accepted, time.time(), now, record))
         if len(self._queue) == 1:
             self._arrived.notify()
 
@@ -163,14 +173,14 @@ class AuditStream:
             return False
         with self._lock:
             deadline = time.monotonic() + LATE_SECONDS
-            while self._ready and self._accepted - self._settled >= self._most:
+            while self._ready and not self._has_room(time.monotonic()):
                 self._hurry = True
                 self._arrived.notify()
                 # Not for ever: a listener of the ledger may be asking, and the write that we wait for waits for it.
                 if not self._written.wait(max(0.0, deadline - time.monotonic())) or time.monotonic() > deadline:
                     break
-            if self._ready and self._accepted - self._settled < self._most:
-                self._take(record)
+            if self._ready and self._has_room(now := time.monotonic()):
+                self._take(record, now)
                 return True
         self._require_usable()
         return False
@@ -308,7 +318,9 @@ class AuditStream:
             self._settled += len(batch)
             # The commit itself costs the same for one as for many.
             self._cost += 0.3 * (seconds / max(len(batch), 32) - self._cost)
-            self._most = max(1, min(self._limit, int((LATE_SECONDS - _WINDOW_SECONDS) / self._cost)))
+            self._most = _room(self._limit, self._cost)
+            if self._queue:
+                self._oldest = self._queue[0].since
             if self._failing:
                 _log.warning("the ledger takes decisions again")
                 self._failing, self._ready = False, not self._closing
@@ -366,6 +378,11 @@ class AuditStream:
         self._accepted = self._settled = 0
         self._instance, self._thread, self._retired = None, None, []
         self._closing, self._ready = True, False
+
+
+def _room(limit: int, cost: float) -> int:
+    """How many may wait, if one takes `cost` seconds to write, so that the last of them is not late either."""
+    return max(1, min(limit, int((LATE_SECONDS - _WINDOW_SECONDS) / cost)))
 
 
 _streams: weakref.WeakSet[AuditStream] = weakref.WeakSet()

@@ -32,7 +32,7 @@ from companyos.ledger.reading import Reader
 from companyos.ledger.retention import DEFAULT_DAYS, Retained, drop, expired
 from companyos.ledger.sequencer import Sequencer
 from companyos.ledger.url import key_directory, open_store
-from companyos.ports import Pending, Receipt
+from companyos.ports import Pending, Receipt, is_idle
 from companyos.signing import NoteVerifier, rotation
 
 if TYPE_CHECKING:
@@ -419,6 +419,8 @@ class Ledger(Reader):
 
     def _validate(self, draft: Draft) -> None:
         for validator in self._validators:
+            if is_idle(validator):
+                continue
             try:
                 refusal = validator(draft.type, copy.deepcopy(draft.data))
             except Exception as error:  # noqa: BLE001 - whatever a validator raises is a refusal
@@ -462,10 +464,11 @@ class Ledger(Reader):
         return self._receipt(row)
 
     def _tell(self, rows: list[Row]) -> None:
-        if self._listeners:
+        listeners = [listener for listener in self._listeners if not is_idle(listener)]
+        if listeners:
             for row in rows:
                 entry = self._decode(row)
-                for listener in self._listeners:
+                for listener in listeners:
                     listener(entry)
 
 

@@ -460,6 +460,21 @@ class TestGaps:
         assert _types(ledger) == ["audit_opened", "decision", "audit_closed"] * 2
 
 
+def test_on_postgresql(playbook, postgresql_url, tmp_path):
+    """The same on the other store: batches, their brackets, and the report of a stream that was never closed."""
+    key, keystore = f"file:{tmp_path / 'ledger.pem'}", tmp_path / "people.db"
+    with Ledger.open(postgresql_url, key=key, keystore=keystore) as ledger:
+        dead = {**instances.this_process(), "started": 1}
+        ledger.append(OPENED, {"instance": "i-1", "process": dead}, id="i-1-opened", source=MARKERS)
+        with Authorizer(playbook, ledger, batched_actions=["read"]) as authorizer:
+            decisions = [authorizer.authorize(USER, "read", FILE, {"ip": "192.0.2.7"}) for _ in range(3)]
+        types = _types(ledger)
+        written = _decisions(ledger)
+
+    assert [decision.audit_id for decision in decisions] == list(written)
+    assert types == ["audit_opened", "audit_gap", "audit_opened", *["decision", "decision_origin"] * 3, "audit_closed"]
+
+
 def test_origins_are_kept_for_a_shorter_time(playbook, tmp_path):
     """Where a decision was asked from goes with its class of retention; the decision stays, and the log verifies."""
     with Ledger.open(f"sqlite:///{tmp_path / 'l.db'}", retention_days={"pii": 0}) as ledger:

@@ -3,7 +3,7 @@
 import pytest
 
 from companyos import Company, hookimpl
-from companyos.errors import ConfigError
+from companyos.errors import ConfigError, UnverifiableError
 from companyos.ledger import EntryRefusedError
 from companyos.ports import Message
 
@@ -111,3 +111,66 @@ def test_every_control_is_collected(tmp_path):
     """Built-in rooms register their controls as plugins would."""
     with make(tmp_path) as company:
         assert {"EVIDENCE-PACK", "G01", "G02", "G03"} <= set(company.controls)
+
+
+def test_a_plugin_that_comes_late_is_heard(tmp_path):
+    """Nothing is prepared for hooks that nobody implements; whoever registers later is asked and told all the same."""
+    told = []
+
+    class Late:
+        @hookimpl
+        def companyos_on_entry(self, entry):
+            told.append(entry.type)
+
+        @hookimpl
+        def companyos_validate_entry(self, type, data):  # noqa: A002 - as in the hook
+            return "not today" if type == "test.bad" else None
+
+        @hookimpl
+        def companyos_on_decision(self, request, decision):
+            told.append(decision.reason)
+
+        @hookimpl
+        def companyos_validate_decision(self, request, opinion_reason):
+            return "never"
+
+    def ask(company):
+        return company.authorizer.authorize({"id": "u", "type": "user"}, "read", {"id": "f", "type": "file"}).reason
+
+    with make(tmp_path) as company:
+        before = ask(company)
+        company.plugins.register(Late(), "late")
+        after = ask(company)
+        with pytest.raises(EntryRefusedError, match="not today"):
+            company.ledger.append("test.bad", {})
+
+    assert (before, after) == ("policy.baseline", "validator.refused")
+    assert ["companyos.authz.decision", "validator.refused"] == told
+
+
+def test_decisions_that_wait_are_written_at_the_end(tmp_path):
+    """The reads that companyos.yaml declares of low risk are on the ledger once the company is closed."""
+    with make(tmp_path, "authz: {batched_actions: [read]}\n") as company:
+        decision = company.authorizer.authorize({"id": "u", "type": "user"}, "read", {"id": "f", "type": "file"})
+        assert not decision.durable
+    with make(tmp_path) as company:
+        types = {entry.id: entry.type for entry in company.ledger.read()}
+
+    assert types[decision.audit_id] == "companyos.authz.decision"
+    assert [*types.values()][-1] == "companyos.authz.audit_closed"
+
+
+def test_what_cannot_be_closed_holds_up_nobody(tmp_path):
+    """Every room is closed, also after one that fails to, and the failure is raised."""
+    company = make(tmp_path)
+    ledger = company.ledger
+
+    class Stuck:
+        def close(self):
+            raise OSError("stuck")
+
+    company._opened["stuck"] = Stuck()
+    with pytest.raises(OSError, match="stuck"):
+        company.close()
+    with pytest.raises(UnverifiableError):
+        ledger.append("test.event", {})
