@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
+import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +27,7 @@ SCHEMA = "companyos_identity"
 _APPLICATION_ID = 0x434F5349  # "COSI": whose SQLite file it is
 _SETUP_LOCK = 0x434F5349
 _WRITE_SECONDS = 30
-_MODE = 0o600
+_READERS = 16  # connections that read at a time
 
 
 class Database:
@@ -44,6 +47,9 @@ class Database:
         """Whether it is PostgreSQL."""
         self._path = None if self.postgresql else _path_of(url)
         self._stamp: tuple[int, int] | None = None
+        self._holder: sqlite3.Connection | None = None
+        self._idle: list[Any] = []
+        self._free = threading.BoundedSemaphore(_READERS)
         with self.translated():
             if self._path is not None:
                 _make_file(self._path)
@@ -56,18 +62,23 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._drop()
         self._readers.dispose()
         self._engine.dispose()
+        if self._holder is not None:
+            self._holder.close()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Any]:
         """A transaction that may write; others who want to wait until it is over."""
+        self._require_same_file()
         with self.translated(), self._engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Any]:
         """A transaction in which all statements see the same state."""
+        self._require_same_file()
         options = {"isolation_level": "REPEATABLE READ"} if self.postgresql else {"companyos_deferred": True}
         with self.translated(), self._engine.connect().execution_options(**options) as connection:
             yield connection
@@ -78,12 +89,12 @@ class Database:
         A connection that was lost while it was idle is replaced once.
         """
         self._require_same_file()
+        try:
+            return self._fetched(statement, parameters)
+        except (self._sa.exc.OperationalError, sqlite3.OperationalError, *self._lost):
+            self._drop()
         with self.translated():
-            try:
-                return self._fetched(statement, parameters)
-            except (self._sa.exc.OperationalError, *self._lost):
-                self._readers.dispose()
-                return self._fetched(statement, parameters)
+            return self._fetched(statement, parameters)
 
     @property
     def integrity_error(self) -> type[Exception]:
@@ -103,8 +114,6 @@ class Database:
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
         """What SQLAlchemy and the drivers raise, as an error of ours that repeats no values."""
-        import sqlite3
-
         known: tuple[type[Exception], ...] = (OSError, sqlite3.Error, self._sa.exc.SQLAlchemyError)
         try:
             yield
@@ -124,17 +133,36 @@ class Database:
         return ()
 
     def _fetched(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
-        connection = self._readers.raw_connection()
-        try:
-            cursor = connection.cursor()
-            found: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
-            cursor.close()
-        except BaseException:
-            connection.invalidate()
-            raise
-        finally:
-            connection.close()
+        with self._free:
+            connection = self._taken()
+            try:
+                cursor = connection.cursor()
+                found: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
+                cursor.close()
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
         return found
+
+    def _taken(self) -> Any:
+        """A connection of the driver's own: checking one out of SQLAlchemy's pool costs as much as the statement."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            made = self._readers.raw_connection()
+            connection = made.dbapi_connection
+            made.detach()
+            return connection
+
+    def _drop(self) -> None:
+        """Close the connections that wait to be used."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return
+            connection.close()
 
     def _engines(self, url: str) -> tuple[Any, Any]:
         sa = self._sa
@@ -147,19 +175,18 @@ class Database:
             )
             reader = sa.create_engine(
                 target,
+                poolclass=sa.pool.NullPool,
                 isolation_level="AUTOCOMMIT",
-                pool_reset_on_return=None,
                 connect_args=self._options(target, self._timeout),
                 **common,
             )
             return writer, reader
         engines = []
-        for seconds, pool in ((_WRITE_SECONDS, sa.pool.NullPool), (self._timeout, sa.pool.QueuePool)):
+        for seconds in (_WRITE_SECONDS, self._timeout):
             engine = sa.create_engine(
                 sa.URL.create("sqlite", database=str(self._path)),
-                poolclass=pool,
+                poolclass=sa.pool.NullPool,
                 connect_args={"timeout": seconds, "check_same_thread": False},
-                **({"pool_reset_on_return": None} if pool is sa.pool.QueuePool else {}),
                 **common,
             )
             sa.event.listen(engine, "connect", _configure_sqlite)
@@ -185,6 +212,8 @@ class Database:
             if revision != HEAD:
                 migrate(connection)
         if self._path is not None:
+            # Held open, so that the number of the file is not given to another one.
+            self._holder = sqlite3.connect(self._path, check_same_thread=False)
             self._stamp = _stamp_of(self._path)
 
     def _claim(self, connection: Any) -> None:
@@ -225,9 +254,18 @@ def _path_of(url: str) -> Path:
 
 
 def _make_file(path: Path) -> None:
+    """An empty file, if there is none: it will hold who is who, for its owner's eyes, whatever the process's mask."""
+    if path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # It holds who is who: for its owner's eyes, whatever the process's mask.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+    # Closed before it has its name: closing a file drops all locks that this process has on it, SQLite's among them.
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        Path(draft).unlink()
 
 
 def _stamp_of(path: Path) -> tuple[int, int]:
