@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interleaved import Bar, measure, report
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.interleaved import Bar, measure, report
 from companyos.authz.identity import Attribute, Binding, IdentityStore, Role, Subject
 from companyos.authz.identity.records import moment
 from companyos.authz.identity.resolving import query

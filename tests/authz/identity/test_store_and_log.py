@@ -36,6 +36,10 @@ from companyos.ports import Personal
 from tests.authz.identity.identity_workers import PROCESSES, die_between, put_until_killed, work
 
 KILLS = 12
+AGAIN = """
+INSERT INTO attributes SELECT 'x', name, value, scope, subject_id, org_id, workspace_id, source, ttl, expires_at, 0
+FROM attributes WHERE scope = 'subject'
+"""
 
 
 def tamper(place, statement):
@@ -380,8 +384,7 @@ class TestDatabase:
             "INSERT INTO subjects VALUES ('x', 'user', NULL, NULL, 'paused', '2026-01-01', 'x', 'p')",
             "INSERT INTO attributes VALUES ('x', 'n', '1', 'org', 'u-1', NULL, NULL, 's', NULL, NULL, 0)",
             "INSERT INTO attributes VALUES ('x', 'n', '1', 'subject', 'u-1', 'o', NULL, 's', NULL, NULL, 0)",
-            "INSERT INTO attributes SELECT 'x', name, value, scope, subject_id, org_id, workspace_id, source, "
-            "ttl, expires_at, entry_index FROM attributes",
+            AGAIN,
             "INSERT INTO attributes VALUES ('x', 'n', '1', 'org', NULL, 'o', NULL, 's', 0, NULL, 0)",
             "INSERT INTO roles VALUES ('x', 'editor', 'shop', '', 'x')",
             "INSERT INTO role_bindings VALUES ('x', 'u-1', 'editor', NULL, NULL)",
