@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
+from companyos.authz.identity.bounded import bounded
 from companyos.authz.identity.errors import IdentityBehindError, IdentitySchemaError, IdentityUnavailableError
 from companyos.authz.identity.migration import HEAD, check_revision, migrate, revision_of
 from companyos.authz.identity.records import moment
@@ -53,7 +54,9 @@ class Database:
         with self.translated():
             if self._path is not None:
                 _make_file(self._path)
-            self._engine, self._readers = self._engines(url)
+            self._engine = self._make_engine(url, _WRITE_SECONDS)
+            level = {"isolation_level": "AUTOCOMMIT"} if self.postgresql else {}
+            self._readers = self._make_engine(url, timeout_seconds, **level)
             try:
                 self._prepare()
             except BaseException:
@@ -93,6 +96,9 @@ class Database:
             return self._fetched(statement, parameters)
         except (self._sa.exc.OperationalError, sqlite3.OperationalError, *self._lost):
             self._drop()
+        except Exception:
+            with self.translated():
+                raise
         with self.translated():
             return self._fetched(statement, parameters)
 
@@ -164,35 +170,23 @@ class Database:
                 return
             connection.close()
 
-    def _engines(self, url: str) -> tuple[Any, Any]:
+    def _make_engine(self, url: str, seconds: float, **options: Any) -> Any:
+        """An engine whose calls take at most so many seconds; parameters do not come into the text of its errors."""
         sa = self._sa
-        # Parameters are about people: they must not come into the text of an error.
-        common: dict[str, Any] = {"hide_parameters": True}
-        if self.postgresql:
-            target = sa.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
-            writer = sa.create_engine(
-                target, poolclass=sa.pool.NullPool, connect_args=self._options(target, _WRITE_SECONDS), **common
-            )
-            reader = sa.create_engine(
-                target,
-                poolclass=sa.pool.NullPool,
-                isolation_level="AUTOCOMMIT",
-                connect_args=self._options(target, self._timeout),
-                **common,
-            )
-            return writer, reader
-        engines = []
-        for seconds in (_WRITE_SECONDS, self._timeout):
-            engine = sa.create_engine(
-                sa.URL.create("sqlite", database=str(self._path)),
-                poolclass=sa.pool.NullPool,
-                connect_args={"timeout": seconds, "check_same_thread": False},
-                **common,
-            )
+        options |= {"hide_parameters": True, "poolclass": sa.pool.NullPool}
+        if self._path is not None:
+            arguments: dict[str, Any] = {"timeout": seconds, "check_same_thread": False}
+            target = sa.URL.create("sqlite", database=str(self._path))
+            engine = sa.create_engine(target, connect_args=arguments, **options)
             sa.event.listen(engine, "connect", _configure_sqlite)
             sa.event.listen(engine, "begin", _begin_sqlite)
-            engines.append(engine)
-        return engines[0], engines[1]
+            return engine
+        target = sa.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(target, connect_args=self._options(target, seconds), **options)
+        # The server gives up first, if it is there to do so.
+        kind = bounded(seconds + 1)
+        sa.event.listen(engine, "do_connect", lambda _dialect, _record, given, named: kind.connect(*given, **named))
+        return engine
 
     def _options(self, target: Any, seconds: float) -> dict[str, Any]:
         milliseconds = round(seconds * 1000)

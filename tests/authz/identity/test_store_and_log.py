@@ -562,6 +562,20 @@ class TestPostgresql:
         assert "u-1" == store.resolve("u-1")["id"]
         assert store.suspend("u-1")
 
+    def test_a_server_that_stands_still(self, place, ledger, postgresql):
+        """A server that was stopped answers nothing: resolving gives up, and goes on once it is awake again."""
+        with IdentityStore.open(place.url, ledger, timeout_seconds=0.5) as store:
+            fill(store)
+            store.resolve("u-1")
+            ((pid,),) = store._database.rows("SELECT pg_backend_pid()", ())
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(IdentityUnavailableError, match="no answer in time"):
+                    store.resolve("u-1")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert "u-1" == store.resolve("u-1")["id"]
+
     def test_a_server_that_is_not_there(self, ledger):
         """Not a password in the text, and an error that is never an answer."""
         with pytest.raises(IdentityUnavailableError) as caught:
