@@ -70,8 +70,10 @@ def bare(url: str) -> tuple[Callable[[str], object], Callable[[], None]]:
     import psycopg
 
     server: Any = psycopg.connect(url, autocommit=True, options="-c search_path=companyos_identity")
+    server.prepare_threshold = 0
+    server.execute("SET plan_cache_mode = force_generic_plan")
     statement = query(postgresql=True, count=1)
-    return lambda name: server.execute(statement, {"s": [name], "workspace": None, "at": at}).fetchall(), server.close
+    return lambda name: server.execute(statement, {"s": name, "workspace": None, "at": at}).fetchall(), server.close
 
 
 def timed(call: Callable[[str], object]) -> Callable[[], float]:

@@ -159,6 +159,10 @@ class Database:
             made = self._readers.raw_connection()
             connection = made.dbapi_connection
             made.detach()
+            if self.postgresql:
+                # Planning the statement anew for each call would cost more than running it.
+                connection.execute("SET plan_cache_mode = force_generic_plan")
+                connection.prepare_threshold = 0
             return connection
 
     def _drop(self) -> None:

@@ -39,10 +39,12 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 
 def query(*, postgresql: bool, count: int) -> str:
-    """The statement for so many subjects; parameters: `s0`, `s1`, … (PostgreSQL: `s`, a list), `at`, `workspace`."""
+    """The statement for so many subjects; parameters: `s0`, `s1`, … (PostgreSQL: `s`), `at`, `workspace`."""
     if postgresql:
         home = "coalesce(%(workspace)s::text, s.workspace_id)"
-        return _QUERY.format(home=home, is_one="= ANY(%(s)s::text[])", at="%(at)s::timestamptz")
+        # One is looked for as one: a plan for any number of subjects may read whole tables.
+        is_one = "= %(s)s::text" if count == 1 else "= ANY(%(s)s::text[])"
+        return _QUERY.format(home=home, is_one=is_one, at="%(at)s::timestamptz")
     marks = ", ".join(f":s{number}" for number in range(count))
     return _QUERY.format(home="coalesce(:workspace, s.workspace_id)", is_one=f"IN ({marks})", at=":at")
 
