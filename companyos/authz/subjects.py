@@ -102,7 +102,7 @@ def _resolved(subjects: SubjectResolver, bare: AccessRequest) -> AccessRequest:
         found = subjects.resolve(name, workspace)
     except Exception as error:
         raise UnresolvedSubjectError(bare, _refusal(error)) from error
-    if found.get("id") != name:
+    if not found or found.get("id") != name:
         _log.error("a resolver of subjects answered with another subject; the request is refused")
         raise UnresolvedSubjectError(bare, _unavailable())
     return build_request(found, bare.action, bare.resource, bare.environment)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.identity.errors import IdentityConflictError, UnknownSubjectError
 from companyos.authz.identity.names import skeleton
 from companyos.authz.identity.records import Attribute, Binding, Bundle, Record, Role, Subject
 from companyos.authz.identity.tables import tables
-from companyos.canonical import canonical_bytes
+from companyos.canonical import canonical_bytes, loads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -241,7 +240,7 @@ def record_of(kind: str, row: Any) -> Record:
     if kind == Subject.kind:
         return Subject(row["id"], row["type"], row["org_id"], row["workspace_id"], row["status"], row["created_at"])
     if kind == Attribute.kind:
-        scope, value = row["scope"], json.loads(row["value"])
+        scope, value = row["scope"], loads(row["value"].encode())
         owner = row[f"{scope}_id"]
         return Attribute(row["name"], value, scope, owner, row["source"], row["ttl"], row["expires_at"])
     if kind == Role.kind:

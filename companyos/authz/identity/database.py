@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
+import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
+from companyos.authz.identity.bounded import bounded
 from companyos.authz.identity.errors import IdentityBehindError, IdentitySchemaError, IdentityUnavailableError
 from companyos.authz.identity.migration import HEAD, check_revision, migrate, revision_of
 from companyos.authz.identity.records import moment
@@ -24,7 +28,7 @@ SCHEMA = "companyos_identity"
 _APPLICATION_ID = 0x434F5349  # "COSI": whose SQLite file it is
 _SETUP_LOCK = 0x434F5349
 _WRITE_SECONDS = 30
-_MODE = 0o600
+_READERS = 16  # connections that read at a time
 
 
 class Database:
@@ -44,10 +48,15 @@ class Database:
         """Whether it is PostgreSQL."""
         self._path = None if self.postgresql else _path_of(url)
         self._stamp: tuple[int, int] | None = None
+        self._holder: sqlite3.Connection | None = None
+        self._idle: list[Any] = []
+        self._free = threading.BoundedSemaphore(_READERS)
         with self.translated():
             if self._path is not None:
                 _make_file(self._path)
-            self._engine, self._readers = self._engines(url)
+            self._engine = self._make_engine(url, _WRITE_SECONDS)
+            level = {"isolation_level": "AUTOCOMMIT"} if self.postgresql else {}
+            self._readers = self._make_engine(url, timeout_seconds, **level)
             try:
                 self._prepare()
             except BaseException:
@@ -56,18 +65,23 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._drop()
         self._readers.dispose()
         self._engine.dispose()
+        if self._holder is not None:
+            self._holder.close()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Any]:
         """A transaction that may write; others who want to wait until it is over."""
+        self._require_same_file()
         with self.translated(), self._engine.begin() as connection:
             yield connection
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Any]:
         """A transaction in which all statements see the same state."""
+        self._require_same_file()
         options = {"isolation_level": "REPEATABLE READ"} if self.postgresql else {"companyos_deferred": True}
         with self.translated(), self._engine.connect().execution_options(**options) as connection:
             yield connection
@@ -78,12 +92,15 @@ class Database:
         A connection that was lost while it was idle is replaced once.
         """
         self._require_same_file()
+        try:
+            return self._fetched(statement, parameters)
+        except (self._sa.exc.OperationalError, sqlite3.OperationalError, *self._lost):
+            self._drop()
+        except Exception:
+            with self.translated():
+                raise
         with self.translated():
-            try:
-                return self._fetched(statement, parameters)
-            except (self._sa.exc.OperationalError, *self._lost):
-                self._readers.dispose()
-                return self._fetched(statement, parameters)
+            return self._fetched(statement, parameters)
 
     @property
     def integrity_error(self) -> type[Exception]:
@@ -103,8 +120,6 @@ class Database:
     @contextlib.contextmanager
     def translated(self) -> Iterator[None]:
         """What SQLAlchemy and the drivers raise, as an error of ours that repeats no values."""
-        import sqlite3
-
         known: tuple[type[Exception], ...] = (OSError, sqlite3.Error, self._sa.exc.SQLAlchemyError)
         try:
             yield
@@ -124,48 +139,58 @@ class Database:
         return ()
 
     def _fetched(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
-        connection = self._readers.raw_connection()
-        try:
-            cursor = connection.cursor()
-            found: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
-            cursor.close()
-        except BaseException:
-            connection.invalidate()
-            raise
-        finally:
-            connection.close()
+        with self._free:
+            connection = self._taken()
+            try:
+                cursor = connection.cursor()
+                found: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
+                cursor.close()
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
         return found
 
-    def _engines(self, url: str) -> tuple[Any, Any]:
+    def _taken(self) -> Any:
+        """A connection of the driver's own: checking one out of SQLAlchemy's pool costs as much as the statement."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            made = self._readers.raw_connection()
+            connection = made.dbapi_connection
+            made.detach()
+            if self.postgresql:
+                # Planning the statement anew for each call would cost more than running it.
+                connection.execute("SET plan_cache_mode = force_generic_plan")
+                connection.prepare_threshold = 0
+            return connection
+
+    def _drop(self) -> None:
+        """Close the connections that wait to be used."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return
+            connection.close()
+
+    def _make_engine(self, url: str, seconds: float, **options: Any) -> Any:
+        """An engine whose calls take at most so many seconds; parameters do not come into the text of its errors."""
         sa = self._sa
-        # Parameters are about people: they must not come into the text of an error.
-        common: dict[str, Any] = {"hide_parameters": True}
-        if self.postgresql:
-            target = sa.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
-            writer = sa.create_engine(
-                target, poolclass=sa.pool.NullPool, connect_args=self._options(target, _WRITE_SECONDS), **common
-            )
-            reader = sa.create_engine(
-                target,
-                isolation_level="AUTOCOMMIT",
-                pool_reset_on_return=None,
-                connect_args=self._options(target, self._timeout),
-                **common,
-            )
-            return writer, reader
-        engines = []
-        for seconds, pool in ((_WRITE_SECONDS, sa.pool.NullPool), (self._timeout, sa.pool.QueuePool)):
-            engine = sa.create_engine(
-                sa.URL.create("sqlite", database=str(self._path)),
-                poolclass=pool,
-                connect_args={"timeout": seconds, "check_same_thread": False},
-                **({"pool_reset_on_return": None} if pool is sa.pool.QueuePool else {}),
-                **common,
-            )
+        options |= {"hide_parameters": True, "poolclass": sa.pool.NullPool}
+        if self._path is not None:
+            arguments: dict[str, Any] = {"timeout": seconds, "check_same_thread": False}
+            target = sa.URL.create("sqlite", database=str(self._path))
+            engine = sa.create_engine(target, connect_args=arguments, **options)
             sa.event.listen(engine, "connect", _configure_sqlite)
             sa.event.listen(engine, "begin", _begin_sqlite)
-            engines.append(engine)
-        return engines[0], engines[1]
+            return engine
+        target = sa.make_url(url.replace("postgres://", "postgresql://", 1)).set(drivername="postgresql+psycopg")
+        engine = sa.create_engine(target, connect_args=self._options(target, seconds), **options)
+        # The server gives up first, if it is there to do so.
+        kind = bounded(seconds + 1)
+        sa.event.listen(engine, "do_connect", lambda _dialect, _record, given, named: kind.connect(*given, **named))
+        return engine
 
     def _options(self, target: Any, seconds: float) -> dict[str, Any]:
         milliseconds = round(seconds * 1000)
@@ -185,6 +210,8 @@ class Database:
             if revision != HEAD:
                 migrate(connection)
         if self._path is not None:
+            # Held open, so that the number of the file is not given to another one.
+            self._holder = sqlite3.connect(self._path, check_same_thread=False)
             self._stamp = _stamp_of(self._path)
 
     def _claim(self, connection: Any) -> None:
@@ -225,9 +252,18 @@ def _path_of(url: str) -> Path:
 
 
 def _make_file(path: Path) -> None:
+    """An empty file, if there is none: it will hold who is who, for its owner's eyes, whatever the process's mask."""
+    if path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # It holds who is who: for its owner's eyes, whatever the process's mask.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE))
+    # Closed before it has its name: closing a file drops all locks that this process has on it, SQLite's among them.
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        Path(draft).unlink()
 
 
 def _stamp_of(path: Path) -> tuple[int, int]:

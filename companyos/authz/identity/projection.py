@@ -103,8 +103,8 @@ class Follower:
             self._unreadable.add(entry.subject or "")
         except (IdentityInvalidError, IdentityConflictError, UnknownSubjectError) as error:
             self._reject(entry, error.what)
-        except self._errors.IntegrityError as error:
-            self._reject(entry, type(error.orig).__name__)
+        except self._errors.IntegrityError:
+            self._reject(entry, "a constraint of the tables does not hold")
         self._last = entry.index, None
         return rest_of(entry)
 

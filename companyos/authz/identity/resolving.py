@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
+
+from companyos.canonical import loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,19 +35,22 @@ AND (b.workspace_id IS NULL OR b.workspace_id = {home})
 AND (r.org_id IS NULL OR r.org_id = s.org_id)
 """
 SUBJECT, ROLE = 0, 4
+_WORDS = {"true": True, "false": False, "null": None}
 
 
 def query(*, postgresql: bool, count: int) -> str:
-    """The statement for so many subjects; parameters: `s0`, `s1`, … (PostgreSQL: `s`, a list), `at`, `workspace`."""
+    """The statement for so many subjects; parameters: `s0`, `s1`, … (PostgreSQL: `s`), `at`, `workspace`."""
     if postgresql:
         home = "coalesce(%(workspace)s::text, s.workspace_id)"
-        return _QUERY.format(home=home, is_one="= ANY(%(s)s::text[])", at="%(at)s::timestamptz")
+        # One is looked for as one: a plan for any number of subjects may read whole tables.
+        is_one = "= %(s)s::text" if count == 1 else "= ANY(%(s)s::text[])"
+        return _QUERY.format(home=home, is_one=is_one, at="%(at)s::timestamptz")
     marks = ", ".join(f":s{number}" for number in range(count))
     return _QUERY.format(home="coalesce(:workspace, s.workspace_id)", is_one=f"IN ({marks})", at=":at")
 
 
 def merged(rows: Iterable[Sequence[Any]]) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The position that the rows are of, and the subjects by id, each as `build_request` takes it."""
+    """The position that the rows are of (-1: they have none), and the subjects by id, as `build_request` takes them."""
     position, subjects = -1, {}
     attributes: dict[tuple[str, str], tuple[tuple[int, int], str]] = {}
     roles: dict[str, set[str]] = {}
@@ -62,8 +66,19 @@ def merged(rows: Iterable[Sequence[Any]]) -> tuple[int, dict[str, dict[str, Any]
             key, precedence = (subject, first), (rank, number)
             if key not in attributes or attributes[key][0] < precedence:
                 attributes[key] = precedence, second
+    if position < 0:
+        return position, {}
     for name, subject in subjects.items():
         subject["attributes"] = {"roles": sorted(roles.get(name, ()))}
     for (name, attribute), (_, value) in sorted(attributes.items()):
-        subjects[name]["attributes"][attribute] = json.loads(value)
+        subjects[name]["attributes"][attribute] = _value(value)
     return position, subjects
+
+
+def _value(text: str) -> Any:
+    """The value of a canonical JSON text; most are short words, which need no parser."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[:1] == text[-1:] == '"' and len(text) > 1 and "\\" not in text and '"' not in text[1:-1]:
+        return text[1:-1]
+    return loads(text.encode())

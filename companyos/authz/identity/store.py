@@ -382,7 +382,7 @@ class IdentityStore:
     def _resolved(self, names: list[str], workspace: str | None, time: Any) -> dict[str, dict[str, Any]]:
         parameters: dict[str, Any] = {"workspace": workspace, "at": time}
         if self._database.postgresql:
-            parameters["s"] = names
+            parameters["s"] = names if len(names) > 1 else names[0]
         else:
             parameters |= {f"s{number}": name for number, name in enumerate(names)}
         # Before the rows are read: what another thread does meanwhile is no loss.

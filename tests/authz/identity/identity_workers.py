@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["__main__", "companyos.authz.identity", "tests.authz.identity.identity_workers"])
+PROCESSES.set_forkserver_preload(
+    ["__main__", "sqlalchemy", "psycopg", "companyos.authz.identity.store", "tests.authz.identity.identity_workers"]
+)
 
 
 class Place(NamedTuple):
@@ -39,11 +41,11 @@ def work(place: Place, name: str, count: int, results: Any) -> None:
 
 
 def put_until_killed(place: Place, name: str, path: Path) -> None:
-    """Put two subjects at a time for ever; write their number to a file once both are there."""
+    """Put two subjects at a time for ever; write to a file before (`>`) and after (their number) each put."""
     report = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with place.ledger() as ledger, IdentityStore.open(place.url, ledger) as store:
-        os.write(report, b"ready\n")
         for number in range(1_000_000):
+            os.write(report, b">\n")
             store.put(Subject(f"{name}-{number}-a"), Subject(f"{name}-{number}-b"))
             os.write(report, f"{number}\n".encode())
 
