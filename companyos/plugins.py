@@ -46,6 +46,7 @@ BUILTINS: tuple[tuple[str, str], ...] = (
     ("companyos_controls", "companyos.flags.plugin"),
     ("companyos_controls", "companyos.guardrails.plugin"),
     ("companyos_channels", "companyos.notify.plugin"),
+    ("companyos_projections", "companyos.authz.plugin"),
     ("companyos_projections", "companyos.ledger.plugin"),
 )
 """Which hook is answered by which built-in module."""
