@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from companyos.authz._text import is_visible, plain, squeezed
 from companyos.authz.interface import RequestError
 from companyos.ports import AccessRequest
 
-__all__ = ("MAX_DEPTH", "MAX_SIZE", "build_request", "copy_json", "copy_request", "request_from_dict")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ("MAX_DEPTH", "MAX_SIZE", "attribute_type", "build_request", "copy_json", "copy_request", "request_from_dict")
 
 MAX_DEPTH = 16
 """How deeply a request's values may nest."""
@@ -107,6 +110,11 @@ def build_request(
     if not is_visible(values["environment"].get("approval_ticket", "")):
         raise RequestError("environment.approval_ticket holds invisible characters", expected="printable characters")
     return AccessRequest(values["subject"], action, values["resource"], values["environment"])
+
+
+def attribute_type(path: Sequence[str]) -> type | tuple[type, ...] | None:
+    """The type that an attribute must have, by its place in a request; None where any will do."""
+    return _TYPED.get(".".join(path[:-1]), {}).get(path[-1])
 
 
 def request_from_dict(value: Any) -> AccessRequest:

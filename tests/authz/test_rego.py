@@ -30,7 +30,7 @@ class _Broken(RegoEngine):
     """The playbook, with an input that regorus cannot read."""
 
     def _ask(self, loaded, request):
-        return loaded.evaluator.evaluate("{", loaded.everything)
+        return loaded.evaluator.evaluate("{", loaded.slicing.everything)
 
 
 class TestDirectories:

@@ -9,24 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz.engines._syntax import WILD, Module, Path, Rule, path_of
+from companyos.authz.engines._syntax import WILD, Path, Rule, path_of
 from companyos.authz.slices import DIMENSIONS, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ("CONTRIBUTES", "contributing", "slice_of")
+__all__ = ("CONTRIBUTES", "slice_of")
 
 CONTRIBUTES = tuple(("data", "companyos", "access", name) for name in ("allow", "deny", "obligation"))
 """The rules that decide."""
 EVERYTHING = Slice()
 _PLACES: Mapping[Path, int] = {("input", *name.split(".")): place for place, name in enumerate(DIMENSIONS)}
 _SCALARS = frozenset({"String", "RawString", "Number", "Bool", "Null"})
-
-
-def contributing(module: Module) -> list[Rule]:
-    """The module's rules that add to the decision."""
-    return [rule for rule in module.rules if rule.path[:4] in CONTRIBUTES]
 
 
 def slice_of(rule: Rule, data: Mapping[str, Any]) -> Slice:

@@ -77,7 +77,7 @@ def check(modules: Sequence[Module], fixed: str) -> frozenset[str]:
     called: set[str] = set()
     for module in modules:
         _check_rules(module, fixed)
-        for name, line in module.calls:
+        for name, line in (call for rule in module.rules for call in rule.calls):
             if f"{'.'.join(module.package)}.{name}" not in defined and name not in defined:
                 _check_call(name, f"{module.file}:{line}")
                 called.add(name)
@@ -128,11 +128,12 @@ def _check_elsewhere(module: Module, rule: Rule, package: str) -> None:
 
 def _check_all_used(modules: Sequence[Module]) -> None:
     """Refuse a file that no decision can depend on: its package is misspelt, or it is dead."""
-    reach = reached(modules)
-    home = [place for place, module in enumerate(modules) if module.package == _HOME]
-    alive = set(home).union(*(reach[place] for place in home))
-    for place, module in enumerate(modules):
-        if place not in alive:
+    owners = [module for module in modules for _ in module.rules]
+    reach = reached([rule for module in modules for rule in module.rules])
+    home = [place for place, module in enumerate(owners) if module.package == _HOME]
+    alive = {owners[place].file for start in home for place in reach[start]}
+    for module in modules:
+        if module.package != _HOME and module.file not in alive:
             raise PolicyError(
                 f"{module.file} is in a package that no policy refers to",
                 got=".".join(module.package[1:]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import msgspec
 
 from companyos.authz.derived import derive, facts_digest
 from companyos.authz.engines import _lint, _probe
-from companyos.authz.engines._regorus import Evaluator, first_lines, prepare
+from companyos.authz.engines._regorus import MAX_ENGINES, Evaluator, first_lines, prepare
 from companyos.authz.engines._slicing import Slicing
 from companyos.authz.engines._syntax import Module, parse
 from companyos.authz.interface import EngineError, PolicyError
@@ -23,7 +23,6 @@ from companyos.ports import AccessRequest, Opinion
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from companyos.authz.engines._slicing import Members
     from companyos.authz.policyset import PolicySet
 
 __all__ = ("FIXED", "RULE", "SCOPE", "Loaded", "document", "load", "opinion")
@@ -63,9 +62,7 @@ class Loaded:
     data: Mapping[str, Any]
     """What is evaluated as `data` beside the rules. With the modules' texts it is all that another OPA needs."""
     slicing: Slicing
-    """Which modules a request needs, by their places in `modules`."""
-    everything: Members
-    """The places of all modules."""
+    """Which rules a request needs."""
     evaluator: Evaluator
     """What evaluates them."""
 
@@ -75,12 +72,8 @@ class Loaded:
         Raises:
             EngineError: the policies could not be evaluated for this request.
         """
-        members = self.slicing.members(key_of(request)) if sliced else self.everything
+        members = self.slicing.members(key_of(request)) if sliced else self.slicing.everything
         return opinion(_decode(self.evaluator.evaluate(document(request), members)))
-
-    def members(self, request: AccessRequest) -> tuple[Module, ...]:
-        """The modules that are evaluated for a request, in their order."""
-        return tuple(self.modules[place] for place in sorted(self.slicing.members(key_of(request))))
 
 
 def document(request: AccessRequest) -> str:
@@ -96,7 +89,7 @@ def document(request: AccessRequest) -> str:
     ).decode()
 
 
-def load(policies: PolicySet) -> Loaded:
+def load(policies: PolicySet, *, most_engines: int = MAX_ENGINES) -> Loaded:
     """Parse and check policies, infer their slices, and evaluate all of them once.
 
     Raises:
@@ -105,15 +98,11 @@ def load(policies: PolicySet) -> Loaded:
     combination = (Path(__file__).parent / FIXED).read_text(encoding="utf-8")
     modules = _parsed({FIXED: combination, **policies.sources}, policies.data)
     _probe.check(_lint.check(modules, FIXED))
-    # The fixed combination reads whatever was evaluated: that it mentions everybody's rules widens nobody's slice.
-    fixed = replace(modules[0], references=frozenset())
-    slicing = Slicing([fixed, *modules[1:]], policies.data, policies.declared)
+    slicing = Slicing(modules, policies.data, policies.declared)
     data = {**policies.data, SCOPE: list(slicing.scopes)}
-    everything = frozenset(range(len(modules)))
-    sources = [(module.file, module.text) for module in modules]
-    evaluator = Evaluator(sources, data, RULE, always=slicing.always)
+    evaluator = Evaluator(slicing.texts, data, RULE, always=slicing.always, limit=most_engines)
     version = digest({"combination": combination, "facts": facts_digest(), "policies": policies.digest})
-    loaded = Loaded(policies, version, tuple(modules), data, slicing, everything, evaluator)
+    loaded = Loaded(policies, version, tuple(modules), data, slicing, evaluator)
     try:
         loaded.ask(_PROBE, sliced=False)
     except EngineError as error:

@@ -1,10 +1,10 @@
-"""Which modules a module cannot be judged without: those whose rules it may refer to, and what those refer to."""
+"""Which rules a rule cannot be judged without: those that it may refer to, and what those refer to."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from companyos.authz.engines._syntax import WILD, Module, Path
+from companyos.authz.engines._syntax import WILD, Path, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ __all__ = ("reached",)
 
 
 class _Node:
-    """A place below `data`: the modules with a rule of exactly this path, and what lies beneath."""
+    """A place below `data`: the rules of exactly this path, and what lies beneath."""
 
     __slots__ = ("beneath", "here")
 
@@ -21,14 +21,14 @@ class _Node:
         self.here: set[int] = set()
         self.beneath: dict[str, _Node] = {}
 
-    def add(self, path: Path, module: int) -> None:
+    def add(self, path: Path, rule: int) -> None:
         node = self
         for part in path:
             node = node.beneath.setdefault(part, _Node())
-        node.here.add(module)
+        node.here.add(rule)
 
     def matching(self, path: Path) -> Iterator[int]:
-        """The modules of rules that a reference may read: at its path, on the way to it, or beneath it."""
+        """The rules that a reference may read: at its path, on the way to it, or beneath it."""
         yield from self.here
         if not path:
             for node in self.beneath.values():
@@ -43,26 +43,25 @@ class _Node:
         return [self.beneath[part] for part in (head, WILD) if part in self.beneath]
 
 
-def reached(modules: Sequence[Module]) -> list[frozenset[int]]:
-    """For each module, the places of all others that it needs, directly or through others, itself included.
+def reached(rules: Sequence[Rule]) -> list[frozenset[int]]:
+    """For each rule, the places of all others that it needs, directly or through others, itself included.
 
-    What is worked out at run time (`data.x[y]`) may be anything beneath; a module that refers to `deny` needs everyone
-    who adds to it.
+    What is worked out at run time (`data.x[y]`) may be anything beneath; a rule that refers to `deny` needs every rule
+    that adds to it.
     """
     tree = _Node()
-    for place, module in enumerate(modules):
-        for rule in module.rules:
-            tree.add(rule.path, place)
+    for place, rule in enumerate(rules):
+        tree.add(rule.path, place)
     memo: dict[Path, frozenset[int]] = {}
     direct: list[set[int]] = []
-    for place, module in enumerate(modules):
+    for place, rule in enumerate(rules):
         needed = {place}
-        for path in module.references:
+        for path in rule.references:
             if path not in memo:
                 memo[path] = frozenset(tree.matching(path))
             needed |= memo[path]
         direct.append(needed)
-    return [frozenset(_spread(place, direct)) for place in range(len(modules))]
+    return [frozenset(_spread(place, direct)) for place in range(len(rules))]
 
 
 def _spread(start: int, direct: Sequence[set[int]]) -> set[int]:

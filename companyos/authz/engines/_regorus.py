@@ -21,7 +21,7 @@ from companyos.authz.interface import EngineError
 from companyos.errors import CompanyOSError, MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ("MAX_ENGINES", "Evaluator", "first_lines", "guarded", "prepare")
 
@@ -51,22 +51,22 @@ def prepare(sources: Mapping[str, str], data: Mapping[str, Any]) -> Any:
 class Evaluator:
     """Evaluates one rule of fixed policies, or of some of them, from any thread."""
 
-    __slots__ = ("__weakref__", "_always", "_data", "_limit", "_rule", "_sources", "_token")
+    __slots__ = ("__weakref__", "_always", "_data", "_limit", "_rule", "_texts", "_token")
 
     def __init__(
         self,
-        sources: Sequence[tuple[str, str]],
+        texts: Callable[[frozenset[int]], Iterable[tuple[str, str]]],
         data: Mapping[str, Any],
         rule: str,
         *,
         always: frozenset[int] = frozenset(),
         limit: int = MAX_ENGINES,
     ) -> None:
-        """Take named policies; those at the places `always` are part of whatever is evaluated.
+        """Take what gives the named texts of some of the policies; `always` is a part of whatever is evaluated.
 
         Each thread keeps at most `limit` engines, those that it used last.
         """
-        self._sources = tuple(sources)
+        self._texts = texts
         self._data = data
         self._rule = rule
         self._always = always
@@ -76,7 +76,7 @@ class Evaluator:
         weakref.finalize(self, _alive.discard, self._token)
 
     def evaluate(self, input_json: str, members: frozenset[int]) -> str:
-        """The rule's value for an input, as JSON, by the policies at these places.
+        """The rule's value for an input, as JSON, by these of the policies.
 
         Raises:
             EngineError: it cannot be evaluated; the text holds the place in the policy.
@@ -94,11 +94,16 @@ class Evaluator:
             _fail(error)
         return value
 
+    @property
+    def kept(self) -> int:
+        """How many engines this thread keeps for it."""
+        return len(self._shelf().engines)
+
     def _prepare(self, members: frozenset[int]) -> Any:
         shelf = self._shelf()
         engine = shelf.base.clone()
-        for place in sorted(members - self._always):
-            engine.add_policy(*self._sources[place])
+        for name, text in self._texts(members - self._always):
+            engine.add_policy(name, text)
         shelf.engines[members] = engine
         if len(shelf.engines) > self._limit:
             shelf.engines.popitem(last=False)
@@ -110,7 +115,7 @@ class Evaluator:
         if shelf is None:
             for token in shelves.keys() - _alive:
                 del shelves[token]
-            base = prepare(dict(self._sources[place] for place in sorted(self._always)), self._data)
+            base = prepare(dict(self._texts(self._always)), self._data)
             shelf = shelves[self._token] = _Shelf(base, OrderedDict())
         return shelf
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz.interface import PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 __all__ = ("WILD", "Module", "Path", "Rule", "parse", "path_of", "statements")
 
@@ -30,8 +30,16 @@ class Rule:
     """`Set`, `Compr` (a value or object), `Func` or `Default`."""
     line: int
     """Where it begins."""
+    start: int
+    """The same in bytes from the start of the file."""
     bodies: Sequence[Mapping[str, Any]]
     """Its bodies as parsed, those after `else` included; none means that it always holds."""
+    references: frozenset[Path]
+    """Everything below `data` that it may refer to, in full; a name that may be another rule's counts as one."""
+    inputs: frozenset[Path]
+    """Everything of the request that it reads by name."""
+    calls: tuple[tuple[str, int], ...]
+    """Every function that it calls, with imported names in full, and the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +54,15 @@ class Module:
     """Its package, from `data` on."""
     rules: tuple[Rule, ...]
     """Its rules, in order."""
-    references: frozenset[Path]
-    """Everything below `data` that it may refer to, in full; a name that may be a rule's counts as one."""
-    inputs: frozenset[Path]
-    """Everything of the request that it reads by name."""
-    calls: tuple[tuple[str, int], ...]
-    """Every function called, with imported names in full, and the line."""
+
+    def only(self, kept: Collection[int]) -> str:
+        """The text with the rules that start at these bytes, and blank lines for the others: lines keep numbers."""
+        source = self.text.encode()
+        starts = [rule.start for rule in self.rules]
+        parts = [source[: starts[0]] if starts else source]
+        for start, end in zip(starts, [*starts[1:], len(source)], strict=False):
+            parts.append(source[start:end] if start in kept else b"\n" * source.count(b"\n", start, end))
+        return b"".join(parts).decode()
 
 
 def parse(entries: Iterable[Mapping[str, Any]]) -> list[Module]:
@@ -155,30 +166,62 @@ class _Reader:
 
 def _module(entry: Mapping[str, Any]) -> Module:
     tree, text, file = entry["ast"], entry["source"]["contents"], entry["source"]["file"]
-    source = text.encode()
-    package = ("data", *path_of(tree["package"]["refr"]))
-    reader = _Reader(file, source)
-    imports = dict(_import(item, source) for item in tree["imports"])
-    if _ROOTS & imports.keys():
-        raise PolicyError(f"{file} gives input or data another meaning", hint="rename the import")
-    rules = tuple(_rule(item, package, reader) for item in tree["rules"])
-    mentioned = {*imports.values(), *reader.paths}
-    paths = {full for path in mentioned for full in _in_full(path, imports, package)}
-    references = frozenset(path for path in paths if path[0] == "data")
-    calls = tuple((_called(path, imports), line) for path, line in reader.calls)
-    return Module(file, text, package, rules, references, frozenset(paths - references), calls)
+    names = _Names(file, text.encode(), ("data", *path_of(tree["package"]["refr"])))
+    names.read(tree["imports"])
+    rules = sorted((names.rule(item) for item in tree["rules"]), key=lambda rule: rule.start)
+    return Module(file, text, names.package, tuple(rules))
 
 
-def _rule(item: Mapping[str, Any], package: Path, reader: _Reader) -> Rule:
-    if "Default" in item:
-        body = item["Default"]
-        reader.visit([body["value"], body["args"]])
-        return Rule((*package, *path_of(body["refr"])), "Default", body["span"]["line"], ())
-    body = item["Spec"]
-    ((kind, head),) = body["head"].items()
-    _visit_head(kind, head, reader)
-    reader.visit(body["bodies"])
-    return Rule((*package, *path_of(head["refr"])), kind, body["span"]["line"], body["bodies"])
+class _Names:
+    """What names mean in one file."""
+
+    def __init__(self, file: str, source: bytes, package: Path) -> None:
+        self._file = file
+        self._source = source
+        self._imports: dict[str, Path] = {}
+        self.package = package
+
+    def read(self, imports: Iterable[Mapping[str, Any]]) -> None:
+        """Take note of what is imported under which name."""
+        for item in imports:
+            path, alias = path_of(item["refr"]), item.get("as")
+            name = self._source[alias["start"] : alias["end"]].decode() if alias else path[-1]
+            if name in _ROOTS:
+                raise PolicyError(f"{self._file} gives input or data another meaning", hint="rename the import")
+            self._imports[name] = path
+
+    def rule(self, item: Mapping[str, Any]) -> Rule:
+        """One rule, with everything it mentions."""
+        reader = _Reader(self._file, self._source)
+        if "Default" in item:
+            kind, body = "Default", item["Default"]
+            head, bodies = body, ()
+            reader.visit([body["value"], body["args"]])
+        else:
+            body = item["Spec"]
+            ((kind, head),) = body["head"].items()
+            bodies = body["bodies"]
+            _visit_head(kind, head, reader)
+            reader.visit(bodies)
+        paths = {full for path in reader.paths for full in self._in_full(path)}
+        references = frozenset(path for path in paths if path[0] == "data")
+        calls = tuple((self._called(path), line) for path, line in reader.calls)
+        path, span = (*self.package, *path_of(head["refr"])), body["span"]
+        return Rule(path, kind, span["line"], span["start"], bodies, references, frozenset(paths - references), calls)
+
+    def _in_full(self, path: Path) -> Iterator[Path]:
+        """What a name may mean: something imported, something below `data`, a rule of its own package."""
+        head, *rest = path
+        if head in self._imports:
+            yield (*self._imports[head], *rest)
+        if head in _ROOTS:
+            yield path
+        elif head != "?":
+            yield (*self.package, *path)
+
+    def _called(self, path: Path) -> str:
+        head, *rest = path
+        return ".".join((*self._imports[head], *rest) if head in self._imports else path)
 
 
 def _visit_head(kind: str, head: Mapping[str, Any], reader: _Reader) -> None:
@@ -190,25 +233,3 @@ def _visit_head(kind: str, head: Mapping[str, Any], reader: _Reader) -> None:
         if shape == "RefBrack":
             reader.visit(body["index"])
         node = body["refr"]
-
-
-def _import(item: Mapping[str, Any], source: bytes) -> tuple[str, Path]:
-    path = path_of(item["refr"])
-    alias = item.get("as")
-    return (source[alias["start"] : alias["end"]].decode() if alias else path[-1]), path
-
-
-def _in_full(path: Path, imports: Mapping[str, Path], package: Path) -> Iterator[Path]:
-    """What a name may mean: something imported, something below `data`, a rule of its own package."""
-    head, *rest = path
-    if head in imports:
-        yield (*imports[head], *rest)
-    if head in _ROOTS:
-        yield path
-    elif head != "?":
-        yield (*package, *path)
-
-
-def _called(path: Path, imports: Mapping[str, Path]) -> str:
-    head, *rest = path
-    return ".".join((*imports[head], *rest) if head in imports else path)

@@ -20,10 +20,6 @@ obligation contains entry if {
 	some entry in []
 }
 
-decision := {"allow": false, "reasons": [entry | some entry in deny], "obligations": obligations} if {
-	count(deny) > 0
-} else := {"allow": true, "reasons": [entry | some entry in allow], "obligations": obligations} if {
-	count(allow) > 0
-} else := {"allow": false, "reasons": [], "obligations": obligations}
-
-obligations := [entry | some entry in obligation]
+decision := {"allow": false, "reasons": deny, "obligations": obligation} if {
+	deny != set()
+} else := {"allow": allow != set(), "reasons": allow, "obligations": obligation}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from companyos.authz.engines._loaded import load
+from companyos.authz.engines._regorus import MAX_ENGINES
 from companyos.authz.layout import STAGES
 from companyos.authz.policyset import load_policies
 
@@ -29,15 +30,23 @@ class RegoEngine:
     their rules begin, so that the answer is always that of all of them.
     """
 
-    def __init__(self, directories: Iterable[Path] = (), *, stage: str = STAGES[-1], sliced: bool = True) -> None:
+    def __init__(
+        self,
+        directories: Iterable[Path] = (),
+        *,
+        stage: str = STAGES[-1],
+        sliced: bool = True,
+        most_engines: int = MAX_ENGINES,
+    ) -> None:
         """Take the policies from `directories`, in order; none at all means the built-in playbook.
 
         Of a directory laid out by domain, service, stage and version it takes `stage`. With `sliced=False` every
-        policy is evaluated for every request.
+        policy is evaluated for every request. Each thread that asks keeps `most_engines` slices ready, at most.
         """
         self._directories = tuple(Path(directory) for directory in directories)
         self._stage = stage
         self._sliced = sliced
+        self._most_engines = most_engines
         self._lock = threading.Lock()
         self._given: PolicySet | None = None
         self._ready: Loaded | None = None
@@ -84,7 +93,7 @@ class RegoEngine:
                 ready = self._ready
                 if ready is None:
                     policies = self._given or load_policies(self._directories, stage=self._stage)
-                    ready = self._ready = load(policies)
+                    ready = self._ready = load(policies, most_engines=self._most_engines)
         return ready
 
     def decide(self, request: AccessRequest) -> Opinion:

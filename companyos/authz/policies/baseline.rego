@@ -20,20 +20,12 @@ allow contains {"id": "policy.baseline", "message": "a role of the subject grant
 }
 
 deny contains {"id": "policy.inactive_subject", "message": "the subject is not active"} if {
-	not active
+	input.subject.status != "active"
 }
 
 deny contains {"id": "policy.tenant", "message": "the resource belongs to another organisation"} if {
 	input.resource.org_id
 	not same_organisation
-}
-
-active if {
-	not input.subject.status
-}
-
-active if {
-	input.subject.status == "active"
 }
 
 same_organisation if {

@@ -1,0 +1,70 @@
+"""How commands take an access request: in parts by options, or whole from a file."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from companyos.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO
+
+__all__ = ("read_request", "request_options")
+
+_PARTS = (
+    ("--subject", "JSON", "Who asks: id, type, attributes."),
+    ("--action", "NAME", "What is to be done."),
+    ("--resource", "JSON", "To what: id, type, region, contains_pii, ..."),
+    ("--environment", "JSON", "Where and how: ip, auth_strength, approval_ticket, ..."),
+)
+
+
+def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that `read_request` reads."""
+    whole = "A whole request from a file, or - for stdin."
+    command = click.option("--request", "file", type=click.File(encoding="utf-8"), help=whole)(command)
+    for name, metavar, text in reversed(_PARTS):
+        command = click.option(name, metavar=metavar, help=text)(command)
+    return command
+
+
+def read_request(file: IO[str] | None, **parts: str | None) -> Any:
+    """The request that the options hold, not checked yet.
+
+    Raises:
+        UsageError: a part is missing, or said twice.
+        UserError: something is not JSON, or cannot be read.
+    """
+    return _from_options(parts) if file is None else _from_file(file, parts)
+
+
+def _from_options(parts: dict[str, str | None]) -> dict[str, Any]:
+    missing = [f"--{name}" for name in ("subject", "action", "resource") if parts[name] is None]
+    if missing:
+        raise click.UsageError(f"missing {', '.join(missing)} (or --request FILE)")
+    given = {name: value for name, value in parts.items() if value is not None}
+    return {name: value if name == "action" else _json(value, f"--{name}") for name, value in given.items()}
+
+
+def _from_file(file: IO[str], parts: dict[str, str | None]) -> Any:
+    both = [f"--{name}" for name, value in parts.items() if value is not None]
+    if both:
+        raise click.UsageError(f"--request already holds what {', '.join(both)} would say")
+    try:
+        text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError("the request cannot be read", got=error, expected="a readable UTF-8 file") from error
+    return _json(text, "--request")
+
+
+def _json(text: str, option: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{option} is not JSON", got=error, hint='for example \'{"id": "u-1", "type": "user"}\''
+        ) from error
