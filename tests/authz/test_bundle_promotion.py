@@ -142,7 +142,7 @@ def test_without_tests_there_is_no_promotion(ledger, signed):
     with pytest.raises(PromotionRefusedError, match=r"promotion\.tests: 1 of 1 tests failed") as caught:
         promote(ledger, signed("1.1.0", tests=failing), "dev", ANN)
 
-    assert "freeze/tests/freeze.yaml: x: decision is 'allow', expected 'deny'" in caught.value.got
+    assert "freeze/tests/freeze.yaml: x: decision is allow, expected deny" in caught.value.got
     assert len(ledger) == 0
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.bundles.bundle import Bundle
-from companyos.authz.bundles.checks import engine_of, outcome, read_cases
+from companyos.authz.bundles.checks import declared_requests, engine_of, outcome
 from companyos.authz.bundles.vocabulary import read_vocabulary
 from companyos.authz.interface import EngineError, RequestError
 from companyos.authz.metering import Limits, metered
@@ -105,7 +105,7 @@ def search_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
     old, new = (Bundle.from_bytes(base64.b64decode(packed)) for packed in argument["bundles"])
     search = _Search(engine_of(old), engine_of(new), time.monotonic() + argument["seconds"])
     vocabulary = read_vocabulary(*((bundle.sources(), bundle.data()) for bundle in (old, new)))
-    declared = [dict(case.request) for bundle in (old, new) for case in read_cases(bundle.tests())]
+    declared = [dict(request) for bundle in (old, new) for request in declared_requests(bundle)]
     candidates = itertools.chain(declared, _candidates(vocabulary, argument["seed"]))
     complete = search.run(candidates, argument["requests"])
     changes = [search.minimal(change) for change in search.kinds.values()]
