@@ -46,7 +46,7 @@ class MeterFailedError(UnverifiableError):
 class Limits:
     """What policies may take."""
 
-    deadline_seconds: float = 10.0
+    deadline_seconds: float = 30.0
     """Wall-clock time, the start of the process included."""
     memory_bytes: int = 1024 * 1024 * 1024
     """Address space of the process (RLIMIT_AS)."""

@@ -149,7 +149,7 @@ def _culprit(bundle: Bundle, limits: Limits) -> str:
     The more so the policies of one file call those of another, the less it says; it is where to look first.
     """
     names = _helpers_first(bundle.sources())
-    shorter = Limits(min(limits.deadline_seconds, 3.0), limits.memory_bytes)
+    shorter = Limits(min(limits.deadline_seconds, 5.0), limits.memory_bytes)
     low, high = 0, len(names)  # names[:low] are within, names[:high] exceed
     while high - low > 1:
         middle = (low + high) // 2

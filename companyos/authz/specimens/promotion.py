@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.bundles.archive import pack
-from companyos.authz.bundles.bundle import Bundle
+from companyos.authz.bundles.bundle import COMBINATION, Bundle
 from companyos.authz.bundles.interface import PROMOTION_RULES
 from companyos.authz.bundles.promotion import Candidate, judge_promotion, person_of
 from companyos.authz.bundles.promotions import Promoted, Promotions
@@ -195,6 +195,9 @@ def _tests() -> Iterator[Specimen]:
 
 
 def _policies() -> Iterator[Specimen]:
+    for name, content in {"a rule of its own": b'decision := {"allow": true}', "nothing": b""}.items():
+        changed = {COMBINATION: _HEAD + content}
+        yield _bad("combination", f"{name} in place of the fixed rule", partial(_wish, more=changed))
     refused = {
         "reads the network": 'http.send({"method": "get", "url": "https://evil.example"}).status_code == 200',
         "reads the machine": "opa.runtime().env.HOME",
