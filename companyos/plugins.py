@@ -47,6 +47,7 @@ BUILTINS: tuple[tuple[str, str], ...] = (
     ("companyos_controls", "companyos.guardrails.plugin"),
     ("companyos_controls", "companyos.server.plugin"),
     ("companyos_channels", "companyos.notify.plugin"),
+    ("companyos_projections", "companyos.authz.plugin"),
     ("companyos_projections", "companyos.ledger.plugin"),
 )
 """Which hook is answered by which built-in module."""

@@ -46,7 +46,7 @@ class MeterFailedError(UnverifiableError):
 class Limits:
     """What policies may take."""
 
-    deadline_seconds: float = 10.0
+    deadline_seconds: float = 30.0
     """Wall-clock time, the start of the process included."""
     memory_bytes: int = 1024 * 1024 * 1024
     """Address space of the process (RLIMIT_AS)."""
@@ -146,7 +146,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _check_status(status: int, bounds: Limits, what: str) -> None:
     if status == _OUT_OF_MEMORY or -status in _BROKEN:
         raise MeterExceededError(
-            f"{what} broke their process",
+            f"{what} broke the process that evaluated it",
             got="out of memory" if status == _OUT_OF_MEMORY else signal.Signals(-status).name,
             expected=f"at most {bounds.memory_bytes // 1024 // 1024} MiB",
             hint="look for rules that build values much larger than the request",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from companyos.authz.layout import Place
     from companyos.ports import DecisionEngine
 
-__all__ = ("Case", "Outcome", "junit", "read_cases", "run_cases")
+__all__ = ("Case", "Outcome", "junit", "parse_cases", "read_cases", "run_cases")
 
 _EXPECTED: Mapping[str, type] = {"decision": str, "reason": str, "obligations": list}
 
@@ -79,14 +79,23 @@ def read_cases(places: Iterable[Place]) -> list[Case]:
     for place in places:
         for path in sorted((place.directory / TESTS).glob("*.yaml")):
             file = f"{place.label}/{TESTS}/{path.name}"
-            values = parse_yaml(read_text(path), str(path))
-            if not isinstance(values, list):
-                raise PolicyError(f"{path} is not a list of cases", got=type(values).__name__)
-            cases = [_case(value, file, number) for number, value in enumerate(values, 1)]
-            if len({case.name for case in cases}) < len(cases):
-                raise PolicyError(f"{path} has two cases of one name")
-            found += cases
+            found += parse_cases(read_text(path), file)
     return found
+
+
+def parse_cases(text: str, file: str) -> list[Case]:
+    """The cases in the text of one file.
+
+    Raises:
+        ConfigError: it says something that is not known, or two of its cases have one name.
+    """
+    values = parse_yaml(text, file)
+    if not isinstance(values, list):
+        raise PolicyError(f"{file} is not a list of cases", got=type(values).__name__)
+    cases = [_case(value, file, number) for number, value in enumerate(values, 1)]
+    if len({case.name for case in cases}) < len(cases):
+        raise PolicyError(f"{file} has two cases of one name")
+    return cases
 
 
 def run_cases(engine: DecisionEngine, cases: Iterable[Case]) -> list[Outcome]:

@@ -181,7 +181,8 @@ def _summary(found: Any) -> str:
     ended = "" if found.complete else " (the search ended before all that were asked for)"
     if not found.changes:
         return f"none found in {found.tried} requests{ended}"
-    return f"{len(found.changes)} kinds of change, in {found.changed} of {found.tried} requests{ended}"
+    kinds = "1 kind" if len(found.changes) == 1 else f"{len(found.changes)} kinds"
+    return f"{kinds} of change, in {found.changed} of {found.tried} requests{ended}"
 
 
 def _side(side: Any) -> str:

@@ -42,3 +42,45 @@ def policies(tmp_path):
         return directory
 
     return write
+
+
+FREEZE = """package companyos.access
+
+import rego.v1
+
+deny contains {"id": "policy.freeze", "message": "nothing is deleted in a freeze"} if {
+\tinput.action == "delete"
+\tinput.environment.freeze
+}
+"""
+FREEZE_TESTS = """- name: nothing is deleted in a freeze
+  request:
+    subject: {id: u-1, type: user}
+    action: delete
+    resource: {id: d-1, type: document, owner: u-1}
+    environment: {freeze: true}
+  expect: {decision: deny, reason: policy.freeze, obligations: [require_mfa]}
+- name: the owner deletes
+  request:
+    subject: {id: u-1, type: user}
+    action: delete
+    resource: {id: d-1, type: document, owner: u-1}
+    environment: {auth_strength: mfa}
+  expect: {decision: allow}
+"""
+
+
+@pytest.fixture
+def freeze(tmp_path):
+    """Writes the freeze policy as a directory: version, policy, tests."""
+
+    def write(version="1.0.0", policy=FREEZE, tests=FREEZE_TESTS, name="freeze"):
+        directory = tmp_path / version / name
+        (directory / "tests").mkdir(parents=True)
+        (directory / "metadata.yaml").write_text(f"owner: platform\nversion: {version}\nextends: playbook\n")
+        (directory / "freeze.rego").write_text(policy)
+        if tests is not None:
+            (directory / "tests" / "freeze.yaml").write_text(tests)
+        return directory
+
+    return write

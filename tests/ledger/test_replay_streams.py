@@ -58,7 +58,7 @@ def test_a_plugin_adds_its_own(ledger):
 
     found = plugins.projections()
 
-    assert ["streams", "totals"] == sorted(found)
+    assert ["bundles", "streams", "totals"] == sorted(found)
     assert all(issubclass(kind, Projection) for kind in found.values())
     with Database.open("sqlite://") as database:
         projection = found["totals"](database)

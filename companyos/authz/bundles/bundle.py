@@ -62,7 +62,6 @@ class Bundle:
         for name, content in files.items():
             _check_kind(name, content, manifest.engine)
         bundle = cls(files, manifest, signatures)
-        _check_combination(bundle)
         bundle.policy_set()
         bundle.tests()
         return bundle
@@ -224,15 +223,6 @@ def _check_kind(name: str, content: bytes, engine: str) -> None:
         )
     if len(content) > MAX_FILE:
         raise BundleRefusedError("bundle.size", "a policy is too large", got=name, expected=f"at most {MAX_FILE} bytes")
-
-
-def _check_combination(bundle: Bundle) -> None:
-    if bundle.manifest.engine == "rego" and bundle.files.get(COMBINATION) != combination():
-        raise BundleRefusedError(
-            "bundle.combination",
-            f"{COMBINATION} is missing or another",
-            hint="build it again with this version of companyos",
-        )
 
 
 def _check_roots(data: Mapping[str, Any], roots: tuple[str, ...]) -> None:

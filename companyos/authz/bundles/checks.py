@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import base64
 import json
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.bundles.bundle import SCOPE, Bundle
 from companyos.authz.bundles.interface import BundleUnverifiableError
-from companyos.authz.interface import PolicyError, RequestError
+from companyos.authz.interface import EngineError, PolicyError, RequestError
 from companyos.authz.metering import Limits, MeterExceededError, metered
+from companyos.authz.policytests import parse_cases, run_cases
 from companyos.authz.request import request_from_dict
-from companyos.config import parse_yaml
 from companyos.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from companyos.authz.engines.rego import RegoEngine
-    from companyos.ports import DecisionEngine, Opinion
+    from companyos.authz.policytests import Case
+    from companyos.ports import Opinion
 
-__all__ = ("Case", "TestReport", "check_in_child", "engine_of", "evaluate_in_child", "meter", "outcome", "read_cases")
-
-_EXPECTABLE = {"decision", "reason", "obligations"}
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One declared test: a request, and what must be decided."""
-
-    name: str
-    """The file and the case's own name."""
-    request: Mapping[str, Any]
-    """The request with the playbook's keys."""
-    expect: Mapping[str, Any]
-    """`decision` (allow or deny), and optionally `reason` and `obligations` (ids, in any order)."""
+__all__ = (
+    "TestReport",
+    "check_in_child",
+    "declared_cases",
+    "declared_requests",
+    "engine_of",
+    "evaluate_in_child",
+    "meter",
+    "outcome",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +53,23 @@ class TestReport:
         return self.total > 0 and not self.failures
 
 
-def read_cases(texts: Mapping[str, str]) -> list[Case]:
-    """The cases in test files by name: each a YAML list of `name`, `request`, `expect`.
+def declared_cases(bundle: Bundle) -> list[Case]:
+    """The tests that a bundle declares, by file.
 
     Raises:
         PolicyError: one is malformed; a test that cannot be read is not one that passes.
     """
-    return [case for name, text in sorted(texts.items()) for case in _cases(name, text)]
+    try:
+        return [case for name, text in sorted(bundle.tests().items()) for case in parse_cases(text, name)]
+    except PolicyError:
+        raise
+    except ConfigError as error:
+        raise PolicyError(error.what, got=error.got) from error
+
+
+def declared_requests(bundle: Bundle) -> list[Mapping[str, Any]]:
+    """The requests of the declared tests, but for those that are malformed on purpose."""
+    return [case.request for case in declared_cases(bundle) if _is_request(case.request)]
 
 
 def engine_of(bundle: Bundle) -> RegoEngine:
@@ -119,52 +127,20 @@ def check_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
     if bundle.scopes() not in (None, scopes):
         raise PolicyError(f"data.{SCOPE} is not what the policies need", got=bundle.scopes(), expected=scopes)
     engine.decide(request_from_dict(_PROBE))
-    cases = read_cases(bundle.tests())
-    failures = [failure for case in cases for failure in _failures(case, engine)]
-    return {"total": len(cases), "failures": failures, "scopes": scopes}
+    outcomes = run_cases(engine, declared_cases(bundle))
+    failures = [f"{it.case.file}: {it.case.name}: {it.problem}" for it in outcomes if not it.passed]
+    return {"total": len(outcomes), "failures": failures, "scopes": scopes}
 
 
 _PROBE = {"subject": {"id": "?", "type": "?"}, "action": "read", "resource": {"id": "?", "type": "?"}}
 
 
-def _failures(case: Case, engine: DecisionEngine) -> Iterator[str]:
-    got = outcome(engine.decide(request_from_dict(case.request)))
-    actual = {**got, "obligations": sorted(item["id"] for item in got["obligations"])}
-    expected = {key: sorted(value) if key == "obligations" else value for key, value in case.expect.items()}
-    wrong = [key for key, value in expected.items() if actual[key] != value]
-    if wrong:
-        told = "; ".join(f"{key} is {actual[key]!r}, expected {expected[key]!r}" for key in wrong)
-        yield f"{case.name}: {told}"
-
-
-def _cases(name: str, text: str) -> Iterator[Case]:
+def _is_request(value: Mapping[str, Any]) -> bool:
     try:
-        value = parse_yaml(text, name)
-    except ConfigError as error:
-        raise PolicyError(f"{name} holds no tests", got=error.what) from error
-    if not isinstance(value, list) or not value:
-        raise PolicyError(f"{name} holds no tests", expected="a list of name, request, expect")
-    for place, item in enumerate(value):
-        yield _case(name, place, item)
-
-
-def _case(name: str, place: int, item: Any) -> Case:
-    if not isinstance(item, dict) or set(item) != {"name", "request", "expect"}:
-        raise PolicyError(f"{name}: test {place + 1} has other keys", expected="name, request, expect")
-    label = f"{name}: {item['name']}"
-    expect = item["expect"]
-    if not isinstance(expect, dict) or "decision" not in expect or not expect.keys() <= _EXPECTABLE:
-        raise PolicyError(f"{label}: expects nothing that can be checked", expected="decision; reason, obligations")
-    if expect["decision"] not in {"allow", "deny"}:
-        raise PolicyError(f"{label}: expects an unknown decision", got=expect["decision"], expected="allow or deny")
-    obligations = expect.get("obligations", [])
-    if not isinstance(obligations, list) or not all(isinstance(entry, str) for entry in obligations):
-        raise PolicyError(f"{label}: obligations are no list of ids", got=obligations)
-    try:
-        request_from_dict(item["request"])
-    except RequestError as error:
-        raise PolicyError(f"{label}: the request is malformed", got=error.what) from error
-    return Case(label, item["request"], expect)
+        request_from_dict(value)
+    except RequestError:
+        return False
+    return True
 
 
 def _culprit(bundle: Bundle, limits: Limits) -> str:
@@ -173,7 +149,7 @@ def _culprit(bundle: Bundle, limits: Limits) -> str:
     The more so the policies of one file call those of another, the less it says; it is where to look first.
     """
     names = _helpers_first(bundle.sources())
-    shorter = Limits(min(limits.deadline_seconds, 3.0), limits.memory_bytes)
+    shorter = Limits(min(limits.deadline_seconds, 5.0), limits.memory_bytes)
     low, high = 0, len(names)  # names[:low] are within, names[:high] exceed
     while high - low > 1:
         middle = (low + high) // 2
@@ -189,7 +165,7 @@ def _helpers_first(sources: Mapping[str, str]) -> list[str]:
 
 
 def _exceeds(bundle: Bundle, names: Sequence[str], limits: Limits) -> bool:
-    requests = [_PROBE, *(case.request for case in read_cases(bundle.tests()))]
+    requests = [_PROBE, *declared_requests(bundle)]
     argument: dict[str, Any] = {"sources": {name: bundle.sources()[name] for name in names}, "data": bundle.data()}
     argument["requests"] = requests
     try:
@@ -202,18 +178,14 @@ def _exceeds(bundle: Bundle, names: Sequence[str], limits: Limits) -> bool:
 
 
 def evaluate_in_child(argument: Mapping[str, Any]) -> None:
-    """Run in the child: evaluate all that a part of the policies defines, unchecked."""
+    """Run in the child: evaluate all that a part of the policies defines, unchecked; rules that are not there fail."""
     from companyos.authz.derived import derive
-    from companyos.authz.engines._regorus import Evaluator
+    from companyos.authz.engines._regorus import guarded, prepare
 
-    for rule in ("deny", "allow", "obligation"):
-        evaluator = Evaluator(lambda _: argument["sources"].items(), argument["data"], f"data.companyos.access.{rule}")
-        everything = frozenset(range(len(argument["sources"])))
-        for value in argument["requests"]:
-            request = request_from_dict(value)
-            try:
-                evaluator.evaluate(json.dumps({**request.to_dict(), "derived": derive(request)}), everything)
-            except ConfigError:
-                raise
-            except Exception:  # noqa: BLE001, S112 - a rule that is not there
-                continue
+    engine = prepare(argument["sources"], argument["data"])
+    for value in argument["requests"]:
+        request = request_from_dict(value)
+        engine.set_input_json(json.dumps({**request.to_dict(), "derived": derive(request)}))
+        for rule in ("deny", "allow", "obligation"):
+            with suppress(EngineError):
+                guarded(partial(engine.eval_rule_as_json, f"data.companyos.access.{rule}"))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.bundles.bundle import Bundle
-from companyos.authz.bundles.checks import engine_of, outcome, read_cases
+from companyos.authz.bundles.checks import declared_requests, engine_of, outcome
 from companyos.authz.bundles.vocabulary import read_vocabulary
 from companyos.authz.interface import EngineError, RequestError
 from companyos.authz.metering import Limits, metered
@@ -105,7 +105,7 @@ def search_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
     old, new = (Bundle.from_bytes(base64.b64decode(packed)) for packed in argument["bundles"])
     search = _Search(engine_of(old), engine_of(new), time.monotonic() + argument["seconds"])
     vocabulary = read_vocabulary(*((bundle.sources(), bundle.data()) for bundle in (old, new)))
-    declared = [dict(case.request) for bundle in (old, new) for case in read_cases(bundle.tests())]
+    declared = [dict(request) for bundle in (old, new) for request in declared_requests(bundle)]
     candidates = itertools.chain(declared, _candidates(vocabulary, argument["seed"]))
     complete = search.run(candidates, argument["requests"])
     changes = [search.minimal(change) for change in search.kinds.values()]
@@ -159,7 +159,9 @@ class _Search:
         self.tried += 1
         if found is not None:
             self.changed += 1
-            self.kinds.setdefault(_kind(found), found)
+            known = self.kinds.setdefault(_kind(found), found)
+            if _size(found) < _size(known):
+                self.kinds[_kind(found)] = found
 
     def _compare(self, value: dict[str, Any]) -> Change | None:
         request = request_from_dict(value)
@@ -183,6 +185,10 @@ def _kind(change: Change) -> str:
     return json.dumps(sides)
 
 
+def _size(change: Change) -> int:
+    return len(json.dumps(change.request))
+
+
 def _bases(action: str) -> tuple[dict[str, Any], ...]:
     """A plain request, and one by somebody who may do anything, so that what denies is seen, too."""
     plain = {
@@ -191,23 +197,54 @@ def _bases(action: str) -> tuple[dict[str, Any], ...]:
         "resource": {"id": "r-1", "type": "document"},
         "environment": {},
     }
-    granted = _with(_with(plain, ("subject", "attributes", "roles"), ["admin"]), ("resource", "owner"), "u-1")
+    granted = {
+        "subject": {"id": "u-1", "type": "user", "attributes": {"roles": ["admin"], "clearance": "top"}},
+        "action": action,
+        "resource": {"id": "r-1", "type": "document", "owner": "u-1", "region": "eu-central-1"},
+        "environment": {"approval_ticket": "CHG-1", "auth_strength": "mfa"},
+    }
     return plain, granted
 
 
 def _candidates(vocabulary: Vocabulary, seed: int) -> Iterator[dict[str, Any]]:
-    """Each likely value alone around the base requests; then pairs, other values and random requests in turn."""
+    """What each rule compares, each likely value alone, then pairs, other values and random requests in turn."""
     for action in vocabulary.actions:
         yield from _bases(action)
     likely = [(path, value) for path, values in vocabulary.values.items() for value in values[:6]]
     rest = [(path, value) for path, values in vocabulary.values.items() for value in values[6:]]
+    for body in vocabulary.bodies:
+        yield from _together(vocabulary, body)
     yield from _singles(vocabulary, likely)
     dice = random.Random(seed)  # noqa: S311 - a search that can be repeated, no secret
-    streams = [_pairs(vocabulary, likely, dice), _singles(vocabulary, rest), _random(vocabulary, dice)]
+    streams = [
+        _two_bodies(vocabulary, dice),
+        _pairs(vocabulary, likely, dice),
+        _singles(vocabulary, rest),
+        _random(vocabulary, dice),
+    ]
     while True:
         for stream in streams:
             if (request := next(stream, None)) is not None:
                 yield request
+
+
+def _together(vocabulary: Vocabulary, body: Sequence[tuple[tuple[str, ...], Any]]) -> Iterator[dict[str, Any]]:
+    """All that one rule compares, set at once, for its own action or some others."""
+    actions = [value for path, value in body if path == ("action",)] or vocabulary.actions[:6]
+    for action in actions:
+        for base in _bases(action):
+            request = base
+            for path, value in body:
+                if path[0] in base and len(path) > 1:
+                    request = _with(request, path, value)
+            yield request
+
+
+def _two_bodies(vocabulary: Vocabulary, dice: random.Random) -> Iterator[dict[str, Any]]:
+    """What two rules compare, set at once, for as long as there are two."""
+    while len(vocabulary.bodies) > 1:
+        one, two = dice.sample(vocabulary.bodies, 2)
+        yield from _together(vocabulary, [*one, *two])
 
 
 def _singles(vocabulary: Vocabulary, values: Sequence[tuple[tuple[str, ...], Any]]) -> Iterator[dict[str, Any]]:

@@ -35,7 +35,6 @@ RULES = {
     "bundle.manifest": "The manifest says what the bundle is, in its bounds and in one spelling.",
     "bundle.data": "Data is JSON or YAML that every reader understands in the same way, within the manifest's roots.",
     "bundle.metadata": "Each policy belongs to a directory whose metadata names its owner.",
-    "bundle.combination": "The fixed rule that combines opinions is the one of this version.",
     "bundle.unsigned": "A bundle has exactly one signature.",
     "bundle.token": "A signature is a compact JWS in its one spelling.",
     "bundle.header": "A signature's header holds alg, kid and typ: no key, certificate, address or extension.",
@@ -66,6 +65,7 @@ PROMOTION_RULES = {
     "promotion.untested": "A bundle without tests is not promoted.",
     "promotion.tests": "A bundle is promoted only if all its tests pass.",
     "promotion.policy": "The policies load: no function they may not call, nothing the engine does not know.",
+    "promotion.combination": "The fixed rule in a bundle, by which another OPA decides, is the one of this version.",
     "promotion.metering": "The policies answer within their time and memory.",
     "promotion.repeated": "A version is promoted to a stage once.",
 }

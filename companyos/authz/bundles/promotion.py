@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz._text import is_visible, plain
 from companyos.authz.audit import SOURCE
+from companyos.authz.bundles.bundle import COMBINATION, combination
 from companyos.authz.bundles.checks import meter
 from companyos.authz.bundles.interface import BundleRefusedError, PromotionRefusedError, judged
 from companyos.authz.bundles.manifest import moment_text, version_key
@@ -189,8 +190,15 @@ def _before(stage: str) -> str:
 
 
 def _check_policies(verified: VerifiedBundle, limits: Limits | None) -> TestReport:
+    bundle = verified.bundle
+    if bundle.manifest.engine == "rego" and bundle.files.get(COMBINATION) != combination():
+        raise PromotionRefusedError(
+            "promotion.combination",
+            f"{COMBINATION} is missing, or not the one of this version",
+            hint="build it again with this version of companyos",
+        )
     try:
-        report = meter(verified.bundle, limits)
+        report = meter(bundle, limits)
     except MeterExceededError as error:
         raise PromotionRefusedError("promotion.metering", error.what, got=error.got, expected=error.expected) from error
     except PolicyError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +59,17 @@ def find_units(paths: Sequence[Path], stage: str) -> list[Unit]:
         PolicyError: there is none, or one cannot be used.
     """
     units = [_placed(place) for place in find_places(paths, stage=stage)]
+    if len(units) > 1:
+        units = [_without_tests(unit) if unit.label == "playbook" else unit for unit in units]
     labels = [unit.label for unit in units]
     if len(set(labels)) != len(labels):
         raise BundleBuildError("two directories have the same place in the bundle", got=", ".join(labels))
     return units
+
+
+def _without_tests(unit: Unit) -> Unit:
+    """The playbook where it is extended: what extends it may say otherwise than its own tests."""
+    return replace(unit, files={name: content for name, content in unit.files.items() if not is_test(name)})
 
 
 def _placed(place: Place) -> Unit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ __all__ = ("Vocabulary", "read_vocabulary")
 
 _MAX_CONSTANTS = 400
 _MAX_TEXT = 200
+_MAX_BODIES = 2000
+_MAX_VARIANTS = 27
 _KNOWN: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("subject", "id"): ("u-1", "u-2"),
     ("subject", "type"): ("user", "service"),
@@ -51,6 +54,8 @@ class Vocabulary:
     """Actions to ask for."""
     values: dict[tuple[str, ...], list[Any]] = field(default_factory=dict)
     """Values by the path in a request; a path may also be left out."""
+    bodies: list[list[tuple[tuple[str, ...], Any]]] = field(default_factory=list)
+    """Paths with values that stand together in the body of one rule, and may make it hold together."""
 
 
 def read_vocabulary(*policies: tuple[Mapping[str, str], Mapping[str, Any]]) -> Vocabulary:
@@ -58,15 +63,19 @@ def read_vocabulary(*policies: tuple[Mapping[str, str], Mapping[str, Any]]) -> V
     constants: dict[str, Any] = {}
     paths: set[tuple[str, ...]] = set(_KNOWN)
     near: dict[tuple[str, ...], dict[str, Any]] = {}
+    bodies: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
     for sources, data in policies:
         for module in json.loads(prepare(sources, data).get_ast_as_json()):
             for constant in _constants(module["ast"]["rules"]):
                 constants[json.dumps(constant)] = constant
             paths.update(_paths(module["ast"]["rules"]))
             _compared(module["ast"]["rules"], near)
+            bodies.update((json.dumps(body), body) for body in _bodies(module["ast"]["rules"]))
         for constant in _leaves(data):
             constants[json.dumps(constant)] = constant
-    return _vocabulary([constants[key] for key in sorted(constants)][:_MAX_CONSTANTS], paths, near)
+    vocabulary = _vocabulary([constants[key] for key in sorted(constants)][:_MAX_CONSTANTS], paths, near)
+    vocabulary.bodies = list(bodies.values())[:_MAX_BODIES]
+    return vocabulary
 
 
 def _vocabulary(
@@ -175,6 +184,27 @@ def _compared(node: Any, near: dict[tuple[str, ...], dict[str, Any]]) -> None:
                 near.setdefault(path, {}).update({json.dumps(value): value for value in constants})
         for item in node.values():
             _compared(item, near)
+
+
+def _bodies(node: Any) -> Iterator[list[tuple[tuple[str, ...], Any]]]:
+    """For each body of a rule, what its expressions compare with what, in some combinations."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _bodies(item)
+    elif isinstance(node, dict):
+        choices = [choice for statement in node.get("stmts", ()) if (choice := _choices(statement["literal"]))]
+        if choices:
+            for combination in itertools.islice(itertools.product(*choices), _MAX_VARIANTS):
+                yield list(combination)
+        for item in node.values():
+            yield from _bodies(item)
+
+
+def _choices(literal: Any) -> list[tuple[tuple[str, ...], Any]]:
+    """The ways in which one expression may hold: its longest path of the request, with each of its constants."""
+    paths = [path[1:] for path in _all_paths(literal) if path[0] == "input" and len(path) > 1 and path[1] != "derived"]
+    path = max(paths, key=len, default=())
+    return [(path, value) for value in (list(_constants(literal)) or [True])] if path else []
 
 
 def _all_paths(node: Any) -> Iterator[tuple[str, ...]]:

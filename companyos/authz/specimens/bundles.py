@@ -136,6 +136,7 @@ def signed(
 def _specimens() -> Iterator[Specimen]:
     for algorithm in ("EdDSA", "ES256", "RS256"):
         yield _clean(f"signed with {algorithm}", partial(_honest, algorithm))
+    yield _clean("made by an earlier version of us", partial(_repacked, {COMBINATION: b"package companyos.access\n"}))
     yield _clean("in force in prod", partial(_offered, stage="prod", known=(_promoted("2", "prod"),)))
     yield _clean("newer than what is known", partial(_offered, known=(_promoted("1", "prod", digest="sha256:1"),)))
     yield _clean("as OPA writes names, with a slash", partial(_from_tar, prefix="/"))
@@ -328,8 +329,6 @@ def _contents() -> Iterator[Specimen]:
     for name, content in metadata.items():
         yield _bad("metadata", f"metadata with {name}", partial(_repacked, {"access/metadata.yaml": content}))
     yield _bad("metadata", "a policy that belongs to nobody", partial(_repacked, {"other/policy.rego": _POLICY}))
-    yield _bad("combination", "another combination", partial(_repacked, {COMBINATION: b"package companyos.access\n"}))
-    yield _bad("combination", "no combination", partial(_repacked, {COMBINATION: None}))
 
 
 def _unsigned_files(changes: Mapping[str, bytes | None]) -> Offer:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.bundles.archive import pack
-from companyos.authz.bundles.bundle import Bundle
+from companyos.authz.bundles.bundle import COMBINATION, Bundle
 from companyos.authz.bundles.interface import PROMOTION_RULES
 from companyos.authz.bundles.promotion import Candidate, judge_promotion, person_of
 from companyos.authz.bundles.promotions import Promoted, Promotions
@@ -169,31 +169,35 @@ def _authors() -> Iterator[Specimen]:
 
 def _tests() -> Iterator[Specimen]:
     yield _bad("untested", "no tests", partial(_wish, tests=None))
+    yield _bad("untested", "an empty list of tests", partial(_wish, tests=b"[]"))
     yield _bad("untested", "no tests, into dev", partial(_wish, "dev", known=(), tests=None))
     wrong = {
         "the decision": (b"decision: allow", b"decision: deny"),
         "the reason": (b"policy.open", b"policy.other"),
         "an obligation": (b"obligations: []", b"obligations: [require_mfa]"),
         "the action": (b"action: read", b"action: write"),
+        "its request": (b"id: u-1, ", b""),
     }
     for name, (one, other) in wrong.items():
         yield _bad("tests", f"a test that fails in {name}", partial(_wish, tests=_GOOD.replace(one, other)))
-    second = _GOOD + _GOOD.replace(b"action: read", b"action: write")
+    second = _GOOD + _GOOD.replace(b"a document", b"another").replace(b"action: read", b"action: write")
     yield _bad("tests", "one test of two that fails", partial(_wish, tests=second))
     malformed = {
         "expects nothing": _GOOD.replace(b"decision: allow, ", b""),
         "expects what nobody answers": _GOOD.replace(b"decision: allow", b"decision: maybe"),
-        "has a malformed request": _GOOD.replace(b"id: u-1, ", b""),
+        "has the name of another": _GOOD + _GOOD,
         "has a misspelt key": _GOOD.replace(b"expect:", b"expects:"),
         "is no list": b"tests: none\n",
         "is no YAML": b"- [",
-        "is empty": b"[]",
     }
     for name, tests in malformed.items():
         yield _bad("policy", f"a test that {name}", partial(_wish, tests=tests))
 
 
 def _policies() -> Iterator[Specimen]:
+    for name, content in {"a rule of its own": b'decision := {"allow": true}', "nothing": b""}.items():
+        changed = {COMBINATION: _HEAD + content}
+        yield _bad("combination", f"{name} in place of the fixed rule", partial(_wish, more=changed))
     refused = {
         "reads the network": 'http.send({"method": "get", "url": "https://evil.example"}).status_code == 200',
         "reads the machine": "opa.runtime().env.HOME",
