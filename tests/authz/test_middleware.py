@@ -629,6 +629,13 @@ class TestRoutes:
                 found, got = table.find("GET", path)
                 assert (found.path, got) == (route, parameters)
 
+    @pytest.mark.parametrize(("paths", "found"), [(("/a/{x}", "/{r*}"), "/a/{x}"), (("/{r*}", "/a/{x}"), "/a/{x}")])
+    def test_head_is_no_wider_than_get(self, paths, found):
+        """A wide route for HEAD is no way around a narrow one for GET."""
+        table = RouteTable([Route("GET", paths[0], "read"), Route("HEAD", paths[1], "look")])
+
+        assert table.find("HEAD", "/a/1")[0].path == found
+
     def test_a_server_that_gives_no_raw_path(self):
         """Without the bytes that were sent, the decoded path is judged alone."""
         assert path_of({"path": "/a/b"}) == "/a/b"
