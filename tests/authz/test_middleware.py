@@ -77,9 +77,14 @@ class TestDecisions:
         assert (answer.status, answer.json) == (200, {"iban": SECRET})
         assert reached == [("GET", "/documents/d-1")]
 
+    def test_a_subject_alone(self, site):
+        """An authentication may give the subject and nothing else."""
+        assert ask(site[0], "/documents/d-1", token="plain").status == 200
+
     @pytest.mark.parametrize(
         ("path", "token", "status", "reason", "recorded"),
         [
+            ("/documents/d-1", "id", 403, "request.invalid", True),
             ("/documents/us", "alice", 403, "policy.tenant", True),
             ("/admin/users", "alice", 403, "policy.default_deny", True),
             ("/documents/d-1", "suspended", 403, "policy.inactive_subject", True),
