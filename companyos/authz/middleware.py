@@ -50,8 +50,8 @@ _log = logging.getLogger(__name__)
 class Caller:
     """Who makes a call, as your authentication found out."""
 
-    subject: Mapping[str, Any]
-    """The subject of the decision: `id`, `type`, `attributes`."""
+    subject: Mapping[str, Any] | str
+    """The subject of the decision: `id`, `type`, `attributes`; or its id, where the authorizer looks subjects up."""
     environment: Mapping[str, Any] = field(default_factory=dict)
     """The environment of the decision: `ip`, `auth_strength`, `approval_ticket`, ..."""
     context: Mapping[str, Any] = field(default_factory=dict)
@@ -174,7 +174,8 @@ class Session:
             Refusal: the call may not be made.
         """
         caller = await self._who()
-        decision = await self._authorizer.aauthorize(caller.subject, action, resource, caller.environment)
+        subject: Any = caller.subject  # an id is refused as malformed by an authorizer that looks nobody up
+        decision = await self._authorizer.aauthorize(subject, action, resource, caller.environment)
         stated = {key: caller.environment.get(key) for key in ("auth_strength", "approval_ticket")}
         duty = self._authorizer.duty(decision, context={**stated, **caller.context})
         try:
@@ -206,7 +207,7 @@ class Session:
         if self._caller is None:
             try:
                 found = await call_either(self._authenticate, self._scope)
-                caller = found if found is None or isinstance(found, Caller) else Caller(dict(found))
+                caller = _caller(found)
             except Exception:  # noqa: BLE001 - whatever it raises, nobody knows who calls
                 _log.exception("a caller could not be authenticated")
                 raise Refusal(503, "authentication.unavailable") from None
@@ -215,6 +216,12 @@ class Session:
                 raise Refusal(401, "authentication.required", headers=[header])
             self._caller = caller
         return self._caller
+
+
+def _caller(found: Any) -> Caller | None:
+    if found is None or isinstance(found, Caller):
+        return found
+    return Caller(found if isinstance(found, str) else dict(found))
 
 
 async def resource_of(given: Any, *arguments: Any) -> Mapping[str, Any]:

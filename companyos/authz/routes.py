@@ -92,7 +92,9 @@ class RouteTable:
         Raises:
             Refusal: none is declared.
         """
-        fitting = self._fitting(method, path) or (self._fitting("GET", path) if method == "HEAD" else [])
+        fitting = self._fitting(method, path)
+        if method == "HEAD":  # a route for HEAD takes the place of one for GET only where it is as literal
+            fitting += self._fitting("GET", path)
         if not fitting:
             raise Refusal(403, "route.undeclared")
         route, segments = min(fitting, key=lambda pair: tuple(segment.kind for segment in pair[1]))

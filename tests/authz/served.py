@@ -19,6 +19,7 @@ TOKENS = {
     "strong": Caller({"id": "alice", "type": "user"}, {"auth_strength": "mfa"}, {"acr": "loa3", "amr": ["hwk"]}),
     "suspended": Caller({"id": "bob", "type": "user", "status": "suspended"}),
     "plain": {"id": "carol", "type": "user"},
+    "id": "carol",
 }
 
 

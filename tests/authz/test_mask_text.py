@@ -30,6 +30,7 @@ class TestText:
             ('{"iban":{"a":1},"iban":["y"]}', ["iban"], '{"iban":null,"iban":null}'),
             ('{"a":{"city":"x"},"a":{"city":"y"}}', ["a.city"], '{"a":{"city":"***"},"a":{"city":"***"}}'),
             (r'{"ib\u0061n":"x"}', ["iban"], r'{"ib\u0061n":"***"}'),
+            (r'{"ib\u200ban":"x","iban\u0000":"y"}', ["iban"], r'{"ib\u200ban":"***","iban\u0000":"***"}'),
             (r'{"\u0049BAN":"x"}', ["iban"], r'{"\u0049BAN":"***"}'),
             ('{"\uff49\uff42\uff41\uff4e":"x"}', ["iban"], '{"\uff49\uff42\uff41\uff4e":"***"}'),
             ('{"pre\\u0301nom":"x"}', ["pr\u00e9nom"], '{"pre\\u0301nom":"***"}'),

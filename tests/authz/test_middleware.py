@@ -77,9 +77,14 @@ class TestDecisions:
         assert (answer.status, answer.json) == (200, {"iban": SECRET})
         assert reached == [("GET", "/documents/d-1")]
 
+    def test_a_subject_alone(self, site):
+        """An authentication may give the subject and nothing else."""
+        assert ask(site[0], "/documents/d-1", token="plain").status == 200
+
     @pytest.mark.parametrize(
         ("path", "token", "status", "reason", "recorded"),
         [
+            ("/documents/d-1", "id", 403, "request.invalid", True),
             ("/documents/us", "alice", 403, "policy.tenant", True),
             ("/admin/users", "alice", 403, "policy.default_deny", True),
             ("/documents/d-1", "suspended", 403, "policy.inactive_subject", True),
@@ -628,6 +633,13 @@ class TestRoutes:
             else:
                 found, got = table.find("GET", path)
                 assert (found.path, got) == (route, parameters)
+
+    @pytest.mark.parametrize(("paths", "found"), [(("/a/{x}", "/{r*}"), "/a/{x}"), (("/{r*}", "/a/{x}"), "/a/{x}")])
+    def test_head_is_no_wider_than_get(self, paths, found):
+        """A wide route for HEAD is no way around a narrow one for GET."""
+        table = RouteTable([Route("GET", paths[0], "read"), Route("HEAD", paths[1], "look")])
+
+        assert table.find("HEAD", "/a/1")[0].path == found
 
     def test_a_server_that_gives_no_raw_path(self):
         """Without the bytes that were sent, the decoded path is judged alone."""

@@ -135,6 +135,7 @@ class TestMask:
             ({Key.EMAIL: "x"}, ["email"], {Key.EMAIL: "***"}),
             ({TextKey.KEY: "x"}, ["iban"], {TextKey.KEY: "***"}),
             ({7: "x"}, ["7"], {7: "***"}),
+            ({"ib\u200ban": "x", "iban\0": "y"}, ["iban"], {"ib\u200ban": "***", "iban\0": "***"}),
         ],
     )
     def test_plain_values(self, value, fields, expected):

@@ -59,7 +59,9 @@ class Fields:
 
 
 def parts(name: str) -> tuple[str, ...]:
-    """The parts of a name that is a dotted path, in their plain spelling."""
+    """The parts of a name that is a dotted path, in their plain spelling, without what cannot be seen."""
+    if not is_visible(name):
+        name = "".join(character for character in name if is_visible(character))
     return tuple(part.strip() for part in plain(name).split("."))
 
 

@@ -109,6 +109,11 @@ def _missing() -> tuple[Specimen, ...]:
             _Handler("notification", lambda _, value, __: value),
         ),
         _specimen(
+            "a watermark that is only said to be there",
+            "obligation.unhandled",
+            _Handler("watermark", lambda _, value, __: value),
+        ),
+        _specimen(
             "a notification to a destination that was never declared",
             "obligation.unhandled",
             Notification(lambda *_: True, destinations=["x"]),
