@@ -175,6 +175,9 @@ class ServerSection(_Section):
     tls_key: Path | None = Field(None, description="Its private key, PEM.")
     api_keys: Path | None = Field(None, description="File with the salted hashes of API keys.")
     jwt: JwtSetting | None = Field(None, description="Whose tokens count.")
+    obligations: tuple[str, ...] = Field(
+        (), description="Obligations that callers carry out, beside those with a handler here; all others are denied."
+    )
     rate_per_second: float = Field(1000, gt=0, description="Decisions that one caller may ask for in a second.")
     rate_burst: int = Field(2000, gt=0, description="The same, at once.")
     body_limit: int = Field(1024 * 1024, gt=0, description="Largest body of a request, in bytes.")

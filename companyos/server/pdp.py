@@ -12,18 +12,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.authzen import SUPPORTED_OBLIGATIONS, parts_from_authzen, response_to_authzen
-from companyos.authz.interface import RequestError
+from companyos.authz.interface import ObligationError, RequestError
 from companyos.server.interface import HttpRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from companyos.authz.authorizer import Authorizer
     from companyos.authz.authzen import Batch, Parts
-    from companyos.decision import Decision
+    from companyos.decision import Decision, Obligation
     from companyos.ports import AccessRequest, DecisionEngine, Opinion
 
-__all__ = ("Generation", "NegotiatedEngine", "Pdp", "trace_of")
+__all__ = ("CarriedOutByCaller", "Generation", "NegotiatedEngine", "Pdp", "trace_of")
 
 UNSUPPORTED = "obligation.unsupported"
 """Reason of the deny for a caller that said it cannot carry out an obligation."""
@@ -62,6 +62,26 @@ class NegotiatedEngine:
             return opinion
         message = f"the caller cannot carry out: {', '.join(beyond)} ({opinion.reason})"
         return replace(opinion, allow=False, reason=UNSUPPORTED, message=message)
+
+
+class CarriedOutByCaller:
+    """Stands for a handler that the callers have: with it an obligation may be issued, and is not carried out here."""
+
+    def __init__(self, obligation: str) -> None:
+        self._obligation = obligation
+
+    @property
+    def obligation(self) -> str:
+        """Id of the obligation."""
+        return self._obligation
+
+    def discharge(self, obligation: Obligation, value: Any, context: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        """Nothing here can carry it out.
+
+        Raises:
+            ObligationError: always.
+        """
+        raise ObligationError(f"{self._obligation} is for the caller of the decision point to carry out")
 
 
 class Generation:

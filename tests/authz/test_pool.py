@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
@@ -13,7 +14,9 @@ from companyos.authz import build_request
 from companyos.authz.engines.pool import EngineBusyError, WorkerEngine
 from companyos.authz.interface import EngineError, EngineTimeoutError, PolicyError
 from companyos.ports import Opinion
-from tests.authz.engine_contract import READ, EngineContract
+from companyos.testing import EngineContract
+from tests.authz.requests import READ, UNKNOWN
+from tests.authz.test_engines import IN_REGO
 
 REGO = "companyos.authz.engines.rego:RegoEngine"
 EXPLODING = """package companyos.access
@@ -27,6 +30,15 @@ deny contains {"id": "policy.never"} if {
 	some a in numbers.range(1, 100000)
 	some b in numbers.range(1, 100000)
 	a * b == -1
+}
+"""
+HUNGRY = """package companyos.access
+
+import rego.v1
+
+allow contains {"id": "policy.hungry"} if {
+	input.action == "hungry"
+	count([x | some a in numbers.range(1, 10000000); x := sprintf("%d%d", [a, a])]) > 0
 }
 """
 EXPLODE = build_request({"id": "u-1", "type": "user"}, "explode", {"id": "d-1", "type": "document"})
@@ -72,22 +84,22 @@ def make():
 class TestContract(EngineContract):
     """The Rego engine in a child keeps the contract that it keeps in this process."""
 
+    allowed: ClassVar = READ
+    denied: ClassVar = UNKNOWN
+
     @pytest.fixture(autouse=True)
     def _pools(self, make):
         self._make = make
 
-    def make(self):
+    def make_engine(self):
         return self._make()
 
-    def make_broken(self):
-        return self._make(f"{__name__}:Broken", {})
-
-
-class Broken(Odd):
-    """An engine that cannot decide."""
-
-    def decide(self, request):
-        raise EngineError("the policies could not be evaluated")
+    def make_engine_with(self, case, folder):
+        directory = folder / "policies"
+        directory.mkdir()
+        (directory / "metadata.yaml").write_text("owner: team\nversion: 1.0.0\n", encoding="utf-8")
+        (directory / "contract.rego").write_text(IN_REGO[case], encoding="utf-8")
+        return self._make(arguments={"directories": [str(directory)]})
 
 
 def test_a_policy_that_does_not_end_is_ended(make, policies):
@@ -173,14 +185,8 @@ def test_an_engine_that_cannot_be_made_is_an_error_at_once(factory, arguments):
 
 def test_a_worker_may_not_use_more_memory_than_it_has(make, policies):
     """A policy that would fill the memory ends its own process, not the machine."""
-    hungry = (
-        'package companyos.access\nimport rego.v1\nallow contains {"id": "policy.hungry"} if '
-        'count([x | some a in numbers.range(1, 10000000); x := sprintf("%d%d", [a, a])]) > 0'
-        ' if input.action == "read"'
-    ).replace(" if input.action", "\n").partition("\n ==")[0]
-    hungry = hungry.replace("if count", 'if {\n\tinput.action == "hungry"\n\tcount').rstrip() + "\n}\n"
     engine = make(
-        arguments={"directories": [str(policies(hungry__rego=hungry))]}, deadline_seconds=60.0, memory_bytes=300 * 2**20
+        arguments={"directories": [str(policies(hungry__rego=HUNGRY))]}, deadline_seconds=60.0, memory_bytes=300 * 2**20
     )
 
     with pytest.raises(EngineError):

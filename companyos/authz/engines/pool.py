@@ -117,7 +117,10 @@ class WorkerEngine:
             EngineBusyError: there was no free child within the deadline.
             EngineError: the engine could not decide, or its process ended while it did.
         """
-        frame = _encode((request.subject, request.action, request.resource, request.environment))
+        try:
+            frame = _encode((request.subject, request.action, request.resource, request.environment))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise EngineError("the request holds a value that no worker can be given", got=error) from error
         try:
             child = self._idle.get(timeout=self._deadline)
         except queue.Empty:
