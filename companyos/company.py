@@ -152,6 +152,12 @@ class Company:
     def _open_engine(self) -> DecisionEngine:
         section = self.settings.authz
         settings = section.model_dump() | {"policies": [self.root / path for path in section.policies]}
+        if section.remote is not None:
+            token, ca_file = section.remote.token, section.remote.ca_file
+            settings["remote"] |= {
+                "token": None if token is None else self.key_uri(token),
+                "ca_file": None if ca_file is None else str(self.root / ca_file),
+            }
         engines = self.plugins.engines(settings)
         if section.engine not in engines:
             raise ConfigError(f"no decision engine {section.engine!r}", expected=", ".join(sorted(engines)))

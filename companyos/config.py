@@ -89,12 +89,33 @@ class ObservabilitySection(_Section):
     otlp_endpoint: str = Field("http://localhost:4318", description="OTLP/HTTP endpoint, for `exporter: otlp`.")
 
 
+class RemoteSection(_Section):
+    """A decision service, for `authz.engine: opa` and others that are asked over the network."""
+
+    url: str = Field(description="Where it is, `https://…`; `http` only on this machine, unless `plain_http`.")
+    token: str | None = Field(None, description="Where the bearer token is: `env:NAME` or `file:PATH`.")
+    policy_digest: str | None = Field(
+        None, description="`sha256:…` that stands for the policies of a service which does not name them itself."
+    )
+    decision: str | None = Field(None, description="Path of the decision in an OPA; default: that of `decision.rego`.")
+    timeout_seconds: float = Field(2.0, gt=0, description="How long one decision may take, all attempts together.")
+    connect_seconds: float = Field(0.5, gt=0, description="How long one connection may take to come about.")
+    read_seconds: float = Field(1.5, gt=0, description="How long the service may be silent.")
+    attempts: int = Field(3, gt=0, description="How often to try in all, where the service was not reached.")
+    max_answer_bytes: int = Field(1024 * 1024, gt=0, description="Largest answer.")
+    failures: int = Field(5, gt=0, description="After how many failures in a row the service is left alone.")
+    cool_down_seconds: float = Field(10.0, ge=0, description="For how long, before one request tries again.")
+    ca_file: Path | None = Field(None, description="Certificate authorities to trust instead of the system's.")
+    plain_http: bool = Field(False, description="Whether `http` may leave this machine.")
+
+
 class AuthzSection(_Section):
     """Who may do what."""
 
     engine: str = Field("rego", description="Decision engine, by name.")
     policies: tuple[Path, ...] = Field((), description="Policy directories; empty means the built-in playbook.")
     stage: Literal["dev", "staging", "prod"] = Field("prod", description="Stage of policies laid out by stage.")
+    remote: RemoteSection | None = Field(None, description="Where a remote engine is.")
 
 
 class Budget(_Section):

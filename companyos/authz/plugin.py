@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from companyos.errors import ConfigError
 from companyos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from companyos.authz.engines._remote import RemoteSettings
     from companyos.controls import Control
     from companyos.ports import DecisionEngine, ObligationHandler
 
@@ -17,10 +20,31 @@ __all__ = ("companyos_controls", "companyos_engines", "companyos_obligation_hand
 
 @hookimpl
 def companyos_engines(settings: Mapping[str, Any]) -> Sequence[DecisionEngine]:
-    """The embedded Rego engine over `authz.policies`; it reads them on first use."""
+    """The embedded engines over `authz.policies`, which they read on first use, and a remote OPA at `authz.remote`."""
+    from companyos.authz.engines.cedar import CedarEngine
     from companyos.authz.engines.rego import RegoEngine
 
-    return [RegoEngine(settings.get("policies", ()), stage=settings.get("stage", "prod"))]
+    policies, stage = settings.get("policies", ()), settings.get("stage", "prod")
+    embedded: list[DecisionEngine] = [RegoEngine(policies, stage=stage), CedarEngine(policies, stage=stage)]
+    return [*embedded, *_remote(settings.get("engine"), settings.get("remote"))]
+
+
+def _remote(chosen: object, settings: Mapping[str, Any] | None) -> Sequence[DecisionEngine]:
+    if chosen != "opa":
+        return []
+    if settings is None:
+        raise ConfigError("authz.engine is opa, and authz.remote does not say where it is", hint="set authz.remote.url")
+    from companyos.authz.engines.opa import DECISION, OpaEngine
+
+    decision, policy_digest = settings.get("decision") or DECISION, settings.get("policy_digest")
+    return [OpaEngine(_remote_settings(settings), decision=decision, policy_digest=policy_digest)]
+
+
+def _remote_settings(settings: Mapping[str, Any]) -> RemoteSettings:
+    from companyos.authz.engines._remote import RemoteSettings
+
+    known = {field.name for field in fields(RemoteSettings)} & settings.keys()
+    return RemoteSettings(**{name: settings[name] for name in known})
 
 
 @hookimpl

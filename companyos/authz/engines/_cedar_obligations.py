@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz.engines._shape import obligation, strict_loads
 from companyos.authz.interface import PolicyError
 from companyos.authz.request import copy_json
+from companyos.decision import Obligation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from companyos.decision import Obligation
+    from collections.abc import Iterator, Mapping
 
 __all__ = ("Template", "parse_obligations")
 
@@ -29,12 +28,19 @@ _ABSENT: Any = object()
 class Template:
     """One obligation, with places for values of the request."""
 
-    content: Mapping[str, Any]
-    """`id`, `type`, `properties`."""
+    id: str
+    """Which obligation."""
+    type: str
+    """Its type in the obligations profile."""
+    properties: Mapping[str, Any]
+    """Its arguments, places among them."""
+    roots: frozenset[str]
+    """The parts of a request that its places name."""
 
     def fill(self, document: Mapping[str, Any]) -> Obligation:
         """The obligation for a request; its values are the caller's own."""
-        return obligation({**self.content, "properties": _fill(self.content.get("properties", {}), document)})
+        properties = _fill(self.properties, document) if self.roots else copy_json(self.properties)
+        return Obligation(self.id, self.type, properties)
 
 
 def parse_obligations(text: str, place: str) -> tuple[Template, ...]:
@@ -47,17 +53,19 @@ def parse_obligations(text: str, place: str) -> tuple[Template, ...]:
         listed = strict_loads(text)
         if not isinstance(listed, list) or not listed:
             raise ValueError("it is no list of obligations")  # noqa: TRY301 - one place makes one error of them
-        for entry in listed:
-            obligation(entry)
-            _check_keys(entry)
-            _check_values(entry.get("properties", {}))
+        return tuple(_template(entry) for entry in listed)
     except (ValueError, TypeError, KeyError) as error:
         raise PolicyError(
             "the obligations of a policy are not valid",
             got=f"{place}: {error}",
             expected='a JSON list such as [{"id": "mask_fields", "properties": {"fields": ["iban"]}}]',
         ) from error
-    return tuple(Template(entry) for entry in listed)
+
+
+def _template(entry: Any) -> Template:
+    checked = obligation(entry)
+    _check_keys(entry)
+    return Template(checked.id, checked.type, checked.properties, frozenset(_roots(checked.properties)))
 
 
 def _check_keys(entry: Mapping[str, Any]) -> None:
@@ -68,24 +76,26 @@ def _check_keys(entry: Mapping[str, Any]) -> None:
         raise ValueError(f"{_FROM} stands for one property, not for all")
 
 
-def _check_values(value: Any) -> None:
+def _roots(value: Any) -> Iterator[str]:
+    """The parts of a request that places in a value name; anything else that begins with a dollar is refused."""
     if isinstance(value, list):
         for item in value:
-            _check_values(item)
-    if not isinstance(value, dict):
-        return
-    if _FROM in value:
-        path = value[_FROM]
-        if value.keys() - {_FROM, _DEFAULT} or not isinstance(path, str) or path.split(".")[0] not in _ROOTS:
-            raise ValueError(f"{_FROM} names no place of a request: {path!r}")
-        if not all(path.split(".")):
-            raise ValueError(f"{_FROM} names no place of a request: {path!r}")
-        _check_values(value.get(_DEFAULT))
-        return
-    for key, item in value.items():
-        if key.startswith("$"):
-            raise ValueError(f"{key} means nothing here")
-        _check_values(item)
+            yield from _roots(item)
+    elif isinstance(value, dict):
+        if _FROM in value:
+            yield _root(value)
+        for key, item in value.items():
+            if key.startswith("$") and not (_FROM in value and key in {_FROM, _DEFAULT}):
+                raise ValueError(f"{key} means nothing here")
+            yield from _roots(item)
+
+
+def _root(place: Mapping[str, Any]) -> str:
+    path = place[_FROM]
+    steps = path.split(".") if isinstance(path, str) else [""]
+    if place.keys() - {_FROM, _DEFAULT} or steps[0] not in _ROOTS or not all(steps):
+        raise ValueError(f"{_FROM} names no place of a request: {path!r}")
+    return steps[0]
 
 
 def _fill(value: Any, document: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from companyos._extras import require
 from companyos.authz.derived import facts_digest
 from companyos.authz.engines._cedar_obligations import Template, parse_obligations
+from companyos.authz.engines._cedar_reads import EVERYTHING, Read, reads
 from companyos.authz.engines._cedar_text import check_depth, statements
 from companyos.authz.interface import PolicyError
 from companyos.authz.layout import METADATA, PLAYBOOK, TESTS, find_places, read_text
@@ -60,6 +61,8 @@ class CedarPolicy:
     """The policy itself."""
     slice: Slice
     """The requests that its directory may speak about."""
+    reads: frozenset[Read] = EVERYTHING
+    """What of a request it can read."""
 
     @property
     def obliges_only(self) -> bool:
@@ -166,6 +169,7 @@ def _policy(statement: Statement, declared: Slice) -> CedarPolicy:
         obligations=parse_obligations(said["obligations"], statement.place) if "obligations" in said else (),
         text=statement.text,
         slice=declared,
+        reads=reads(found[0]),
     )
 
 

@@ -13,6 +13,7 @@ that asks for itself is not one thing with the union of two sets of attributes.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,7 @@ from companyos.authz.derived import derive
 from companyos.authz.interface import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from companyos.authz.engines._cedar_reads import Tree
     from companyos.ports import AccessRequest
 
 __all__ = ("CedarRequest", "translate")
@@ -32,7 +32,13 @@ _TYPE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(::[A-Za-z_][A-Za-z0-9_]*)*")
 _RESERVED = frozenset({"true", "false", "if", "then", "else", "in", "is", "like", "has", "__cedar"})
 _INTEGERS = range(-(2**63), 2**63)
 _MAX_DEPTH = 64
+_NOTHING: Tree = {}
+_NOBODY: tuple[()] = ()
 _encode = msgspec.json.Encoder().encode
+
+
+class _UnfitError(Exception):
+    """A value that Cedar cannot hold; which one is found out afterwards, for most requests have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +51,83 @@ class CedarRequest:
     """The attributes of principal and resource, and the principal's roles, as JSON."""
 
 
-def translate(request: AccessRequest) -> CedarRequest:
-    """A request in Cedar's terms.
+def translate(request: AccessRequest, wanted: Tree) -> CedarRequest:
+    """What policies can read of a request, in Cedar's terms.
 
     Raises:
-        EngineError: a value has no place there: null, a fraction, a whole number beyond 64 bits, a key that begins
-            with two underscores (Cedar reads those as entities and functions), a type that is no Cedar name.
+        EngineError: a value that is read has no place there: null, a fraction, a whole number beyond 64 bits, a key
+            that begins with two underscores (Cedar reads those as entities and functions), a type that is no Cedar
+            name.
     """
-    subject = _value(request.subject, "subject", 1)
-    resource = _value(request.resource, "resource", 1)
-    environment = _value(request.environment, "environment", 1)
-    principal = {"type": f"Subject::{_type('subject', subject)}", "id": subject["id"]}
-    target = {"type": f"Resource::{_type('resource', resource)}", "id": resource["id"]}
+    principal = {"type": f"Subject::{_type('subject', request.subject)}", "id": request.subject["id"]}
+    target = {"type": f"Resource::{_type('resource', request.resource)}", "id": request.resource["id"]}
+    attributes = _part(request.subject, wanted.get("principal", _NOTHING), "subject")
+    described = _part(request.resource, wanted.get("resource", _NOTHING), "resource")
     entities = [
-        {"uid": principal, "attrs": subject, "parents": _roles(subject)},
-        {"uid": target, "attrs": resource, "parents": []},
+        {"uid": principal, "attrs": attributes, "parents": _roles(request.subject)},
+        {"uid": target, "attrs": described, "parents": _NOBODY},
     ]
-    stated = [name for name, value in environment.items() if isinstance(value, str) and value.strip()]
-    context = {"environment": environment, "derived": _known(derive(request)), "stated": stated}
-    return CedarRequest(
-        {
-            "principal": principal,
-            "action": {"type": "Action", "id": request.action},
-            "resource": target,
-            "context": _json(context),
-        },
-        _json(entities),
+    asked = {
+        "principal": principal,
+        "action": {"type": "Action", "id": request.action},
+        "resource": target,
+        "context": _json(_context(request, wanted.get("context", _NOTHING))),
+    }
+    return CedarRequest(asked, _json(entities))
+
+
+def _context(request: AccessRequest, wanted: Tree | None) -> dict[str, Any]:
+    parts: Tree = dict.fromkeys(("environment", "derived", "stated")) if wanted is None else wanted
+    found: dict[str, Any] = {}
+    if "environment" in parts:
+        found["environment"] = _part(request.environment, parts["environment"], "environment")
+    if "derived" in parts:
+        found["derived"] = _known(derive(request), parts["derived"])
+    if "stated" in parts:
+        texts = request.environment.items()
+        found["stated"] = [name for name, value in texts if isinstance(value, str) and value.strip()]
+    return found
+
+
+def _part(value: Any, wanted: Tree | None, where: str) -> Any:
+    """The attributes of a part of the request that are wanted, or all of them; `where` names it in errors."""
+    try:
+        return _pick(value, wanted)
+    except _UnfitError:
+        raise _explain(value, wanted, where) from None
+
+
+def _pick(value: Any, wanted: Tree | None) -> Any:
+    if wanted is None or not hasattr(value, "items"):
+        return _held(value, 1)
+    return {_key(name): _pick(value[name], inner) for name, inner in wanted.items() if name in value}
+
+
+def _explain(value: Any, wanted: Tree | None, where: str) -> EngineError:
+    """Which value it is that Cedar cannot hold."""
+    if hasattr(value, "items"):
+        names = value if wanted is None else [name for name in wanted if name in value]
+        for name in names:
+            inner = None if wanted is None else wanted[name]
+            try:
+                _pick({name: value[name]}, {name: inner})
+            except _UnfitError:
+                return _explain(value[name], inner, f"{where}.{name}") if _is_plain(name) else _refused(name, where)
+    if isinstance(value, list | tuple):
+        for number, item in enumerate(value):
+            try:
+                _held(item, 1)
+            except _UnfitError:
+                return _explain(item, None, f"{where}[{number}]")
+    return _refused(value, where)
+
+
+def _refused(value: object, where: str) -> EngineError:
+    return EngineError(
+        f"{where} holds something that Cedar has no value for",
+        got=_describe(value),
+        expected="texts, whole numbers of 64 bits, true or false, lists and objects of them; no key with __ first",
+        hint="leave out what is not known; write a fraction as a whole number of its smallest unit",
     )
 
 
@@ -93,50 +150,52 @@ def _type(part: str, held: Mapping[str, Any]) -> str:
 
 
 def _roles(subject: Mapping[str, Any]) -> list[dict[str, str]]:
-    attributes = subject.get("attributes", {})
-    roles = attributes.get("roles", []) if isinstance(attributes, dict) else []
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+    attributes = subject.get("attributes")
+    roles = attributes.get("roles", _NOBODY) if isinstance(attributes, Mapping) else _NOBODY
+    if not isinstance(roles, list | tuple) or not all(isinstance(role, str) for role in roles):
         raise EngineError("subject.attributes.roles is no list of texts", got=type(roles).__name__)
     return [{"type": "Role", "id": role} for role in dict.fromkeys(roles)]
 
 
-def _value(value: Any, where: str, depth: int) -> Any:
-    """A copy of a JSON value that Cedar can hold; `where` names it in errors."""
+def _held(value: Any, depth: int) -> Any:
+    """A copy of a JSON value that Cedar can hold."""
     if value is True or value is False or isinstance(value, str):
         return value
     if depth > _MAX_DEPTH:
-        raise EngineError(f"{where} nests too deeply for Cedar", expected=f"at most {_MAX_DEPTH} levels")
+        raise _UnfitError
     if hasattr(value, "items"):
-        return {_key(key, where): _value(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        return {_key(key): _held(item, depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_value(item, where, depth + 1) for item in value]
+        return [_held(item, depth + 1) for item in value]
     if isinstance(value, int) and value in _INTEGERS:
         return int(value)
     if isinstance(value, float) and value.is_integer() and int(value) in _INTEGERS:
         return int(value)
-    raise EngineError(
-        f"{where} holds a value that Cedar has none for",
-        got=_describe(value),
-        expected="texts, whole numbers of 64 bits, true or false, lists and objects of them",
-        hint="leave out what is not known; write a fraction as a whole number of its smallest unit",
-    )
+    raise _UnfitError
+
+
+def _key(key: Any) -> str:
+    if _is_plain(key):
+        return str(key)
+    raise _UnfitError
+
+
+def _is_plain(key: object) -> bool:
+    return isinstance(key, str) and not key.startswith("__")
 
 
 def _describe(value: object) -> str:
     names: Mapping[type, str] = {type(None): "null", float: "a fraction", int: "a number beyond 64 bits"}
-    return names.get(type(value), type(value).__name__)
+    return names.get(type(value), repr(value) if isinstance(value, str) else type(value).__name__)
 
 
-def _key(key: object, where: str) -> str:
-    if not isinstance(key, str) or key.startswith("__"):
-        raise EngineError(
-            f"{where} has a key that Cedar reads as something else", got=repr(key), expected="no two underscores first"
-        )
-    return key
-
-
-def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Derived facts without those that are not known, which are ours and always facts that policies may miss."""
-    return {
-        key: _known(value) if isinstance(value, dict) else value for key, value in facts.items() if value is not None
-    }
+def _known(facts: Mapping[str, Any], wanted: Tree | None) -> dict[str, Any]:
+    """Derived facts that are wanted, without those that are not known."""
+    found = {}
+    for name in facts if wanted is None else wanted:
+        value = facts.get(name)
+        if isinstance(value, dict):
+            found[name] = _known(value, None if wanted is None else wanted[name])
+        elif value is not None:
+            found[name] = value
+    return found

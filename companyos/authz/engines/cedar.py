@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from companyos._extras import require
 from companyos.authz.derived import derive
 from companyos.authz.engines._cedar_policies import CedarPolicy, load_cedar
+from companyos.authz.engines._cedar_reads import EVERYTHING, Tree, tree
 from companyos.authz.engines._cedar_request import translate
 from companyos.authz.engines._shape import combined
 from companyos.authz.interface import EngineError
@@ -32,6 +34,7 @@ UNSTATED = "policy.scope_unstated"
 """The reason for a request that does not say where its resource belongs, where policies depend on it."""
 _MAX_SETS = 1024
 """How many sets of policies are kept parsed; there are as many as slices can overlap in different ways."""
+_canonical = msgspec.json.Encoder(order="deterministic").encode
 _POSITION = re.compile(r"policy(\d+)")
 
 
@@ -42,11 +45,13 @@ class CedarEngine:
     alone would pass over it, be it a `forbid`. Policies are read and checked on first use; any thread may ask.
     """
 
-    def __init__(self, directories: Iterable[Path] = (), *, stage: str = STAGES[-1]) -> None:
+    def __init__(self, directories: Iterable[Path] = (), *, stage: str = STAGES[-1], pruned: bool = True) -> None:
         """Take the policies from `directories`, in order; none at all means the built-in playbook in Cedar.
 
-        Of a directory laid out by domain, service, stage and version it takes `stage`.
+        Of a directory laid out by domain, service, stage and version it takes `stage`. Policies get what they can read
+        of a request; with `pruned=False` all of it.
         """
+        self._pruned = pruned
         self._directories = tuple(Path(directory) for directory in directories)
         self._stage = stage
         self._lock = threading.Lock()
@@ -90,7 +95,7 @@ class CedarEngine:
             with self._lock:
                 ready = self._ready
                 if ready is None:
-                    ready = self._ready = _Loaded(load_cedar(self._directories, stage=self._stage))
+                    ready = self._ready = _Loaded(load_cedar(self._directories, stage=self._stage), pruned=self._pruned)
         return ready
 
 
@@ -102,21 +107,25 @@ class _Parsed:
     """The policies, in order."""
     handle: Any
     """Their `cedarpy.PolicySet`."""
+    wanted: Tree
+    """What of a request they can read."""
 
     @classmethod
-    def of(cls, policies: Sequence[CedarPolicy]) -> _Parsed:
-        """Parse policies once."""
+    def of(cls, policies: Sequence[CedarPolicy], *, whole: bool) -> _Parsed:
+        """Parse policies once; `whole` says that they get all of a request, whatever they read."""
         cedar = require("cedarpy", extra="authz-cedar")
         handle = cedar.PolicySet.from_str("\n".join(policy.text for policy in policies))
         if len(handle) != len(policies):
             raise EngineError("Cedar read another number of policies", got=len(handle), expected=len(policies))
-        return cls(policies, handle)
+        read = EVERYTHING if whole else {read for policy in policies for read in policy.reads}
+        return cls(policies, handle, tree(read))
 
 
 class _Loaded:
     """Policies made ready to be asked; those that share a slice of requests are parsed together, once."""
 
-    def __init__(self, policies: CedarPolicies) -> None:
+    def __init__(self, policies: CedarPolicies, *, pruned: bool) -> None:
+        self._pruned = pruned
         self._cedar: Any = require("cedarpy", extra="authz-cedar")
         self.policies = policies
         self._schema = None if policies.schema is None else self._cedar.Schema.from_str(policies.schema)
@@ -137,14 +146,15 @@ class _Loaded:
             return Opinion(False, UNSTATED, message)
         key = key_of(request)
         every, permits = self._members(tuple(found.holds(key) for found in self._slices))
-        asked = translate(request)
+        asked = translate(request, every.wanted)
         entities = _guarded(lambda: self._cedar.Entities.from_json_str(asked.entities, self._schema))
         allow, decided = self._evaluate(every, asked.request, entities)
         obliging = [policy for policy in decided if policy.obligations]
         refusing = [policy for policy in decided if not policy.permits and not policy.obligations]
         if obliging and not allow and not refusing:
             # Nothing refuses; whether anything permits, Cedar does not say beside what forbids.
-            allow, decided = self._evaluate(permits, asked.request, entities)
+            narrow = asked.request if "context" in permits.wanted else {**asked.request, "context": "{}"}
+            allow, decided = self._evaluate(permits, narrow, entities)
             obliging += [policy for policy in decided if policy.obligations]
             refusing = decided
         reasons = [(policy.reason, policy.message) for policy in (decided if allow else refusing)]
@@ -158,7 +168,9 @@ class _Loaded:
             slices = {part for part, within in zip(self._slices, holds, strict=True) if within}
             policies = [policy for policy in self.policies.policies if policy.slice in slices]
             permits = [policy for policy in policies if policy.permits]
-            found = self._sets[holds] = (_Parsed.of(policies), _Parsed.of(permits))
+            # A schema is about all of a request.
+            whole = self.policies.schema is not None or not self._pruned
+            found = self._sets[holds] = (_Parsed.of(policies, whole=whole), _Parsed.of(permits, whole=whole))
         return found
 
     def _evaluate(self, parsed: _Parsed, request: Any, entities: Any) -> tuple[bool, list[CedarPolicy]]:
@@ -200,7 +212,12 @@ def _obligations(policies: Sequence[CedarPolicy], request: AccessRequest) -> lis
     """The obligations of policies for a request, each once, in the order of their ids."""
     if not policies:
         return []
-    document = {**request.to_dict(), "derived": derive(request)}
-    found = [template.fill(document) for policy in policies for template in policy.obligations]
-    distinct = {json.dumps(item.to_dict(), sort_keys=True): item for item in found}
+    templates = [template for policy in policies for template in policy.obligations]
+    document = request.to_dict()
+    if any("derived" in template.roots for template in templates):
+        document["derived"] = derive(request)
+    found = [template.fill(document) for template in templates]
+    if len(found) == 1:
+        return found
+    distinct = {_canonical(item.to_dict()): item for item in found}
     return [distinct[key] for key in sorted(distinct, key=lambda key: (distinct[key].id, key))]
