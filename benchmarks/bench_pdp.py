@@ -52,7 +52,12 @@ done = function(summary, latency, requests)
     summary.requests, summary.duration, bad, latency:percentile(50), latency:percentile(99)))
 end
 """
-CASES = ("constant, no ledger", "rego in workers, no ledger", "constant, SQLite ledger", "rego in workers, SQLite ledger")
+CASES = (
+    "constant, no ledger",
+    "rego in workers, no ledger",
+    "constant, SQLite ledger",
+    "rego in workers, SQLite ledger",
+)
 
 
 class Constant:
@@ -105,7 +110,16 @@ def load(case: str, scratch: Path, seconds: int, connections: int, latencies: di
     """Seconds per request of one case."""
     key, record = make_key("bench")
     directory = Path(tempfile.mkdtemp(dir=scratch))
-    command = [sys.executable, __file__, "--serve", case, "--directory", str(directory), "--record", record.model_dump_json()]
+    command = [
+        sys.executable,
+        __file__,
+        "--serve",
+        case,
+        "--directory",
+        str(directory),
+        "--record",
+        record.model_dump_json(),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL) as server:
         try:
             port = (server.stdout or sys.stdin).readline().strip()
@@ -114,10 +128,20 @@ def load(case: str, scratch: Path, seconds: int, connections: int, latencies: di
             result: dict[str, Any] = {}
             for length in (1, seconds):
                 done = subprocess.run(
-                    ["wrk", "-t1", f"-c{connections}", f"-d{length}s", "-s", str(script),  # noqa: S607 - of the system
-                     f"http://127.0.0.1:{port}/access/v1/evaluation"],
+                    [
+                        shutil.which("wrk") or "wrk",
+                        "-t1",
+                        f"-c{connections}",
+                        f"-d{length}s",
+                        "-s",
+                        str(script),
+                        f"http://127.0.0.1:{port}/access/v1/evaluation",
+                    ],
                     env={**os.environ, "PDP_KEY": key, "PDP_BODY": json.dumps(BODY)},
-                    capture_output=True, text=True, check=True, timeout=seconds + 60,
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                    timeout=seconds + 60,
                 )
                 result = json.loads(done.stdout.partition("RESULT ")[2])
         finally:

@@ -90,14 +90,14 @@ class ObservabilitySection(_Section):
 
 
 class RemoteSection(_Section):
-    """A decision service, for `authz.engine: opa` and others that are asked over the network."""
+    """A decision service, for `authz.engine: opa` or `authzen`."""
 
     url: str = Field(description="Where it is, `https://…`; `http` only on this machine, unless `plain_http`.")
     token: str | None = Field(None, description="Where the bearer token is: `env:NAME` or `file:PATH`.")
     policy_digest: str | None = Field(
         None, description="`sha256:…` that stands for the policies of a service which does not name them itself."
     )
-    decision: str | None = Field(None, description="Path of the decision in an OPA; default: that of `decision.rego`.")
+    decision: str | None = Field(None, description="Path of the decision in an OPA, or of the evaluation in AuthZEN.")
     timeout_seconds: float = Field(2.0, gt=0, description="How long one decision may take, all attempts together.")
     connect_seconds: float = Field(0.5, gt=0, description="How long one connection may take to come about.")
     read_seconds: float = Field(1.5, gt=0, description="How long the service may be silent.")

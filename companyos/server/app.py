@@ -89,7 +89,7 @@ def build_app(
 
 
 def _add_decisions(app: Any, pdp: Pdp, limits: Limits) -> None:
-    from starlette.requests import Request  # noqa: TC002 - FastAPI reads it from the annotation
+    from starlette.requests import Request
     from starlette.responses import Response
 
     async def value_of(request: Request) -> Any:
@@ -97,9 +97,7 @@ def _add_decisions(app: Any, pdp: Pdp, limits: Limits) -> None:
         if kind != _JSON:
             raise HttpRefusedError(400, f"the body is not declared as {_JSON}")
         scope = request.scope
-        body = await read_body(
-            request.receive, scope["headers"], limit=limits.body_bytes, seconds=limits.body_seconds
-        )
+        body = await read_body(request.receive, scope["headers"], limit=limits.body_bytes, seconds=limits.body_seconds)
         return parse_json(body)
 
     async def evaluation(request: Request) -> Response:

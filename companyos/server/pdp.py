@@ -204,7 +204,9 @@ def _answer(generation: Generation, item: Any, trace: tuple[int, int] | None) ->
         decision = _decide(generation, parts_from_authzen(item), trace)
     except RequestError as error:
         return _malformed(error.message)
-    return _malformed(decision.message, decision.audit_id) if decision.reason == INVALID else response_to_authzen(decision)
+    return (
+        _malformed(decision.message, decision.audit_id) if decision.reason == INVALID else response_to_authzen(decision)
+    )
 
 
 def _raised(answer: dict[str, Any] | BaseException) -> dict[str, Any]:

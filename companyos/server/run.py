@@ -219,7 +219,7 @@ def _lifespan(pdp: Pdp, reloader: Reloader, seconds: float, started: Callable[[]
 
 @contextmanager
 def _surviving_signals() -> Iterator[None]:
-    """uvicorn drains at a signal and then raises it again, which would end the process before anything is closed."""
+    """Let nothing end the process at the signal that uvicorn raises again after it drained: all is to be closed."""
     ends = (signal.SIGTERM, signal.SIGINT)
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
@@ -27,6 +26,7 @@ from companyos.server.tokens import TokenVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 __all__ = ("CONTROL", "ID", "Desk", "check")
 
@@ -68,7 +68,9 @@ class Desk:
     def __init__(self, scratch: Path) -> None:
         self._keys = _issuer()
         path = scratch / "jwks.json"
-        known = [{**self._keys[kid].as_dict(private=False), "kid": kid, "use": "sig"} for kid in ("one", "two", "three")]
+        known = [
+            {**self._keys[kid].as_dict(private=False), "kid": kid, "use": "sig"} for kid in ("one", "two", "three")
+        ]
         path.write_text(json.dumps({"keys": known}), encoding="utf-8")
         now = datetime.now(UTC)
         hour = timedelta(hours=1)
@@ -77,7 +79,7 @@ class Desk:
             "old": new_key("old", expires=now - timedelta(seconds=1)),
             "early": new_key("early", not_before=now + hour),
         }
-        self.api_keys = {name: key for name, (key, _) in made.items()}
+        self.api_keys: dict[str, str] = {name: key for name, (key, _) in made.items()}
         """API keys by what they are."""
         tokens = TokenVerifier(
             IssuerKeys(f"file:{path}"),
@@ -211,9 +213,7 @@ _JWT_SPECIMENS = (
     _bearer("no signature, algorithm none", lambda desk: desk.forged("none", lambda _: b""), "pdp.jwt.algorithm"),
     _bearer("none, oddly spelt", lambda desk: desk.forged("nOnE", lambda _: b""), "pdp.jwt.algorithm"),
     _bearer("the public key as a shared secret", _confused, "pdp.jwt.algorithm"),
-    _bearer(
-        "an algorithm the key is not for", lambda desk: desk.token(header={"alg": "RS256"}), "pdp.jwt.algorithm"
-    ),
+    _bearer("an algorithm the key is not for", lambda desk: desk.token(header={"alg": "RS256"}), "pdp.jwt.algorithm"),
     _bearer("an algorithm nobody allowed", lambda desk: desk.token(header={"alg": "PS256"}), "pdp.jwt.algorithm"),
     *(
         _bearer(f"the header {name}", lambda desk, name=name: desk.token(header={name: "x"}), "pdp.jwt.header")  # type: ignore[misc]

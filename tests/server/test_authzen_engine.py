@@ -13,7 +13,9 @@ from companyos.authz import Authorizer, EngineError, RegoEngine, playbook_contro
 from companyos.authz.engines._remote import RemoteSettings
 from companyos.authz.engines.authzen import AuthzenEngine
 from companyos.authz.interface import EngineUnreachableError
+from companyos.company import Company
 from companyos.controls import prove
+from companyos.errors import ConfigError
 from companyos.ledger import Ledger
 from companyos.testing import EngineContract
 from tests.authz.requests import MASKED, READ, UNKNOWN
@@ -105,6 +107,21 @@ def test_an_authorizer_over_a_server_names_its_policies(playbook, tmp_path):
     assert entry.data["policy"]["digest"] == RegoEngine().version
 
 
+def test_settings_choose_the_engine(playbook, tmp_path):
+    """`authz.engine: authzen` with `authz.remote` decides by the server, from another company."""
+    (tmp_path / "token").write_text(playbook.key, encoding="utf-8")
+    remote = {"url": playbook.url, "token": f"file:{tmp_path / 'token'}"}
+    with Company.open(write_company(tmp_path, {"authz": {"engine": "authzen", "remote": remote}})) as company:
+        decision = company.authorizer.authorize(READ.subject, READ.action, READ.resource)
+
+    assert (decision.allow, decision.facts["engine"]) == (True, "authzen")
+    with (
+        Company.open(write_company(tmp_path, {"authz": {"engine": "authzen"}})) as company,
+        pytest.raises(ConfigError, match=r"authz\.remote"),
+    ):
+        _ = company.engine
+
+
 def test_a_wrong_key_is_no_deny_but_an_error(playbook, tmp_path):
     """A server that does not let the engine in has not decided."""
     (tmp_path / "token").write_text("wrong", encoding="utf-8")
@@ -189,7 +206,9 @@ def test_answers_of_another_make(stranger, answer, expected):
         pytest.param({"decision": 1}, id="number"),
         pytest.param({"decision": True, "context": []}, id="context-is-a-list"),
         pytest.param({"decision": True, "context": {"obligations": {}}}, id="obligations-are-an-object"),
-        pytest.param({"decision": True, "context": {"obligations": [{"id": "a", "type": "custom"}]}}, id="no-properties"),
+        pytest.param(
+            {"decision": True, "context": {"obligations": [{"id": "a", "type": "custom"}]}}, id="no-properties"
+        ),
         pytest.param(
             {"decision": True, "context": {"obligations": [{"id": "a", "type": "new", "properties": {}}]}},
             id="unknown-type",

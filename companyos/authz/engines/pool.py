@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 __all__ = ("EngineBusyError", "WorkerEngine")
 
-_BOOT = "import sys; sys.path[:] = sys.argv[2:]; from companyos.authz.engines import _worker; _worker.main(int(sys.argv[1]))"
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[2:]; from companyos.authz.engines import _worker; "
+    "_worker.main(int(sys.argv[1]))"
+)
 _MOST = 64 * 1024 * 1024
 """Largest answer of a child that is read, in bytes."""
 _log = logging.getLogger(__name__)
@@ -103,7 +106,7 @@ class WorkerEngine:
         """How many children there should be."""
         return self._size
 
-    def __enter__(self) -> WorkerEngine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,9 +162,7 @@ class WorkerEngine:
         children: list[_Child] = []
         try:
             children.extend(_Child(self._start) for _ in range(workers))
-            hellos = {child.hello(self._start_seconds) for child in children}
-            if len(hellos) != 1:
-                raise PolicyError("the policies changed while they were read", hint="try again")
+            hello = _same({child.hello(self._start_seconds) for child in children})
         except BaseException:
             for child in children:
                 child.kill()
@@ -169,7 +170,7 @@ class WorkerEngine:
         for child in children:
             self._children.add(child)
             self._idle.put(child)
-        return hellos.pop()
+        return hello
 
     def _give_back(self, child: _Child) -> None:
         with self._lock:
@@ -209,8 +210,7 @@ class WorkerEngine:
     def _another(self) -> _Child:
         child = _Child(self._start)
         try:
-            if child.hello(self._start_seconds) != (self._name, self._version):
-                raise PolicyError("a new worker decides by other policies", expected=self._version)
+            _same({child.hello(self._start_seconds), (self._name, self._version)})
         except BaseException:
             child.kill()
             raise
@@ -322,6 +322,15 @@ class _Child:
         left = until - time.monotonic()
         if left <= 0 or not what.poll(left * 1000):
             raise TimeoutError
+
+
+def _same(hellos: set[tuple[str, str]]) -> tuple[str, str]:
+    """The one name and version of all workers."""
+    if len(hellos) != 1:
+        raise PolicyError(
+            "workers decide by different policies", got=", ".join(sorted(version for _, version in hellos))
+        )
+    return hellos.pop()
 
 
 def _opinion(answer: Any) -> Opinion:
