@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import queue
-import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -35,6 +35,7 @@ _BOOT = (
     "import sys; sys.path[:] = sys.argv[2:]; from companyos.authz.engines import _worker; "
     "_worker.main(int(sys.argv[1]))"
 )
+_SEND_SECONDS = 30.0
 _MOST = 64 * 1024 * 1024
 """Largest answer of a child that is read, in bytes."""
 _log = logging.getLogger(__name__)
@@ -220,10 +221,11 @@ class WorkerEngine:
 class _Child:
     """One process and the socket to it."""
 
-    __slots__ = ("_process", "_readable", "_socket", "_writable", "ending")
+    __slots__ = ("_process", "_seconds", "_socket", "ending")
 
     def __init__(self, start: Start) -> None:
         self.ending: str | None = None
+        self._seconds = 0.0
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
@@ -240,14 +242,10 @@ class _Child:
                 ours.close()
                 raise
         self._socket = ours
-        # The calls themselves never wait, so that each request costs three of them and no more.
-        ours.setblocking(False)
-        self._readable, self._writable = select.poll(), select.poll()
-        self._readable.register(ours, select.POLLIN)
-        self._writable.register(ours, select.POLLOUT)
+        self._patience(_SEND_SECONDS)
         frame = _encode(start)
         try:
-            ours.send(HEADER.pack(len(frame)) + frame)
+            ours.sendall(HEADER.pack(len(frame)) + frame)
         except OSError:
             self.kill()
             raise
@@ -255,7 +253,8 @@ class _Child:
     def hello(self, seconds: float) -> tuple[str, str]:
         """Name and version of the engine, once it stands."""
         try:
-            answer = self._receive(seconds)
+            self._patience(seconds)
+            answer = self._receive(time.monotonic() + seconds)
         except OSError as error:
             self.kill()
             raise PolicyError("a policy worker did not start", got=self.ending or error) from error
@@ -271,12 +270,12 @@ class _Child:
             OSError: the process ended.
         """
         until = time.monotonic() + seconds
-        data = HEADER.pack(len(frame)) + frame
-        sent = self._socket.send(data)
-        while sent < len(data):
-            self._wait(self._writable, until)
-            sent += self._socket.send(data[sent:])
-        return self._receive(seconds)
+        self._patience(seconds)
+        try:
+            self._socket.sendall(HEADER.pack(len(frame)) + frame)
+        except BlockingIOError:
+            raise TimeoutError from None
+        return self._receive(until)
 
     def stop(self) -> None:
         """Let it end by itself, for a moment."""
@@ -293,8 +292,7 @@ class _Child:
         self._socket.close()
         self.ending = f"exit status {code}" if code >= 0 else f"signal {-code}"
 
-    def _receive(self, seconds: float) -> Any:
-        until = time.monotonic() + seconds
+    def _receive(self, until: float) -> Any:
         data = self._more(until)
         while len(data) < HEADER.size:
             data += self._more(until)
@@ -311,17 +309,23 @@ class _Child:
         return _decode(memoryview(data)[HEADER.size :])
 
     def _more(self, until: float) -> bytes:
-        self._wait(self._readable, until)
-        data = self._socket.recv(1 << 18)
+        if time.monotonic() >= until:
+            raise TimeoutError
+        try:
+            data = self._socket.recv(1 << 18)
+        except BlockingIOError:
+            raise TimeoutError from None
         if not data:
             raise ConnectionResetError("the process ended")
         return data
 
-    @staticmethod
-    def _wait(what: select.poll, until: float) -> None:
-        left = until - time.monotonic()
-        if left <= 0 or not what.poll(left * 1000):
-            raise TimeoutError
+    def _patience(self, seconds: float) -> None:
+        """How long one call may wait, told to the kernel: a timeout of Python's costs a second call each time."""
+        if seconds != self._seconds:
+            self._seconds = seconds
+            spell = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6) or 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, spell)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, spell)
 
 
 def _same(hellos: set[tuple[str, str]]) -> tuple[str, str]:
