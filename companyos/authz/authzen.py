@@ -176,9 +176,8 @@ def response_to_authzen(decision: Decision) -> dict[str, Any]:
         context["message"] = decision.message
     if decision.audit_id is not None:
         context["audit_id"] = decision.audit_id
-    for key in ("policy_digest", "durable"):
-        if key in decision.facts:
-            context[key] = decision.facts[key]
+    if "policy_digest" in decision.facts:
+        context["policy_digest"] = decision.facts["policy_digest"]
     if decision.obligations:
         context["obligations"] = [obligation.to_dict() for obligation in decision.obligations]
     return {"decision": decision.allow, "context": context}

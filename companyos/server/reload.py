@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from companyos.errors import UserError
-from companyos.server.pdp import Generation, NegotiatedEngine
+from companyos.server.pdp import AskedAhead, Generation, NegotiatedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,8 @@ class Reloader:
 
     def _generation(self, loaded: Loaded) -> tuple[Generation, WorkerEngine]:
         try:
-            authorizer = self._make(NegotiatedEngine(loaded.engine))
+            engine = AskedAhead(loaded.engine)
+            authorizer = self._make(NegotiatedEngine(engine))
         except BaseException:
             loaded.close()
             raise
@@ -163,7 +164,7 @@ class Reloader:
             finally:
                 loaded.close()
 
-        return Generation(authorizer, close), loaded.engine
+        return Generation(authorizer, close, engine=engine), loaded.engine
 
     def _record(self, outcome: str, digest: str, previous: str | None, problem: str | None) -> None:
         data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous}

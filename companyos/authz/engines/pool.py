@@ -7,14 +7,16 @@ replaced.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
+import select
 import socket
-import struct
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -52,7 +54,10 @@ class EngineBusyError(EngineError):
 
 
 class WorkerEngine:
-    """Decides by an engine that lives in a pool of child processes; any thread may ask. Close it after use."""
+    """Decides by an engine that lives in a pool of child processes; any thread may ask. Close it after use.
+
+    On an event loop `decide_async` asks without a thread.
+    """
 
     def __init__(
         self,
@@ -79,6 +84,7 @@ class WorkerEngine:
         self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closing = threading.Event()
+        self._waiting: deque[asyncio.Future[_Child]] = deque()
         self._children: set[_Child] = set()
         self._size = workers
         self.replaced = 0
@@ -121,27 +127,39 @@ class WorkerEngine:
             EngineBusyError: there was no free child within the deadline.
             EngineError: the engine could not decide, or its process ended while it did.
         """
-        try:
-            frame = _encode((request.subject, request.action, request.resource, request.environment))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise EngineError("the request holds a value that no worker can be given", got=error) from error
+        frame = _frame(request)
         try:
             child = self._idle.get(timeout=self._deadline)
         except queue.Empty:
-            if self._closing.is_set():
-                raise EngineError("the pool of policy workers is closed") from None
-            raise EngineBusyError("every policy worker is busy", got=self.alive, expected=self._size) from None
+            raise self._nobody() from None
         try:
             answer = child.ask(frame, self._deadline)
-        except TimeoutError as error:
-            self._replace(child)
-            raise EngineTimeoutError(
-                "the policies did not answer in time; their process was killed",
-                expected=f"within {self._deadline:g} s",
-            ) from error
         except OSError as error:
             self._replace(child)
-            raise EngineError("the process of the policy engine ended", got=child.ending) from error
+            raise self._failed(child, error) from error
+        self._give_back(child)
+        return _opinion(answer)
+
+    async def decide_async(self, request: AccessRequest) -> Opinion:
+        """The same on an event loop, which goes on meanwhile.
+
+        Raises:
+            EngineError: as `decide`.
+        """
+        frame = _frame(request)
+        try:
+            child = self._idle.get_nowait()
+        except queue.Empty:
+            child = await self._turn()
+        try:
+            answer = await child.ask_async(frame, self._deadline)
+        except OSError as error:
+            await asyncio.get_running_loop().run_in_executor(None, self._replace, child)
+            raise self._failed(child, error) from error
+        except BaseException:
+            # Whoever asked went away; what the child still answers would be taken for the answer to the next one.
+            self._replace(child)
+            raise
         self._give_back(child)
         return _opinion(answer)
 
@@ -159,6 +177,59 @@ class WorkerEngine:
             except queue.Empty:
                 return
 
+    async def _turn(self) -> _Child:
+        """The next child that is given back."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[_Child] = loop.create_future()
+        with self._lock:
+            self._waiting.append(turn)
+        try:
+            # One that came back just before this was put in line is found here.
+            self._serve_line()
+            async with asyncio.timeout(self._deadline):
+                await asyncio.wait((turn,))
+            return turn.result()
+        except BaseException as error:
+            # A child that was handed over in the very moment that the wait ended is not to be lost.
+            if not turn.cancel() and not turn.cancelled():
+                self._give_back(turn.result())
+            if isinstance(error, TimeoutError):
+                raise self._nobody() from None
+            raise
+
+    def _serve_line(self) -> None:
+        """Give idle children to those in line, from any thread."""
+        while self._waiting:
+            with self._lock:
+                try:
+                    child = self._idle.get_nowait()
+                except queue.Empty:
+                    return
+                turn = self._waiting.popleft() if self._waiting else None
+            if turn is None or turn.get_loop().is_closed():
+                self._give_back(child)
+            else:
+                turn.get_loop().call_soon_threadsafe(self._hand_over, turn, child)
+
+    def _hand_over(self, turn: asyncio.Future[_Child], child: _Child) -> None:
+        if turn.done():
+            self._give_back(child)
+        else:
+            turn.set_result(child)
+
+    def _nobody(self) -> EngineError:
+        if self._closing.is_set():
+            return EngineError("the pool of policy workers is closed")
+        return EngineBusyError("every policy worker is busy", got=self.alive, expected=self._size)
+
+    def _failed(self, child: _Child, error: OSError) -> EngineError:
+        if isinstance(error, TimeoutError):
+            return EngineTimeoutError(
+                "the policies did not answer in time; their process was killed",
+                expected=f"within {self._deadline:g} s",
+            )
+        return EngineError("the process of the policy engine ended", got=child.ending)
+
     def _begin(self, workers: int) -> tuple[str, str]:
         children: list[_Child] = []
         try:
@@ -175,10 +246,13 @@ class WorkerEngine:
 
     def _give_back(self, child: _Child) -> None:
         with self._lock:
-            if not self._closing.is_set():
+            is_open = not self._closing.is_set()
+            if is_open:
                 self._idle.put(child)
-                return
-        self._end(child)
+        if not is_open:
+            self._end(child)
+        elif self._waiting:
+            self._serve_line()
 
     def _end(self, child: _Child) -> None:
         self._children.discard(child)
@@ -221,11 +295,10 @@ class WorkerEngine:
 class _Child:
     """One process and the socket to it."""
 
-    __slots__ = ("_process", "_seconds", "_socket", "ending")
+    __slots__ = ("_process", "_readable", "_socket", "_writable", "ending")
 
     def __init__(self, start: Start) -> None:
         self.ending: str | None = None
-        self._seconds = 0.0
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
@@ -242,10 +315,14 @@ class _Child:
                 ours.close()
                 raise
         self._socket = ours
-        self._patience(_SEND_SECONDS)
+        # An event loop makes a socket non-blocking that it watches, so that waiting is always for `poll` to do.
+        ours.setblocking(False)
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(ours, select.POLLIN)
+        self._writable.register(ours, select.POLLOUT)
         frame = _encode(start)
         try:
-            ours.sendall(HEADER.pack(len(frame)) + frame)
+            self._send(HEADER.pack(len(frame)) + frame, time.monotonic() + _SEND_SECONDS)
         except OSError:
             self.kill()
             raise
@@ -253,7 +330,6 @@ class _Child:
     def hello(self, seconds: float) -> tuple[str, str]:
         """Name and version of the engine, once it stands."""
         try:
-            self._patience(seconds)
             answer = self._receive(time.monotonic() + seconds)
         except OSError as error:
             self.kill()
@@ -270,12 +346,51 @@ class _Child:
             OSError: the process ended.
         """
         until = time.monotonic() + seconds
-        self._patience(seconds)
-        try:
-            self._socket.sendall(HEADER.pack(len(frame)) + frame)
-        except BlockingIOError:
-            raise TimeoutError from None
+        self._send(HEADER.pack(len(frame)) + frame, until)
         return self._receive(until)
+
+    async def ask_async(self, frame: bytes, seconds: float) -> Any:
+        """The same on an event loop.
+
+        Raises:
+            TimeoutError: it did not come in time.
+            OSError: the process ended.
+        """
+        loop = asyncio.get_running_loop()
+        data = HEADER.pack(len(frame)) + frame
+        sent = self._socket.send(data)
+        if sent < len(data):
+            # Larger than the buffers: rare enough for a thread.
+            await loop.run_in_executor(None, self._send, data[sent:], time.monotonic() + seconds)
+        answer: asyncio.Future[Any] = loop.create_future()
+        loop.add_reader(self._socket, self._read, answer, bytearray())
+        late = loop.call_later(seconds, _too_late, answer)
+        try:
+            return await answer
+        finally:
+            late.cancel()
+            loop.remove_reader(self._socket)
+
+    def _read(self, answer: asyncio.Future[Any], data: bytearray) -> None:
+        """Take what has come; with the whole frame the answer is there."""
+        if answer.done():
+            return
+        try:
+            part = self._socket.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            answer.set_exception(error)
+            return
+        data += part
+        if not part:
+            answer.set_exception(ConnectionResetError("the process ended"))
+        elif len(data) >= HEADER.size:
+            (size,) = HEADER.unpack_from(data)
+            if size > _MOST:
+                answer.set_exception(OSError("an answer without measure"))
+            elif len(data) >= size + HEADER.size:
+                answer.set_result(_decode(memoryview(data)[HEADER.size :]))
 
     def stop(self) -> None:
         """Let it end by itself, for a moment."""
@@ -309,23 +424,34 @@ class _Child:
         return _decode(memoryview(data)[HEADER.size :])
 
     def _more(self, until: float) -> bytes:
-        if time.monotonic() >= until:
-            raise TimeoutError
-        try:
-            data = self._socket.recv(1 << 18)
-        except BlockingIOError:
-            raise TimeoutError from None
+        _wait(self._readable, until)
+        data = self._socket.recv(1 << 18)
         if not data:
             raise ConnectionResetError("the process ended")
         return data
 
-    def _patience(self, seconds: float) -> None:
-        """How long one call may wait, told to the kernel: a timeout of Python's costs a second call each time."""
-        if seconds != self._seconds:
-            self._seconds = seconds
-            spell = struct.pack("@ll", int(seconds), int(seconds % 1 * 1e6) or 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, spell)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, spell)
+    def _send(self, data: bytes, until: float) -> None:
+        while data:
+            _wait(self._writable, until)
+            data = data[self._socket.send(data) :]
+
+
+def _wait(what: select.poll, until: float) -> None:
+    left = until - time.monotonic()
+    if left <= 0 or not what.poll(left * 1000):
+        raise TimeoutError
+
+
+def _too_late(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
+
+
+def _frame(request: AccessRequest) -> bytes:
+    try:
+        return _encode((request.subject, request.action, request.resource, request.environment))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise EngineError("the request holds a value that no worker can be given", got=error) from error
 
 
 def _same(hellos: set[tuple[str, str]]) -> tuple[str, str]:
