@@ -13,7 +13,7 @@ from companyos.errors import ConfigError
 from companyos.plugins import Plugins, allowed_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from companyos.authz import Authorizer
     from companyos.authz.identity import IdentityStore
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from companyos.finops import CostStore
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
-    from companyos.ports import DecisionEngine
+    from companyos.ports import DecisionEngine, ObligationHandler
     from companyos.state import StateRepository
 
 __all__ = ("Company",)
@@ -121,8 +121,8 @@ class Company:
         """Every control, by id."""
         return self._once("controls", self.plugins.controls)
 
-    def authorizer_for(self, engine: DecisionEngine) -> Authorizer:
-        """An authorizer of its own for an engine, with the ledger, handlers and plugins of the company."""
+    def authorizer_for(self, engine: DecisionEngine, *, handlers: Iterable[ObligationHandler] = ()) -> Authorizer:
+        """An authorizer of its own for an engine, with the ledger and plugins of the company, and further handlers."""
         from companyos.authz import Authorizer
         from companyos.authz.subjects import DeferredSubjects
 
@@ -130,7 +130,7 @@ class Company:
         return Authorizer(
             engine,
             self.ledger,
-            handlers=tuple(self.plugins.obligation_handlers().values()),
+            handlers=(*self.plugins.obligation_handlers().values(), *handlers),
             listeners=(self.plugins.heard("companyos_on_decision", self.plugins.on_decision),),
             validators=(self.plugins.heard("companyos_validate_decision", self.plugins.validate_decision),),
             batched_actions=section.batched_actions,

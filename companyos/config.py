@@ -90,14 +90,14 @@ class ObservabilitySection(_Section):
 
 
 class RemoteSection(_Section):
-    """A decision service, for `authz.engine: opa` and others that are asked over the network."""
+    """A decision service, for `authz.engine: opa` or `authzen`."""
 
     url: str = Field(description="Where it is, `https://…`; `http` only on this machine, unless `plain_http`.")
     token: str | None = Field(None, description="Where the bearer token is: `env:NAME` or `file:PATH`.")
     policy_digest: str | None = Field(
         None, description="`sha256:…` that stands for the policies of a service which does not name them itself."
     )
-    decision: str | None = Field(None, description="Path of the decision in an OPA; default: that of `decision.rego`.")
+    decision: str | None = Field(None, description="Path of the decision in an OPA, or of the evaluation in AuthZEN.")
     timeout_seconds: float = Field(2.0, gt=0, description="How long one decision may take, all attempts together.")
     connect_seconds: float = Field(0.5, gt=0, description="How long one connection may take to come about.")
     read_seconds: float = Field(1.5, gt=0, description="How long the service may be silent.")
@@ -202,6 +202,9 @@ class ServerSection(_Section):
     tls_key: Path | None = Field(None, description="Its private key, PEM.")
     api_keys: Path | None = Field(None, description="File with the salted hashes of API keys.")
     jwt: JwtSetting | None = Field(None, description="Whose tokens count.")
+    obligations: tuple[str, ...] = Field(
+        (), description="Obligations that callers carry out, beside those with a handler here; all others are denied."
+    )
     rate_per_second: float = Field(1000, gt=0, description="Decisions that one caller may ask for in a second.")
     rate_burst: int = Field(2000, gt=0, description="The same, at once.")
     body_limit: int = Field(1024 * 1024, gt=0, description="Largest body of a request, in bytes.")

@@ -3,10 +3,13 @@
 | AuthZEN | here |
 | --- | --- |
 | `subject.properties` | `status`, `org_id`, `workspace_id` beside `id`; all else in `subject.attributes` |
-| `subject.properties.attributes` | merged into `subject.attributes`; a name that is in both is refused |
+| `subject.properties.attributes` | merged into `subject.attributes`; a name that is there already is refused |
 | `action.properties` | `environment.action_properties`, which a context may not set by itself |
 | `resource.properties` | beside `id` and `type` |
 | `context` | `environment`; `supported_obligations` stays in it, for the policies to read |
+
+Of `org_id`, `region` and `jurisdiction` policies read both places: one in `properties` and another in
+`properties.attributes` arrive as both.
 
 Members at the top that nobody knows are passed over, as the specification demands for its own future. Members of an
 entity outside its `properties` are not: there they would be attributes that no policy sees.
@@ -61,9 +64,10 @@ _ENTITIES = {"subject": ("type", "id"), "action": ("name",), "resource": ("type"
 """The members that each entity must have; every one may have `properties` besides."""
 _SUBJECT_TOP = ("status", "org_id", "workspace_id")
 _SUBJECT_SPELLINGS = {squeezed(name): name for name in (*_SUBJECT_TOP, "attributes")}
-_BOTH = ("region", "jurisdiction")
-"""What policies read of a subject in either place, attributes first."""
+_BOTH = ("org_id", "region", "jurisdiction")
+"""What policies read of a subject beside `id` as well as in its attributes; the two may differ, and they judge that."""
 _REASON = re.compile(r"[a-z][a-z0-9_+-]*(\.[a-z0-9_+-]+)*")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_TEXT = 1000
 
 
@@ -172,18 +176,18 @@ def response_to_authzen(decision: Decision) -> dict[str, Any]:
         context["message"] = decision.message
     if decision.audit_id is not None:
         context["audit_id"] = decision.audit_id
-    for key in ("policy_digest", "durable"):
-        if key in decision.facts:
-            context[key] = decision.facts[key]
+    if "policy_digest" in decision.facts:
+        context["policy_digest"] = decision.facts["policy_digest"]
     if decision.obligations:
         context["obligations"] = [obligation.to_dict() for obligation in decision.obligations]
     return {"decision": decision.allow, "context": context}
 
 
-def opinion_from_authzen(value: Any) -> Opinion:
+def opinion_from_authzen(value: Any, *, policy_digest: str | None = None) -> Opinion:
     """What an Access Evaluation response says, its obligations included.
 
-    A context without a reason of the form `word.word` gives the reason `authzen.permit` or `authzen.deny`.
+    A context without a reason of the form `word.word` gives the reason `authzen.permit` or `authzen.deny`. Its version
+    is the `policy_digest` of the context, or else the one that is given.
 
     Raises:
         EngineError: it is no such response, an obligation is not one of the profile, or nothing could be decided.
@@ -200,7 +204,9 @@ def opinion_from_authzen(value: Any) -> Opinion:
     if len(reason) > 128 or not _REASON.fullmatch(reason):
         message = message or reason
         reason = "authzen.permit" if value["decision"] else "authzen.deny"
-    return Opinion(value["decision"], reason, message[:_MAX_TEXT], obligations)
+    digest = context.get("policy_digest")
+    version = digest if isinstance(digest, str) and _DIGEST.fullmatch(digest) else policy_digest
+    return Opinion(value["decision"], reason, message[:_MAX_TEXT], obligations, version)
 
 
 def _check_top(value: Any) -> None:
@@ -250,7 +256,9 @@ def _subject(entity: Mapping[str, Any]) -> dict[str, Any]:
         elif key != "attributes":
             attributes[key] = value
     for key, value in _object("subject.properties.attributes", properties.get("attributes", {})).items():
-        if key in attributes or squeezed(key) in _SUBJECT_SPELLINGS:
+        if key in attributes and key in _BOTH:
+            subject[key] = attributes.pop(key)
+        if key in attributes or (squeezed(key) in _SUBJECT_SPELLINGS and key not in _BOTH):
             raise RequestError("subject.properties.attributes says what belongs to subject.properties", got=key)
         attributes[key] = value
     return {**subject, "attributes": attributes} if attributes else subject
@@ -307,13 +315,16 @@ def _with_defaults(item: Any, defaults: Mapping[str, Any]) -> Any:
 def _subject_properties(subject: Mapping[str, Any]) -> dict[str, Any]:
     properties = dict(subject.get("attributes", {}))
     for key in properties:
-        if squeezed(key) in _SUBJECT_SPELLINGS:
+        if squeezed(key) in _SUBJECT_SPELLINGS and key not in _BOTH:
             raise RequestError("subject.attributes has a name that AuthZEN has another place for", got=key)
+    both: dict[str, Any] = {"org_id": properties.pop("org_id")} if "org_id" in properties else {}
     for key in subject.keys() - {"id", "type", "attributes"}:
-        if key not in (*_SUBJECT_TOP, *_BOTH) or key in properties:
+        if key not in (*_SUBJECT_TOP, *_BOTH):
             raise RequestError("the subject says something that has no place in AuthZEN", got=key, hint="attributes")
+        if key in properties:
+            both[key] = properties[key]
         properties[key] = subject[key]
-    return properties
+    return {**properties, "attributes": both} if both else properties
 
 
 def _with_properties(entity: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:

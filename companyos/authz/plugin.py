@@ -20,7 +20,7 @@ __all__ = ("companyos_controls", "companyos_engines", "companyos_obligation_hand
 
 @hookimpl
 def companyos_engines(settings: Mapping[str, Any]) -> Sequence[DecisionEngine]:
-    """The embedded engines over `authz.policies`, which they read on first use, and a remote OPA at `authz.remote`."""
+    """The embedded engines over `authz.policies`, which they read on first use; the remote one at `authz.remote`."""
     from companyos.authz.engines.cedar import CedarEngine
     from companyos.authz.engines.rego import RegoEngine
 
@@ -30,14 +30,19 @@ def companyos_engines(settings: Mapping[str, Any]) -> Sequence[DecisionEngine]:
 
 
 def _remote(chosen: object, settings: Mapping[str, Any] | None) -> Sequence[DecisionEngine]:
-    if chosen != "opa":
+    if chosen not in {"opa", "authzen"}:
         return []
     if settings is None:
-        raise ConfigError("authz.engine is opa, and authz.remote does not say where it is", hint="set authz.remote.url")
+        raise ConfigError(
+            f"authz.engine is {chosen}, and authz.remote does not say where it is", hint="set authz.remote.url"
+        )
+    from companyos.authz.engines.authzen import EVALUATION, AuthzenEngine
     from companyos.authz.engines.opa import DECISION, OpaEngine
 
-    decision, policy_digest = settings.get("decision") or DECISION, settings.get("policy_digest")
-    return [OpaEngine(_remote_settings(settings), decision=decision, policy_digest=policy_digest)]
+    remote, path, policy_digest = _remote_settings(settings), settings.get("decision"), settings.get("policy_digest")
+    if chosen == "opa":
+        return [OpaEngine(remote, decision=path or DECISION, policy_digest=policy_digest)]
+    return [AuthzenEngine(remote, path=path or EVALUATION, policy_digest=policy_digest)]
 
 
 def _remote_settings(settings: Mapping[str, Any]) -> RemoteSettings:

@@ -89,7 +89,7 @@ def build_app(
 
 
 def _add_decisions(app: Any, pdp: Pdp, limits: Limits) -> None:
-    from starlette.requests import Request  # noqa: TC002 - FastAPI reads it from the annotation
+    from starlette.requests import Request
     from starlette.responses import Response
 
     async def value_of(request: Request) -> Any:

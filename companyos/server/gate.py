@@ -77,7 +77,7 @@ class Gate:
             await self._app(scope, receive, reply)
         except HttpRefusedError as error:
             await reply.refuse(error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the caller is not told and the server goes on
             _log.exception("a request failed", extra={"request_id": reply.request_id.decode()})
             await reply.refuse(HttpRefusedError(500, "internal error"))
 

@@ -19,8 +19,6 @@ from companyos.server.interface import KeysUnavailableError, ServerConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from http.client import HTTPMessage
-    from typing import IO
 
 __all__ = ("ALGORITHMS", "IssuerKeys", "TrustedKey", "parse_jwks")
 
@@ -136,9 +134,7 @@ class IssuerKeys:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """The place is pinned: whoever answers there may not name another."""
 
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:  # noqa: ARG002, PLR0917 - as urllib has it
         raise urllib.error.HTTPError(req.full_url, code, "redirected; the address is pinned", headers, fp)
 
 

@@ -105,8 +105,7 @@ class ConfiguredPolicies:
         try:
             before = self.fingerprint()
             copies = [_copy(directory, scratch / str(place)) for place, directory in enumerate(self._directories)]
-            if self.fingerprint() != before:
-                raise PolicyError("the policies changed while they were read", hint="they are read again")
+            _check_unchanged(before, self.fingerprint())
             settings = self._section.model_dump(mode="json") | {"policies": copies}
             engine = WorkerEngine(
                 f"{__name__}:configured_engine", {"settings": settings, "allow": self._allow}, **self._pool
@@ -140,6 +139,11 @@ def configured_engine(settings: dict[str, Any], allow: Sequence[str]) -> Decisio
     if section.engine not in engines:
         raise ConfigError(f"no decision engine {section.engine!r}", expected=", ".join(sorted(engines)))
     return engines[section.engine]
+
+
+def _check_unchanged(before: str, after: str) -> None:
+    if before != after:
+        raise PolicyError("the policies changed while they were read", hint="they are read again")
 
 
 def _files(directory: Path) -> Iterator[tuple[str, int, int, int]]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from companyos.errors import UserError
-from companyos.server.pdp import Generation, NegotiatedEngine
+from companyos.server.pdp import AskedAhead, Generation, NegotiatedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ class Reloader:
             self._asked.clear()
             await loop.run_in_executor(self._thread, self.look, pdp, was_asked)
 
-    def look(self, pdp: Pdp, at_once: bool = False) -> bool:  # noqa: FBT001 - a plain question
+    def look(self, pdp: Pdp, at_once: bool = False) -> bool:
         """Exchange the policies if there are newer ones that are good; whether that was done.
 
         What has just changed may still be changing: unless `at_once`, it is loaded when two looks saw the same.
@@ -120,7 +120,7 @@ class Reloader:
                 return False
             self._seen = found
             return self._exchange(pdp)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the old policies stay, and it is looked again
             _log.exception("looking for newer policies failed; the old ones stay")
             return False
 
@@ -139,7 +139,7 @@ class Reloader:
             generation, engine = self._generation(loaded)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old policies stay
             self._refused = error.message if isinstance(error, UserError) else type(error).__name__
-            _log.error("newer policies are refused, the old ones stay: %s", self._refused)  # noqa: TRY400 - told whole
+            _log.error("newer policies are refused, the old ones stay: %s", self._refused)
             self._record("refused", before, before, self._refused)
             return False
         self._record("loaded", engine.version, before, None)
@@ -151,7 +151,8 @@ class Reloader:
 
     def _generation(self, loaded: Loaded) -> tuple[Generation, WorkerEngine]:
         try:
-            authorizer = self._make(NegotiatedEngine(loaded.engine))
+            engine = AskedAhead(loaded.engine)
+            authorizer = self._make(NegotiatedEngine(engine))
         except BaseException:
             loaded.close()
             raise
@@ -163,7 +164,7 @@ class Reloader:
             finally:
                 loaded.close()
 
-        return Generation(authorizer, close), loaded.engine
+        return Generation(authorizer, close, engine=engine), loaded.engine
 
     def _record(self, outcome: str, digest: str, previous: str | None, problem: str | None) -> None:
         data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous}

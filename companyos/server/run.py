@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
@@ -19,7 +20,7 @@ from companyos.server.app import Limits, build_app
 from companyos.server.authenticate import Authenticator
 from companyos.server.interface import ServerConfigError
 from companyos.server.jwks import IssuerKeys
-from companyos.server.pdp import Pdp
+from companyos.server.pdp import CarriedOutByCaller, Pdp
 from companyos.server.policies import ConfiguredPolicies
 from companyos.server.protocol import bounded_protocol
 from companyos.server.reload import Reloader
@@ -115,7 +116,9 @@ def serve(
     uvicorn = require("uvicorn", extra="server")
     with _listen(host, section.port if port is None else port) as listener:
         url = section.url or _url(section, host, listener.getsockname()[1])
-        reloader = Reloader(_policies(company), company.authorizer_for, company.ledger, also=who.look)
+        carried = [CarriedOutByCaller(name) for name in section.obligations]
+        make = partial(company.authorizer_for, handlers=carried)
+        reloader = Reloader(_policies(company), make, company.ledger, also=who.look)
         pdp = Pdp(reloader.first(), threads=section.threads)
         try:
             app = build_app(
@@ -216,7 +219,7 @@ def _lifespan(pdp: Pdp, reloader: Reloader, seconds: float, started: Callable[[]
 
 @contextmanager
 def _surviving_signals() -> Iterator[None]:
-    """uvicorn drains at a signal and then raises it again, which would end the process before anything is closed."""
+    """Let nothing end the process at the signal that uvicorn raises again after it drained: all is to be closed."""
     ends = (signal.SIGTERM, signal.SIGINT)
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -13,7 +13,6 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
@@ -27,6 +26,7 @@ from companyos.server.tokens import TokenVerifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 __all__ = ("CONTROL", "ID", "Desk", "check")
 
@@ -79,7 +79,7 @@ class Desk:
             "old": new_key("old", expires=now - timedelta(seconds=1)),
             "early": new_key("early", not_before=now + hour),
         }
-        self.api_keys = {name: key for name, (key, _) in made.items()}
+        self.api_keys: dict[str, str] = {name: key for name, (key, _) in made.items()}
         """API keys by what they are."""
         tokens = TokenVerifier(
             IssuerKeys(f"file:{path}"),

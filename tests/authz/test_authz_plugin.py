@@ -121,7 +121,7 @@ def test_a_handler_that_decides_is_not_replaced():
 
 
 def test_the_controls_are_offered():
-    """The proofs of policies, obligations, bundles and promotions are controls, each with the page that documents it."""
+    """The proofs of policies, obligations and bundles are controls, each with the page that documents it."""
     controls = {control.id: control.docs for control in plugin.companyos_controls()}
 
     assert controls == {

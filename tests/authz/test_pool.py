@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
 
 import pytest
 
@@ -13,7 +15,9 @@ from companyos.authz import build_request
 from companyos.authz.engines.pool import EngineBusyError, WorkerEngine
 from companyos.authz.interface import EngineError, EngineTimeoutError, PolicyError
 from companyos.ports import Opinion
-from tests.authz.engine_contract import READ, EngineContract
+from companyos.testing import EngineContract
+from tests.authz.requests import READ, UNKNOWN
+from tests.authz.test_engines import IN_REGO
 
 REGO = "companyos.authz.engines.rego:RegoEngine"
 EXPLODING = """package companyos.access
@@ -27,6 +31,15 @@ deny contains {"id": "policy.never"} if {
 	some a in numbers.range(1, 100000)
 	some b in numbers.range(1, 100000)
 	a * b == -1
+}
+"""
+HUNGRY = """package companyos.access
+
+import rego.v1
+
+allow contains {"id": "policy.hungry"} if {
+	input.action == "hungry"
+	count([x | some a in numbers.range(1, 10000000); x := sprintf("%d%d", [a, a])]) > 0
 }
 """
 EXPLODE = build_request({"id": "u-1", "type": "user"}, "explode", {"id": "d-1", "type": "document"})
@@ -72,22 +85,91 @@ def make():
 class TestContract(EngineContract):
     """The Rego engine in a child keeps the contract that it keeps in this process."""
 
+    allowed: ClassVar = READ
+    denied: ClassVar = UNKNOWN
+
     @pytest.fixture(autouse=True)
     def _pools(self, make):
         self._make = make
 
-    def make(self):
+    def make_engine(self):
         return self._make()
 
-    def make_broken(self):
-        return self._make(f"{__name__}:Broken", {})
+    def make_engine_with(self, case, folder):
+        directory = folder / "policies"
+        directory.mkdir()
+        (directory / "metadata.yaml").write_text("owner: team\nversion: 1.0.0\n", encoding="utf-8")
+        (directory / "contract.rego").write_text(IN_REGO[case], encoding="utf-8")
+        return self._make(arguments={"directories": [str(directory)]})
 
 
-class Broken(Odd):
-    """An engine that cannot decide."""
+class OnLoops:
+    """The same engine, asked on an event loop of each call's own."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.name, self.version = engine.name, engine.version
 
     def decide(self, request):
-        raise EngineError("the policies could not be evaluated")
+        return asyncio.run(self.engine.decide_async(request))
+
+
+class TestContractOnEventLoops(TestContract):
+    """Asked without a thread it keeps the contract as well, also from many event loops at once."""
+
+    def make_engine(self):
+        return OnLoops(super().make_engine())
+
+    def make_engine_with(self, case, folder):
+        return OnLoops(super().make_engine_with(case, folder))
+
+
+def test_an_event_loop_goes_on_while_a_policy_hangs(make):
+    """One request is refused within the deadline; those that waited for the worker are answered by its successor."""
+    engine = make(f"{__name__}:Odd", {}, deadline_seconds=2.0, memory_bytes=0)
+
+    async def ask_all():
+        asked = [engine.decide_async(ask(action)) for action in ("sleep", "read", "read")]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        while True:
+            try:
+                return found, await engine.decide_async(ask("read"))
+            except EngineBusyError:
+                continue
+
+    (first, *others), later = asyncio.run(ask_all())
+    assert isinstance(first, EngineTimeoutError)
+    assert {type(other) for other in others} <= {Opinion, EngineBusyError}
+    assert later.allow is True
+
+
+def test_a_worker_that_dies_is_replaced_on_an_event_loop(make):
+    """The end of a process is told to the one who asked it, and to nobody else."""
+    engine = make(f"{__name__}:Odd", {}, workers=2, deadline_seconds=20.0)
+
+    async def ask_all():
+        asked = [engine.decide_async(ask("die" if place == 3 else "read")) for place in range(20)]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(ask_all())
+    assert [place for place, answer in enumerate(found) if not isinstance(answer, Opinion)] == [3]
+    assert engine.replaced == 1
+
+
+def test_who_goes_away_leaves_no_answer_behind(make):
+    """A question that is cancelled is not answered to the next one who asks."""
+    engine = make(f"{__name__}:Odd", {}, deadline_seconds=20.0)
+
+    async def ask_all():
+        gone = asyncio.create_task(engine.decide_async(ask("sleep")))
+        waiting = asyncio.create_task(engine.decide_async(ask("read")))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        return await asyncio.gather(gone, waiting, return_exceptions=True)
+
+    gone, waiting = asyncio.run(ask_all())
+    assert isinstance(gone, asyncio.CancelledError)
+    assert waiting.reason == "odd.yes"
 
 
 def test_a_policy_that_does_not_end_is_ended(make, policies):
@@ -154,6 +236,7 @@ def test_a_large_request_and_answer_go_through(make):
     )
 
     assert engine.decide(large).allow is True
+    assert asyncio.run(engine.decide_async(large)).allow is True
 
 
 @pytest.mark.parametrize(
@@ -173,14 +256,8 @@ def test_an_engine_that_cannot_be_made_is_an_error_at_once(factory, arguments):
 
 def test_a_worker_may_not_use_more_memory_than_it_has(make, policies):
     """A policy that would fill the memory ends its own process, not the machine."""
-    hungry = (
-        'package companyos.access\nimport rego.v1\nallow contains {"id": "policy.hungry"} if '
-        'count([x | some a in numbers.range(1, 10000000); x := sprintf("%d%d", [a, a])]) > 0'
-        ' if input.action == "read"'
-    ).replace(" if input.action", "\n").partition("\n ==")[0]
-    hungry = hungry.replace("if count", 'if {\n\tinput.action == "hungry"\n\tcount').rstrip() + "\n}\n"
     engine = make(
-        arguments={"directories": [str(policies(hungry__rego=hungry))]}, deadline_seconds=60.0, memory_bytes=300 * 2**20
+        arguments={"directories": [str(policies(hungry__rego=HUNGRY))]}, deadline_seconds=60.0, memory_bytes=300 * 2**20
     )
 
     with pytest.raises(EngineError):
@@ -209,3 +286,21 @@ def retried(engine, request, seconds=30):
         except EngineBusyError:
             if time.monotonic() > until:
                 raise
+
+
+def test_threads_and_event_loops_share_the_workers(make):
+    """A worker that an event loop asked answers a thread next, and the other way round, under uvloop as well."""
+    import uvloop
+
+    engine = make(f"{__name__}:Odd", {})
+
+    async def mixed():
+        loop = asyncio.get_running_loop()
+        return [
+            (await engine.decide_async(ask("read")), await loop.run_in_executor(None, engine.decide, ask("read")))
+            for _ in range(20)
+        ]
+
+    for run in (asyncio.run, uvloop.run):
+        assert {opinion.reason for pair in run(mixed()) for opinion in pair} == {"odd.yes"}
+    assert engine.replaced == 0

@@ -55,7 +55,10 @@ class Running:
                 env={**os.environ, "PYTHONPATH": paths},
             )
         line = self.process.stdout.readline()
-        assert "serving decisions on " in line, self.log()
+        if "serving decisions on " not in line:
+            self.process.wait(60)
+            self.process.stdout.close()
+            raise AssertionError(self.log())
         self.url = line.rpartition(" ")[2].strip()
         headers = {} if key is None else {"x-api-key": key}
         self.http = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False, verify=verify)

@@ -75,8 +75,8 @@ def test_a_policy_that_explodes_is_ended_and_the_others_are_answered(pdp):
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        pytest.param(with_part("subject", id="аlice\u200b"), "subject.id", id="invisible"),
-        pytest.param(with_part("subject", id="ａｌｉｃｅ"), "look-alike", id="wide-letters"),
+        pytest.param(with_part("subject", id="\u0430lice\u200b"), "subject.id", id="invisible"),
+        pytest.param(with_part("subject", id="\uff41lice"), "look-alike", id="wide-letters"),
         pytest.param(with_part("subject", id="e\u0301ve"), "normal form", id="decomposed"),
         pytest.param(with_part("subject", id=""), "subject.id", id="empty-id"),
         pytest.param(with_part("subject", id=["alice"]), "subject.id", id="id-is-a-list"),
@@ -233,7 +233,12 @@ def test_a_body_that_does_not_come_is_cut(pdp):
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x00" * 100, b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"GET /%ff%00 HTTP/1.1\r\nhost: x\r\n\r\n"],
+    [
+        b"\x00" * 100,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+        b"GET /%ff%00 HTTP/1.1\r\nhost: x\r\n\r\n",
+    ],
 )
 def test_what_is_no_http_is_hung_up_on(pdp, content):
     """Other protocols, and requests that are none, get an error or nothing."""

@@ -309,7 +309,7 @@ def test_an_api_key_can_be_taken_back_while_the_server_runs(start):
     ],
 )
 def test_a_server_that_would_be_open_does_not_start(tmp_path, settings, options):
-    """Without authentication, or without TLS beyond this machine, the command ends with an error and listens nowhere."""
+    """Without authentication, or without TLS beyond this machine, the command is an error."""
     directory = write_company(tmp_path / "company", {"server": settings})
     add_key(directory / "keys.yaml", "orders")
     done = subprocess.run(

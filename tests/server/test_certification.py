@@ -6,7 +6,7 @@ its text.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import ssl
@@ -43,24 +43,22 @@ def certificate(directory: Path) -> None:
     """A certificate for 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pdp")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
     (directory / "tls.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     (directory / "tls.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
 
 
@@ -127,9 +125,7 @@ def test_basic_messages_validate(pdp, body, expected):
 @pytest.mark.parametrize(
     "body",
     [
-        pytest.param(
-            evaluation(context={"time": "2025-06-27T18:03-07:00", "ip": "192.168.1.1"}), id="2-2-3-context"
-        ),
+        pytest.param(evaluation(context={"time": "2025-06-27T18:03-07:00", "ip": "192.168.1.1"}), id="2-2-3-context"),
         pytest.param(
             evaluation(
                 {**ALICE, "properties": {"department": "Sales", "role": "manager"}},
@@ -157,10 +153,18 @@ def without(*path):
 
 @pytest.mark.parametrize(
     "body",
-    [without("subject"), without("action"), without("resource")]
-    + [without("subject", "type"), without("subject", "id"), without("action", "name")]
-    + [without("resource", "type"), without("resource", "id")]
-    + [evaluation("alice"), evaluation(action={"name": 123})],
+    [
+        without("subject"),
+        without("action"),
+        without("resource"),
+        without("subject", "type"),
+        without("subject", "id"),
+        without("action", "name"),
+        without("resource", "type"),
+        without("resource", "id"),
+        evaluation("alice"),
+        evaluation(action={"name": 123}),
+    ],
     ids=lambda body: json.dumps(body)[:60],
 )
 def test_basic_what_is_missing_or_of_the_wrong_type_is_400(pdp, body):

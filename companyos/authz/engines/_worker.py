@@ -13,7 +13,7 @@ import signal
 import socket
 import struct
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -63,12 +63,16 @@ def make_engine(factory: str, arguments: dict[str, Any]) -> DecisionEngine:
 def main(descriptor: int) -> None:
     """Serve the socket until the parent closes it."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    with socket.socket(fileno=descriptor) as connection, connection.makefile("rb", 1 << 16) as incoming:
+    with socket.socket(fileno=descriptor) as connection, _incoming(connection) as incoming:
         start = msgspec.msgpack.decode(_read(incoming), type=Start)
         _limit(start.memory_bytes)
         engine = _started(connection, start)
         if engine is not None:
             _serve(connection, incoming, engine, start.seconds)
+
+
+def _incoming(connection: socket.socket) -> BufferedReader:
+    return cast("BufferedReader", connection.makefile("rb", 1 << 16))
 
 
 def _limit(memory_bytes: int) -> None:
