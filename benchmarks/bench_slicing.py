@@ -31,7 +31,9 @@ from companyos.authz.engines._regorus import prepare
 from companyos.ports import Receipt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from companyos.ledger import Draft
 
     Call = Callable[[int], object]
 
@@ -81,6 +83,10 @@ class NoLedger:
     def append(self, *_: object, **given: Any) -> Receipt:
         """A receipt for nothing."""
         return Receipt(given["id"], 0, b"", 1)
+
+    def append_many(self, drafts: Iterable[Draft]) -> list[Receipt]:
+        """Receipts for nothing."""
+        return [Receipt(draft.id or "", 0, b"", 1) for draft in drafts]
 
 
 def ours(root: Path) -> dict[str, Call]:
