@@ -383,7 +383,7 @@ def test_a_server_that_drops_the_connection(filled, postgresql, postgresql_url):
         def apply(self, database, entry):
             super().apply(database, entry)
             if entry.index == 400:
-                postgresql.execute(f"SELECT pg_terminate_backend({pid})")
+                postgresql.execute(f"SELECT pg_terminate_backend({pid}, 10000)")
 
     with Database.open(postgresql_url) as database:
         ((pid,),) = database.execute("SELECT pg_backend_pid()").fetchall()
@@ -391,8 +391,9 @@ def test_a_server_that_drops_the_connection(filled, postgresql, postgresql_url):
             filled.replay(Unlucky(database))
     with Database.open(postgresql_url) as again:
         survivor = Totals(again)
-        assert 256 == survivor.position
-        assert Totals.digest_at(filled.read, 256) == survivor.digest()
+        # A slice is committed when it is large or has taken its time: which one was the last depends on the machine.
+        assert survivor.position <= 400
+        assert Totals.digest_at(filled.read, survivor.position) == survivor.digest()
 
 
 @pytest.mark.service("postgresql")
