@@ -62,6 +62,8 @@ def conditions(below, opinions=()):
                 "every tag in input.resource.tags { tag > 0 }",
                 'thing.type == "file"',
                 'lib[input.action] == "known"',
+                "count(data.companyos.lib) > 1",
+                "some held in lib\n\theld == input.resource.level",
                 'data.companyos.lib.known["read"]',
                 'lib.is_big(object.get(input.resource, "level", 0))',
                 'input.action == "read" with input.action as "read"',
@@ -85,7 +87,7 @@ def rules(draw, number):
     kind, others = draw(st.sampled_from([("deny", ()), ("deny", ()), ("allow", ("deny",)), ("obligation", ("deny",))]))
     head = draw(st.lists(guards(), min_size=draw(st.sampled_from([1] * 11 + [0])), max_size=2))
     rest = draw(st.lists(conditions(HELPERS, others), max_size=2))
-    body = [*head, *rest] if draw(st.integers(0, 11)) else [*rest, *head]
+    body = [*head, *rest] if draw(st.integers(0, 3)) else [*rest, *head]
     entry = f'{{"id": "policy.r{number}"}}' if kind != "obligation" else f'{{"id": "o{number}", "type": "custom"}}'
     if not body:
         return f"{kind} contains {entry}\n"
