@@ -28,7 +28,6 @@ from companyos.ledger import Ledger
 from companyos.ports import Opinion, Receipt
 from companyos.server import ApiKeys, Authenticator, Generation, Limits, NegotiatedEngine, Pdp, Status, build_app
 from companyos.server import new_key as make_key
-from companyos.server.pdp import AskedAhead
 from companyos.server.protocol import bounded_protocol
 
 if TYPE_CHECKING:
@@ -89,15 +88,13 @@ def serve(case: str, directory: Path, key_record: str) -> None:
     from companyos.server.apikeys import ApiKeyRecord
 
     engine: Any = Constant()
-    ahead, pool = None, None
     if case.startswith("rego"):
-        pool = WorkerEngine("companyos.authz.engines.rego:RegoEngine", {"directories": []})
-        engine = ahead = AskedAhead(pool)
+        engine = WorkerEngine("companyos.authz.engines.rego:RegoEngine", {"directories": []})
     ledger: Any = NoLedger() if case.endswith("no ledger") else Ledger.open(f"sqlite:///{directory / 'ledger.db'}")
     authorizer = Authorizer(
         NegotiatedEngine(engine), ledger, handlers=(LogEvent(), MaskFields(), RequireApproval(), RequireMfa())
     )
-    pdp = Pdp(Generation(authorizer, lambda: None, engine=ahead), threads=int(os.environ.get("PDP_THREADS", "8")))
+    pdp = Pdp(Generation(authorizer, lambda: None), threads=int(os.environ.get("PDP_THREADS", "8")))
     keys = Authenticator(ApiKeys([ApiKeyRecord.model_validate_json(key_record)]))
     limits = Limits(rate_per_second=1e9, burst=10**9)
     app = build_app(pdp, lambda: keys, url="http://127.0.0.1", status=lambda: Status("", 1, 1, None), limits=limits)
@@ -106,7 +103,7 @@ def serve(case: str, directory: Path, key_record: str) -> None:
         print(listener.getsockname()[1], flush=True)
         uvicorn.Server(config).run(sockets=[listener])
     pdp.close()
-    for part in (ledger, pool):
+    for part in (engine, ledger):
         getattr(part, "close", lambda: None)()
 
 

@@ -7,28 +7,23 @@ import logging
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.authzen import SUPPORTED_OBLIGATIONS, parts_from_authzen, response_to_authzen
-from companyos.authz.interface import EngineError, ObligationError, RequestError
-from companyos.authz.request import build_request
+from companyos.authz.interface import ObligationError, RequestError
 from companyos.server.interface import HttpRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from concurrent.futures import Executor
 
     from companyos.authz.authorizer import Authorizer
     from companyos.authz.authzen import Batch, Parts
-    from companyos.authz.engines.pool import WorkerEngine
     from companyos.decision import Decision, Obligation
     from companyos.ports import AccessRequest, DecisionEngine, Opinion
 
-    Ahead = tuple[AccessRequest, Opinion | EngineError]
-
-__all__ = ("AskedAhead", "CarriedOutByCaller", "Generation", "NegotiatedEngine", "Pdp", "trace_of")
+__all__ = ("CarriedOutByCaller", "Generation", "NegotiatedEngine", "Pdp", "trace_of")
 
 UNSUPPORTED = "obligation.unsupported"
 """Reason of the deny for a caller that said it cannot carry out an obligation."""
@@ -69,60 +64,6 @@ class NegotiatedEngine:
         return replace(opinion, allow=False, reason=UNSUPPORTED, message=message)
 
 
-class AskedAhead:
-    """An engine of workers, asked on the event loop before a thread takes the request through the authorizer.
-
-    The thread then finds the answer ready. It counts for that very request alone; any other one is asked as usual.
-    """
-
-    def __init__(self, engine: WorkerEngine) -> None:
-        self._engine = engine
-        self._mine = threading.local()
-
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        return self._engine.name
-
-    @property
-    def version(self) -> str:
-        """The engine's version."""
-        return self._engine.version
-
-    async def ask(self, parts: Parts) -> Ahead | None:
-        """The engine's answer to a request; None if the request is malformed, which the authorizer will find."""
-        try:
-            request = build_request(parts.subject, parts.action, parts.resource, parts.environment)
-        except RequestError:
-            return None
-        try:
-            return request, await self._engine.decide_async(request)
-        except EngineError as error:
-            return request, error
-
-    @contextmanager
-    def ready(self, ahead: Ahead | None) -> Iterator[None]:
-        """Have an answer ready in this thread."""
-        self._mine.ahead = ahead
-        try:
-            yield
-        finally:
-            self._mine.ahead = None
-
-    def decide(self, request: AccessRequest) -> Opinion:
-        """The answer that is ready, if it is one to this request, else that of the engine.
-
-        Raises:
-            EngineError: as the engine.
-        """
-        ahead: Ahead | None = getattr(self._mine, "ahead", None)
-        if ahead is None or ahead[0] != request:
-            return self._engine.decide(request)
-        if isinstance(ahead[1], EngineError):
-            raise ahead[1]
-        return ahead[1]
-
-
 class CarriedOutByCaller:
     """Stands for a handler that the callers have: with it an obligation may be issued, and is not carried out here."""
 
@@ -146,10 +87,8 @@ class CarriedOutByCaller:
 class Generation:
     """One set of policies and what decides by it; it is closed when it is retired and nobody uses it any more."""
 
-    def __init__(self, authorizer: Authorizer, close: Callable[[], None], *, engine: AskedAhead | None = None) -> None:
-        """`engine` is that of the authorizer, if it can be asked ahead."""
+    def __init__(self, authorizer: Authorizer, close: Callable[[], None]) -> None:
         self.authorizer = authorizer
-        self.engine = engine
         self._close = close
         self._lock = threading.Lock()
         self._users = 0
@@ -163,20 +102,20 @@ class Generation:
             self._users += 1
             return True
 
-    def leave(self, executor: Executor) -> None:
-        """Use it no longer; if that makes it useless, it is closed by the executor, for closing waits."""
+    def leave(self) -> None:
+        """Use it no longer."""
         with self._lock:
             self._users -= 1
-            is_last = self._is_retired and not self._users
-        if is_last:
-            executor.submit(self._close)
+            last = self._is_retired and not self._users
+        if last:
+            self._close()
 
     def retire(self) -> None:
-        """Let nobody new in, and close it once the last one has left."""
+        """Let nobody new in, and close it when the last one has left."""
         with self._lock:
             was, self._is_retired = self._is_retired, True
-            is_unused = not was and not self._users
-        if is_unused:
+            last = not was and not self._users
+        if last:
             self._close()
 
 
@@ -205,12 +144,7 @@ class Pdp:
             HttpRefusedError: 400, the request is malformed; that it was refused is on the ledger.
         """
         loop = asyncio.get_running_loop()
-        generation = self._enter()
-        try:
-            ahead = None if generation.engine is None else await generation.engine.ask(parts)
-            decision = await loop.run_in_executor(self.executor, _decide, generation, parts, trace, ahead)
-        finally:
-            generation.leave(self.executor)
+        decision = await loop.run_in_executor(self.executor, self._one, parts, trace)
         if decision.reason == INVALID:
             raise HttpRefusedError(400, " ".join(decision.message.split()))
         return response_to_authzen(decision)
@@ -229,12 +163,19 @@ class Pdp:
                 return [_raised(answer) for answer in answers]
             return await loop.run_in_executor(self.executor, _until, generation, batch, trace)
         finally:
-            generation.leave(self.executor)
+            await loop.run_in_executor(self.executor, generation.leave)
 
     def close(self) -> None:
         """Finish what is under way, then end."""
         self.executor.shutdown(wait=True)
         self._current.retire()
+
+    def _one(self, parts: Parts, trace: tuple[int, int] | None) -> Decision:
+        generation = self._enter()
+        try:
+            return _decide(generation, parts, trace)
+        finally:
+            generation.leave()
 
     def _enter(self) -> Generation:
         while True:
@@ -252,11 +193,8 @@ def trace_of(traceparent: bytes | None) -> tuple[int, int] | None:
     return (trace, span) if trace and span else None
 
 
-def _decide(
-    generation: Generation, parts: Parts, trace: tuple[int, int] | None, ahead: Ahead | None = None
-) -> Decision:
-    answer = nullcontext() if generation.engine is None else generation.engine.ready(ahead)
-    with answer, _traced(trace):
+def _decide(generation: Generation, parts: Parts, trace: tuple[int, int] | None) -> Decision:
+    with _traced(trace):
         return generation.authorizer.authorize(parts.subject, parts.action, parts.resource, parts.environment)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from companyos.errors import UserError
-from companyos.server.pdp import AskedAhead, Generation, NegotiatedEngine
+from companyos.server.pdp import Generation, NegotiatedEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,8 +151,7 @@ class Reloader:
 
     def _generation(self, loaded: Loaded) -> tuple[Generation, WorkerEngine]:
         try:
-            engine = AskedAhead(loaded.engine)
-            authorizer = self._make(NegotiatedEngine(engine))
+            authorizer = self._make(NegotiatedEngine(loaded.engine))
         except BaseException:
             loaded.close()
             raise
@@ -164,7 +163,7 @@ class Reloader:
             finally:
                 loaded.close()
 
-        return Generation(authorizer, close, engine=engine), loaded.engine
+        return Generation(authorizer, close), loaded.engine
 
     def _record(self, outcome: str, digest: str, previous: str | None, problem: str | None) -> None:
         data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous}

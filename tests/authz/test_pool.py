@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -103,75 +102,6 @@ class TestContract(EngineContract):
         return self._make(arguments={"directories": [str(directory)]})
 
 
-class OnLoops:
-    """The same engine, asked on an event loop of each call's own."""
-
-    def __init__(self, engine):
-        self.engine = engine
-        self.name, self.version = engine.name, engine.version
-
-    def decide(self, request):
-        return asyncio.run(self.engine.decide_async(request))
-
-
-class TestContractOnEventLoops(TestContract):
-    """Asked without a thread it keeps the contract as well, also from many event loops at once."""
-
-    def make_engine(self):
-        return OnLoops(super().make_engine())
-
-    def make_engine_with(self, case, folder):
-        return OnLoops(super().make_engine_with(case, folder))
-
-
-def test_an_event_loop_goes_on_while_a_policy_hangs(make):
-    """One request is refused within the deadline; those that waited for the worker are answered by its successor."""
-    engine = make(f"{__name__}:Odd", {}, deadline_seconds=2.0, memory_bytes=0)
-
-    async def ask_all():
-        asked = [engine.decide_async(ask(action)) for action in ("sleep", "read", "read")]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        while True:
-            try:
-                return found, await engine.decide_async(ask("read"))
-            except EngineBusyError:
-                continue
-
-    (first, *others), later = asyncio.run(ask_all())
-    assert isinstance(first, EngineTimeoutError)
-    assert {type(other) for other in others} <= {Opinion, EngineBusyError}
-    assert later.allow is True
-
-
-def test_a_worker_that_dies_is_replaced_on_an_event_loop(make):
-    """The end of a process is told to the one who asked it, and to nobody else."""
-    engine = make(f"{__name__}:Odd", {}, workers=2, deadline_seconds=20.0)
-
-    async def ask_all():
-        asked = [engine.decide_async(ask("die" if place == 3 else "read")) for place in range(20)]
-        return await asyncio.gather(*asked, return_exceptions=True)
-
-    found = asyncio.run(ask_all())
-    assert [place for place, answer in enumerate(found) if not isinstance(answer, Opinion)] == [3]
-    assert engine.replaced == 1
-
-
-def test_who_goes_away_leaves_no_answer_behind(make):
-    """A question that is cancelled is not answered to the next one who asks."""
-    engine = make(f"{__name__}:Odd", {}, deadline_seconds=20.0)
-
-    async def ask_all():
-        gone = asyncio.create_task(engine.decide_async(ask("sleep")))
-        waiting = asyncio.create_task(engine.decide_async(ask("read")))
-        await asyncio.sleep(0.05)
-        gone.cancel()
-        return await asyncio.gather(gone, waiting, return_exceptions=True)
-
-    gone, waiting = asyncio.run(ask_all())
-    assert isinstance(gone, asyncio.CancelledError)
-    assert waiting.reason == "odd.yes"
-
-
 def test_a_policy_that_does_not_end_is_ended(make, policies):
     """An evaluation that would take hours is refused within the deadline, and the next request is answered."""
     engine = make(arguments={"directories": [str(policies(explode__rego=EXPLODING))]}, deadline_seconds=0.5)
@@ -236,7 +166,6 @@ def test_a_large_request_and_answer_go_through(make):
     )
 
     assert engine.decide(large).allow is True
-    assert asyncio.run(engine.decide_async(large)).allow is True
 
 
 @pytest.mark.parametrize(
@@ -286,21 +215,3 @@ def retried(engine, request, seconds=30):
         except EngineBusyError:
             if time.monotonic() > until:
                 raise
-
-
-def test_threads_and_event_loops_share_the_workers(make):
-    """A worker that an event loop asked answers a thread next, and the other way round, under uvloop as well."""
-    import uvloop
-
-    engine = make(f"{__name__}:Odd", {})
-
-    async def mixed():
-        loop = asyncio.get_running_loop()
-        return [
-            (await engine.decide_async(ask("read")), await loop.run_in_executor(None, engine.decide, ask("read")))
-            for _ in range(20)
-        ]
-
-    for run in (asyncio.run, uvloop.run):
-        assert {opinion.reason for pair in run(mixed()) for opinion in pair} == {"odd.yes"}
-    assert engine.replaced == 0

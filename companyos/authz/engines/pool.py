@@ -7,7 +7,6 @@ replaced.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import queue
 import select
@@ -16,7 +15,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -37,7 +35,6 @@ _BOOT = (
     "import sys; sys.path[:] = sys.argv[2:]; from companyos.authz.engines import _worker; "
     "_worker.main(int(sys.argv[1]))"
 )
-_SEND_SECONDS = 30.0
 _MOST = 64 * 1024 * 1024
 """Largest answer of a child that is read, in bytes."""
 _log = logging.getLogger(__name__)
@@ -54,10 +51,7 @@ class EngineBusyError(EngineError):
 
 
 class WorkerEngine:
-    """Decides by an engine that lives in a pool of child processes; any thread may ask. Close it after use.
-
-    On an event loop `decide_async` asks without a thread.
-    """
+    """Decides by an engine that lives in a pool of child processes; any thread may ask. Close it after use."""
 
     def __init__(
         self,
@@ -84,7 +78,6 @@ class WorkerEngine:
         self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._waiting: deque[asyncio.Future[_Child]] = deque()
         self._children: set[_Child] = set()
         self._size = workers
         self.replaced = 0
@@ -127,39 +120,27 @@ class WorkerEngine:
             EngineBusyError: there was no free child within the deadline.
             EngineError: the engine could not decide, or its process ended while it did.
         """
-        frame = _frame(request)
+        try:
+            frame = _encode((request.subject, request.action, request.resource, request.environment))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise EngineError("the request holds a value that no worker can be given", got=error) from error
         try:
             child = self._idle.get(timeout=self._deadline)
         except queue.Empty:
-            raise self._nobody() from None
+            if self._closing.is_set():
+                raise EngineError("the pool of policy workers is closed") from None
+            raise EngineBusyError("every policy worker is busy", got=self.alive, expected=self._size) from None
         try:
             answer = child.ask(frame, self._deadline)
+        except TimeoutError as error:
+            self._replace(child)
+            raise EngineTimeoutError(
+                "the policies did not answer in time; their process was killed",
+                expected=f"within {self._deadline:g} s",
+            ) from error
         except OSError as error:
             self._replace(child)
-            raise self._failed(child, error) from error
-        self._give_back(child)
-        return _opinion(answer)
-
-    async def decide_async(self, request: AccessRequest) -> Opinion:
-        """The same on an event loop, which goes on meanwhile.
-
-        Raises:
-            EngineError: as `decide`.
-        """
-        frame = _frame(request)
-        try:
-            child = self._idle.get_nowait()
-        except queue.Empty:
-            child = await self._turn()
-        try:
-            answer = await child.ask_async(frame, self._deadline)
-        except OSError as error:
-            await asyncio.get_running_loop().run_in_executor(None, self._replace, child)
-            raise self._failed(child, error) from error
-        except BaseException:
-            # Whoever asked went away; what the child still answers would be taken for the answer to the next one.
-            self._replace(child)
-            raise
+            raise EngineError("the process of the policy engine ended", got=child.ending) from error
         self._give_back(child)
         return _opinion(answer)
 
@@ -177,59 +158,6 @@ class WorkerEngine:
             except queue.Empty:
                 return
 
-    async def _turn(self) -> _Child:
-        """The next child that is given back."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[_Child] = loop.create_future()
-        with self._lock:
-            self._waiting.append(turn)
-        try:
-            # One that came back just before this was put in line is found here.
-            self._serve_line()
-            async with asyncio.timeout(self._deadline):
-                await asyncio.wait((turn,))
-            return turn.result()
-        except BaseException as error:
-            # A child that was handed over in the very moment that the wait ended is not to be lost.
-            if not turn.cancel() and not turn.cancelled():
-                self._give_back(turn.result())
-            if isinstance(error, TimeoutError):
-                raise self._nobody() from None
-            raise
-
-    def _serve_line(self) -> None:
-        """Give idle children to those in line, from any thread."""
-        while self._waiting:
-            with self._lock:
-                try:
-                    child = self._idle.get_nowait()
-                except queue.Empty:
-                    return
-                turn = self._waiting.popleft() if self._waiting else None
-            if turn is None or turn.get_loop().is_closed():
-                self._give_back(child)
-            else:
-                turn.get_loop().call_soon_threadsafe(self._hand_over, turn, child)
-
-    def _hand_over(self, turn: asyncio.Future[_Child], child: _Child) -> None:
-        if turn.done():
-            self._give_back(child)
-        else:
-            turn.set_result(child)
-
-    def _nobody(self) -> EngineError:
-        if self._closing.is_set():
-            return EngineError("the pool of policy workers is closed")
-        return EngineBusyError("every policy worker is busy", got=self.alive, expected=self._size)
-
-    def _failed(self, child: _Child, error: OSError) -> EngineError:
-        if isinstance(error, TimeoutError):
-            return EngineTimeoutError(
-                "the policies did not answer in time; their process was killed",
-                expected=f"within {self._deadline:g} s",
-            )
-        return EngineError("the process of the policy engine ended", got=child.ending)
-
     def _begin(self, workers: int) -> tuple[str, str]:
         children: list[_Child] = []
         try:
@@ -246,13 +174,10 @@ class WorkerEngine:
 
     def _give_back(self, child: _Child) -> None:
         with self._lock:
-            is_open = not self._closing.is_set()
-            if is_open:
+            if not self._closing.is_set():
                 self._idle.put(child)
-        if not is_open:
-            self._end(child)
-        elif self._waiting:
-            self._serve_line()
+                return
+        self._end(child)
 
     def _end(self, child: _Child) -> None:
         self._children.discard(child)
@@ -315,14 +240,14 @@ class _Child:
                 ours.close()
                 raise
         self._socket = ours
-        # An event loop makes a socket non-blocking that it watches, so that waiting is always for `poll` to do.
+        # The calls themselves never wait, so that each request costs three of them and no more.
         ours.setblocking(False)
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(ours, select.POLLIN)
         self._writable.register(ours, select.POLLOUT)
         frame = _encode(start)
         try:
-            self._send(HEADER.pack(len(frame)) + frame, time.monotonic() + _SEND_SECONDS)
+            ours.send(HEADER.pack(len(frame)) + frame)
         except OSError:
             self.kill()
             raise
@@ -330,7 +255,7 @@ class _Child:
     def hello(self, seconds: float) -> tuple[str, str]:
         """Name and version of the engine, once it stands."""
         try:
-            answer = self._receive(time.monotonic() + seconds)
+            answer = self._receive(seconds)
         except OSError as error:
             self.kill()
             raise PolicyError("a policy worker did not start", got=self.ending or error) from error
@@ -346,51 +271,12 @@ class _Child:
             OSError: the process ended.
         """
         until = time.monotonic() + seconds
-        self._send(HEADER.pack(len(frame)) + frame, until)
-        return self._receive(until)
-
-    async def ask_async(self, frame: bytes, seconds: float) -> Any:
-        """The same on an event loop.
-
-        Raises:
-            TimeoutError: it did not come in time.
-            OSError: the process ended.
-        """
-        loop = asyncio.get_running_loop()
         data = HEADER.pack(len(frame)) + frame
         sent = self._socket.send(data)
-        if sent < len(data):
-            # Larger than the buffers: rare enough for a thread.
-            await loop.run_in_executor(None, self._send, data[sent:], time.monotonic() + seconds)
-        answer: asyncio.Future[Any] = loop.create_future()
-        loop.add_reader(self._socket, self._read, answer, bytearray())
-        late = loop.call_later(seconds, _too_late, answer)
-        try:
-            return await answer
-        finally:
-            late.cancel()
-            loop.remove_reader(self._socket)
-
-    def _read(self, answer: asyncio.Future[Any], data: bytearray) -> None:
-        """Take what has come; with the whole frame the answer is there."""
-        if answer.done():
-            return
-        try:
-            part = self._socket.recv(1 << 18)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            answer.set_exception(error)
-            return
-        data += part
-        if not part:
-            answer.set_exception(ConnectionResetError("the process ended"))
-        elif len(data) >= HEADER.size:
-            (size,) = HEADER.unpack_from(data)
-            if size > _MOST:
-                answer.set_exception(OSError("an answer without measure"))
-            elif len(data) >= size + HEADER.size:
-                answer.set_result(_decode(memoryview(data)[HEADER.size :]))
+        while sent < len(data):
+            self._wait(self._writable, until)
+            sent += self._socket.send(data[sent:])
+        return self._receive(seconds)
 
     def stop(self) -> None:
         """Let it end by itself, for a moment."""
@@ -407,7 +293,8 @@ class _Child:
         self._socket.close()
         self.ending = f"exit status {code}" if code >= 0 else f"signal {-code}"
 
-    def _receive(self, until: float) -> Any:
+    def _receive(self, seconds: float) -> Any:
+        until = time.monotonic() + seconds
         data = self._more(until)
         while len(data) < HEADER.size:
             data += self._more(until)
@@ -424,34 +311,17 @@ class _Child:
         return _decode(memoryview(data)[HEADER.size :])
 
     def _more(self, until: float) -> bytes:
-        _wait(self._readable, until)
+        self._wait(self._readable, until)
         data = self._socket.recv(1 << 18)
         if not data:
             raise ConnectionResetError("the process ended")
         return data
 
-    def _send(self, data: bytes, until: float) -> None:
-        while data:
-            _wait(self._writable, until)
-            data = data[self._socket.send(data) :]
-
-
-def _wait(what: select.poll, until: float) -> None:
-    left = until - time.monotonic()
-    if left <= 0 or not what.poll(left * 1000):
-        raise TimeoutError
-
-
-def _too_late(answer: asyncio.Future[Any]) -> None:
-    if not answer.done():
-        answer.set_exception(TimeoutError())
-
-
-def _frame(request: AccessRequest) -> bytes:
-    try:
-        return _encode((request.subject, request.action, request.resource, request.environment))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise EngineError("the request holds a value that no worker can be given", got=error) from error
+    @staticmethod
+    def _wait(what: select.poll, until: float) -> None:
+        left = until - time.monotonic()
+        if left <= 0 or not what.poll(left * 1000):
+            raise TimeoutError
 
 
 def _same(hellos: set[tuple[str, str]]) -> tuple[str, str]:
