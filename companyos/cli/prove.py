@@ -101,12 +101,20 @@ def _select(controls: Mapping[str, Control], names: Sequence[str]) -> dict[str, 
 
 
 def _by_room(controls: Mapping[str, Control]) -> dict[str, list[str]]:
-    """The ids of each room's controls: of the package that holds the check, here without `companyos`."""
+    """The ids of each room's controls: of the package that holds the check, here without `companyos`.
+
+    A control that is named after a room, such as `AUTHZ-PDP-AUTH` in `server`, is one of that room's as well.
+    """
     found: dict[str, list[str]] = {}
     for identity, control in sorted(controls.items()):
         function = inspect.unwrap(getattr(control.check, "func", control.check))
         module = getattr(function, "__module__", None) or type(function).__module__
         found.setdefault(module.removeprefix("companyos.").partition(".")[0], []).append(identity)
+    for identity in controls:
+        named = found.get(identity.partition("-")[0].lower(), [identity])
+        if identity not in named:
+            named.append(identity)
+            named.sort()
     return found
 
 

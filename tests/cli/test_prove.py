@@ -112,7 +112,7 @@ def test_whatever_a_check_is(check):
     assert _by_room({"X1": _control("X1", check)}) == {room: ["X1"]}
 
 
-@pytest.mark.parametrize(("typed", "offered"), [("AUTHZ-P", {"AUTHZ-PLAYBOOK"}), ("aut", {"authz"}), ("zz", set())])
+@pytest.mark.parametrize(("typed", "offered"), [("AUTHZ-PL", {"AUTHZ-PLAYBOOK"}), ("aut", {"authz"}), ("zz", set())])
 def test_completion(typed, offered):
     """The shell completes ids and rooms."""
     completer = ShellComplete(prove, {}, "companyos prove", "_COMPANYOS_COMPLETE")

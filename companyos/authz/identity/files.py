@@ -13,6 +13,8 @@ from companyos.config import parse_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    import yaml
+
     from companyos.authz.identity.records import Record
 
 __all__ = ("VERSION", "dump_directory", "load_directory")
@@ -52,6 +54,10 @@ def load_directory(text: str, name: str) -> Directory:
     return Directory.of(records)
 
 
+_BREAKS = frozenset("\x85\u2028\u2029")
+"""What YAML 1.1 takes for the end of a line, and PyYAML writes as it is."""
+
+
 def dump_directory(directory: Directory) -> str:
     """The directory as YAML, its parts in the order of their keys: the same directory is always the same text."""
     import yaml
@@ -63,10 +69,25 @@ def dump_directory(directory: Directory) -> str:
         "role_bindings": directory.bindings,
     }
     parts = {part: [_shown(part, record) for record in records] for part, records in held.items() if records}
-    written: str = yaml.safe_dump(
-        {"version": VERSION, **parts}, sort_keys=False, allow_unicode=True, width=120, default_flow_style=False
+
+    class Dumper(yaml.SafeDumper):
+        """A safe dumper that puts into quotes what YAML takes for the end of a line."""
+
+    Dumper.add_representer(str, _represented)
+    written: str = yaml.dump(
+        {"version": VERSION, **parts},
+        Dumper=Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=120,
+        default_flow_style=False,
     )
     return written
+
+
+def _represented(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _BREAKS.isdisjoint(text) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _shown(part: str, record: Record) -> dict[str, Any]:

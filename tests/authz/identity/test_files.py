@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from companyos.authz.identity import (
@@ -130,6 +130,7 @@ def place(tmp_path):
 
 class TestRoundTrip:
     @given(directories())
+    @example(Directory(attributes=(Attribute("a", {"\x85": "\u2028x\u2029"}, "org", "o", "s"),)))
     @settings(max_examples=150, deadline=None)
     def test_text(self, directory):
         """What is written is read back as it was, and written again it is the same text."""
