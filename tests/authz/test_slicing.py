@@ -15,7 +15,7 @@ from companyos.authz.engines._shape import opinion
 from companyos.authz.slices import key_of
 from tests.authz.random_policies import policy_sets, requests
 from tests.services import available
-from tests.services.opa_engine import opa
+from tests.services.opa_engine import UndefinedError, opa
 
 PACKAGE = "package companyos.access\n\nimport rego.v1\n\n"
 
@@ -75,7 +75,13 @@ class TestNothingChanges:
                 if ours == "no answer":
                     event("an error, which OPA takes for undefined")
                     continue
-                answer = other.ask("companyos.access.decision", json.loads(document(request)))
+                try:
+                    answer = other.ask("companyos.access.decision", json.loads(document(request)))
+                except UndefinedError as error:
+                    if "rego_type_error" not in str(error):
+                        raise
+                    event("types that OPA refuses when it loads them")
+                    return
                 assert _comparable(opinion(answer)) == _comparable(ours)
 
 
