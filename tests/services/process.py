@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +26,16 @@ POLL_SECONDS = 0.02
 
 class ServerDiedError(RuntimeError):
     """A server did not come up, or went away by itself; the text holds the end of its log."""
+
+
+ATTEMPTS = 5
+"""Starts before giving up: the port may be taken in between, or a killed predecessor may still hold its memory."""
+
+
+class HasPort(Protocol):
+    """What a server process listens for."""
+
+    port: int
 
 
 class ServerProcess:
@@ -86,6 +96,30 @@ class ServerProcess:
             if time.monotonic() > limit:
                 raise ServerDiedError(f"{self.name} not ready in {DEADLINE_SECONDS:.0f} s:\n{self.log_tail()}")
             time.sleep(POLL_SECONDS)
+
+    def serve(
+        self, server: HasPort, command: Callable[[], Sequence[str | Path]], ready: Callable[[], bool], *, taken: str
+    ) -> None:
+        """Start the server anew on its port, or on a free one if it has none, and wait until `ready()` is true.
+
+        Where its log says `taken`, somebody else has the port, and another one is tried.
+
+        Raises:
+            ServerDiedError: it did not start in several attempts.
+        """
+        for attempt in range(1, ATTEMPTS + 1):
+            self.stop(keep=True)
+            server.port = server.port or free_port()
+            self.start(command())
+            try:
+                self.wait_until(ready)
+            except ServerDiedError:
+                if attempt == ATTEMPTS:
+                    raise
+                if taken in self.log_tail():
+                    server.port = 0
+            else:
+                return
 
     def kill(self) -> None:
         """`kill -9` the server and everything it started, at once; its folder stays."""

