@@ -9,26 +9,22 @@ import re
 from typing import TYPE_CHECKING
 
 from companyos.authz.authzen import opinion_from_authzen, request_to_authzen
-from companyos.authz.engines._remote import RemoteClient, RemoteSettings
+from companyos.authz.engines._elsewhere import RemoteEngine
 from companyos.authz.interface import EngineError, RequestError
 from companyos.errors import ConfigError
-from companyos.ports import AccessRequest
 
 if TYPE_CHECKING:
-    from companyos.ports import Opinion
+    from companyos.authz.engines._remote import RemoteSettings
+    from companyos.ports import AccessRequest, Opinion
 
 __all__ = ("AuthzenEngine",)
 
 EVALUATION = "/access/v1/evaluation"
 """Path of the Access Evaluation API, unless the decision point's metadata names another."""
-UNKNOWN = "unknown"
-"""The version before the decision point has said by which policies it decides."""
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_NOBODY = AccessRequest({"id": "?", "type": "?"}, "?", {"id": "?", "type": "?"})
 
 
-class AuthzenEngine:
+class AuthzenEngine(RemoteEngine):
     """Decides by what an AuthZEN decision point answers; see `RemoteClient` for time limits, attempts and the breaker.
 
     A decision point that says by which policies it decided (`context.policy_digest`, as ours does) gives each opinion
@@ -43,30 +39,13 @@ class AuthzenEngine:
         """
         if not _PATH.fullmatch(path):
             raise ConfigError("the path of the decision point is not valid", got=path, expected=EVALUATION)
-        if policy_digest is not None and not _DIGEST.fullmatch(policy_digest):
-            raise ConfigError("the digest of the policies is not valid", got=policy_digest, expected="sha256:<64 hex>")
-        self._client = RemoteClient(settings, what="the AuthZEN decision point")
+        super().__init__(settings, what="the AuthZEN decision point", policy_digest=policy_digest)
         self._path = path
-        self._policy_digest = policy_digest
-        self._seen: str | None = None
 
     @property
     def name(self) -> str:
         """`authzen`."""
         return "authzen"
-
-    @property
-    def version(self) -> str:
-        """The version that the last answer carried; asks the decision point if there was none yet.
-
-        One that does not answer is no error here: then it is the configured digest, or `unknown`.
-        """
-        if self._seen is None:
-            try:
-                self.decide(_NOBODY)
-            except EngineError:
-                return self._policy_digest or UNKNOWN
-        return self._seen or UNKNOWN
 
     def decide(self, request: AccessRequest) -> Opinion:
         """The decision point's opinion of a request.
@@ -90,7 +69,3 @@ class AuthzenEngine:
             )
         self._seen = opinion.version
         return opinion
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()

@@ -9,30 +9,26 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.derived import derive, facts_digest
-from companyos.authz.engines._remote import RemoteClient, RemoteSettings
+from companyos.authz.engines._elsewhere import RemoteEngine
 from companyos.authz.engines._shape import opinion
 from companyos.authz.interface import EngineError
 from companyos.canonical import digest
 from companyos.errors import ConfigError
-from companyos.ports import AccessRequest
 
 if TYPE_CHECKING:
-    from companyos.ports import Opinion
+    from companyos.authz.engines._remote import RemoteSettings
+    from companyos.ports import AccessRequest, Opinion
 
 __all__ = ("OpaEngine",)
 
 DECISION = "companyos/access/decision"
 """Path of the fixed combination below `data`."""
-UNKNOWN = "unknown"
-"""The version before the server has said by which policies it decides."""
 _QUERY = "?provenance=true&strict-builtin-errors=true"
 """Say by what was decided, and fail where a function fails: OPA would pass over the rule, be it a deny."""
 _PATH = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_NOBODY = AccessRequest({"id": "?", "type": "?"}, "?", {"id": "?", "type": "?"})
 
 
-class OpaEngine:
+class OpaEngine(RemoteEngine):
     """Decides by what an OPA server answers; see `RemoteClient` for time limits, attempts and the circuit breaker.
 
     Each opinion carries the version of the policies that gave it: a digest over the revisions of the server's bundles
@@ -44,31 +40,14 @@ class OpaEngine:
         """Take the server's address; nothing is asked yet."""
         if not _PATH.fullmatch(decision):
             raise ConfigError("the path of the decision is not valid", got=decision, expected="names joined by /")
-        if policy_digest is not None and not _DIGEST.fullmatch(policy_digest):
-            raise ConfigError("the digest of the policies is not valid", got=policy_digest, expected="sha256:<64 hex>")
-        self._client = RemoteClient(settings, what="the OPA server")
+        super().__init__(settings, what="the OPA server", policy_digest=policy_digest)
         self._path = f"/v1/data/{decision}{_QUERY}"
         self._where = f"data.{decision.replace('/', '.')}"
-        self._policy_digest = policy_digest
-        self._seen: str | None = None
 
     @property
     def name(self) -> str:
         """`opa`."""
         return "opa"
-
-    @property
-    def version(self) -> str:
-        """The version that the last answer carried; asks the server if there was none yet.
-
-        A server that does not answer is no error here: then it is the configured digest, or `unknown`.
-        """
-        if self._seen is None:
-            try:
-                self.decide(_NOBODY)
-            except EngineError:
-                return self._policy_digest or UNKNOWN
-        return self._seen or UNKNOWN
 
     def decide(self, request: AccessRequest) -> Opinion:
         """The server's opinion of a request.
@@ -91,10 +70,6 @@ class OpaEngine:
         found = opinion(answer["result"], version=version)
         self._seen = version
         return found
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
     def _version(self, provenance: Any) -> str:
         revisions = _revisions(provenance)
