@@ -14,7 +14,7 @@ JANE = {"id": "jane.doe@example.org", "type": "user"}
 MAILBOX = {"id": "john.roe@example.org", "type": "mailbox"}
 FILE = {"id": "f-1", "type": "file", "region": "eu"}
 TRACE = "0af7651916cd43dd8448eb211c80319c"
-WHERE = {"ip": "192.0.2.7", "device_id": "d-9", "auth_strength": "mfa", "trace_id": TRACE}
+WHERE = {"ip": "192.0.2.7", "device_id": "laptop-9", "auth_strength": "mfa", "trace_id": TRACE}
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ class TestExport:
         """Neither ids of persons, nor addresses, nor ciphertext are in an export."""
         _, out, _ = run("export")
 
-        assert not [word for word in ("jane", "john", "192.0.2.7", "d-9", "$personal") if word in out]
+        assert not [word for word in ("jane", "john", "192.0.2.7", "laptop-9", "$personal") if word in out]
 
     def test_a_denied_and_a_malformed_one(self, run):
         """A deny carries its obligations; of a malformed request the whole input is erased."""
@@ -141,7 +141,7 @@ class TestList:
         first = json.loads(out)[0]
 
         assert (first["actor"], first["target"]["id"]) == (JANE["id"], MAILBOX["id"])
-        assert (first["ip"], first["device"]) == ("192.0.2.7", {"device_id": "d-9"})
+        assert (first["ip"], first["device"]) == ("192.0.2.7", {"device_id": "laptop-9"})
 
     def test_the_erased_stay_hidden(self, run, company):
         """A person who was erased is a pseudonym to everybody."""

@@ -97,6 +97,7 @@ class Database:
         except (self._sa.exc.OperationalError, sqlite3.OperationalError, *self._lost):
             self._drop()
         except Exception:
+            # Everything else goes on, as an error of this room.
             with self.translated():
                 raise
         with self.translated():
