@@ -123,12 +123,16 @@ def new_key(
 
 
 def load_keys(path: Path) -> ApiKeys:
-    """The keys of a file.
+    """The keys of a file; `keys: []` says that none count.
 
     Raises:
-        ServerConfigError: it cannot be read, or is not one of API keys.
+        ServerConfigError: it cannot be read, or is not one of API keys. An empty file says nothing: somebody may be
+            writing it.
     """
-    return ApiKeys(_read(path).keys)
+    found = _read(path)
+    if found is None:
+        raise ServerConfigError(f"{path} is empty", expected="keys: [...]", hint="companyos serve new-key NAME")
+    return ApiKeys(found.keys)
 
 
 def add_key(path: Path, name: str, *, expires: datetime | None = None) -> str:
@@ -137,7 +141,8 @@ def add_key(path: Path, name: str, *, expires: datetime | None = None) -> str:
     Raises:
         ServerConfigError: the file is not one of API keys, or the name is not one.
     """
-    records = _read(path).keys if path.exists() else ()
+    found = _read(path) if path.exists() else None
+    records = () if found is None else found.keys
     key, record = new_key(name, expires=expires)
     _write(path, (*records, record))
     return key
@@ -147,7 +152,8 @@ def _digest(salt: str, secret: str) -> str:
     return hmac.new(bytes.fromhex(salt), secret.encode(), hashlib.sha256).hexdigest()
 
 
-def _read(path: Path) -> _File:
+def _read(path: Path) -> _File | None:
+    """What a file holds, None if that is nothing."""
     try:
         if path.stat().st_size > _MAX_FILE:
             raise ServerConfigError(f"{path} is too large", expected=f"at most {_MAX_FILE} bytes")
@@ -156,7 +162,7 @@ def _read(path: Path) -> _File:
         raise ServerConfigError(f"cannot read {path}", got=error, hint="companyos serve new-key NAME") from error
     try:
         values = parse_yaml(text, str(path))
-        return _File.model_validate({} if values is None else values)
+        return None if values is None else _File.model_validate(values)
     except ValidationError as error:
         first: Any = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -284,8 +284,11 @@ def test_an_api_key_can_be_taken_back_while_the_server_runs(start):
     """A key whose record is removed counts no longer after the next look; a broken file changes nothing."""
     server = start({"server": {"reload_seconds": 0.05}}, {"policy.rego": POLICY})
     path = server.directory / "keys.yaml"
+    path.write_text("", encoding="utf-8")
+    until(lambda: "is empty" in server.log())
+    assert server.ask(request()).status_code == 200
     path.write_text("keys: 5\n", encoding="utf-8")
-    until(lambda: "the old keys count" in server.log())
+    until(lambda: "is not a file of API keys" in server.log())
     assert server.ask(request()).status_code == 200
     path.write_text("keys: []\n", encoding="utf-8")
 
