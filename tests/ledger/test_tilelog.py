@@ -245,7 +245,7 @@ def test_growth_over_a_damaged_directory(small):
     for name, index in (("tile/entries/001", 256), ("tile/0/000", 0)):
         path = small / name
         content = path.read_bytes()
-        path.write_bytes(content[:-1] + b"?")
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(EntryAlteredError) as caught:
             export(small, 700)
         assert caught.value.index == index

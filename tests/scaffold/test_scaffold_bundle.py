@@ -57,7 +57,8 @@ def test_a_changed_bundle_is_refused(checkout, tmp_path, own_cache):
     """A bundle that is not the one that was built is not used."""
     bundle = tmp_path / "template.bundle"
     build(checkout, bundle, "1.2.3")
-    bundle.write_bytes(bundle.read_bytes()[:-1] + b"x")
+    content = bundle.read_bytes()
+    bundle.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(TemplateError, match="was changed"):
         TemplateStore(own_cache).add(bundle)
 
