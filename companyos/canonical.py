@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 from companyos.errors import UserError
 
@@ -18,18 +19,16 @@ __all__ = (
     "canonical_bytes",
     "digest",
     "encode_plain",
-    "is_plain_text",
     "loads",
     "parse",
-    "refuse_float",
+    "plain_json",
     "sha256_hex",
 )
 
 MAX_INTEGER = (1 << 53) - 1
 """Largest integer that every JSON reader takes without loss (RFC 8785, section 3.2.2.3)."""
 _MAX_PLAIN_DEPTH = 99  # containers in containers: 100 levels in all
-_DIGITS = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
-_LONG = b"0" * 16
+_PARSED_DEPTH = 8  # beyond that, text is parsed with more care
 _TEXT = frozenset((str,))
 _PLAIN_LEAVES = frozenset((str, bool, type(None)))
 
@@ -73,7 +72,7 @@ def encode_plain(value: Any) -> bytes | None:
     try:
         if not _is_plain(value, _MAX_PLAIN_DEPTH):
             return None
-        plain = _plain_codec()[1](value)
+        plain = _plain_encoder()(value)
         return plain if plain.isascii() or _has_plain_keys(value) else None
     except (UnicodeEncodeError, TypeError):  # a lone surrogate; a key that is not text
         return None
@@ -125,14 +124,20 @@ def parse(data: bytes) -> Any:
     return value
 
 
-def is_plain_text(data: bytes) -> bool:
-    """Whether JSON text has neither characters beyond ASCII nor integers beyond what a fast parser keeps."""
-    return data.isascii() and _LONG not in data.translate(_DIGITS)
+@functools.cache
+def plain_json() -> Any:
+    """A type for msgspec: JSON text of this type that its encoder writes again just so, all ASCII, is canonical.
 
+    It has no floats, whose spelling RFC 8785 has rules of its own for, no integers beyond ±(2^53 - 1), and at most
+    eight containers in each other.
+    """
+    from msgspec import Meta  # not needed to import companyos
 
-def refuse_float(text: str) -> float:
-    """What a fast parser is given for floats: their spelling is not its own to judge."""
-    raise ValueError(text)
+    leaf: Any = str | bool | None | Annotated[int, Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+    value = leaf
+    for _ in range(_PARSED_DEPTH):
+        value = leaf | GenericAlias(dict, (str, value)) | GenericAlias(list, (value,))
+    return value
 
 
 def _has_plain_keys(value: Any) -> bool:
@@ -162,23 +167,26 @@ def _is_plain(value: Any, depth: int) -> bool:
 
 
 @functools.cache
-def _plain_codec() -> tuple[Callable[[bytes], Any], Callable[[Any], bytes]]:
-    from msgspec.json import Decoder, Encoder  # not needed to import companyos
+def _plain_encoder() -> Callable[[Any], bytes]:
+    from msgspec.json import Encoder  # not needed to import companyos
 
-    return Decoder(float_hook=refuse_float).decode, Encoder(order="deterministic").encode
+    return Encoder(order="deterministic").encode
+
+
+@functools.cache
+def _plain_decoder() -> Callable[[bytes], Any]:
+    from msgspec.json import Decoder  # not needed to import companyos
+
+    return Decoder(plain_json()).decode
 
 
 def _parse_plain(data: bytes) -> Any:
-    """The value of canonical bytes, if a fast parser and encoder can tell that they are; None for those that need care.
-
-    The encoder agrees with RFC 8785 but for floats, large integers and keys beyond ASCII: `data` must have none.
-    """
-    if not is_plain_text(data):
+    """The value of canonical bytes, if a fast parser and encoder can tell that they are; None for those that need care."""
+    if not data.isascii():
         return None
-    decode, encode = _plain_codec()
     try:
-        value = decode(data)
-        return value if encode(value) == data else None
+        value = _plain_decoder()(data)
+        return value if _plain_encoder()(value) == data else None
     except (ValueError, RecursionError):
         return None
 

@@ -20,9 +20,10 @@ import time as _time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import attrgetter
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
-from companyos.canonical import NotCanonicalError, is_plain_text, loads, refuse_float
+from companyos.canonical import NotCanonicalError, loads, plain_json
 from companyos.ledger.errors import EntryInvalidError
 from companyos.ports import Entry, Personal
 
@@ -235,7 +236,7 @@ def decode(index: int, raw: bytes, payload: bytes | None = None) -> Entry:
 def names_of(raws: Sequence[bytes]) -> tuple[list[str], list[str]] | None:
     """The ids and the sources of entries, if their bytes are quickly seen to be canonical; None to look at each."""
     lines = b"\n".join([*raws, b""])
-    if not is_plain_text(lines):
+    if not lines.isascii():
         return None
     decode, encode = _codec()
     try:
@@ -255,13 +256,13 @@ def _codec() -> tuple[Callable[[bytes], list[Any]], Callable[[list[Any]], bytes]
     from msgspec.json import Decoder, Encoder
 
     always = {"datacontenttype", "id", "source", "specversion", "time", "type"}
-    kinds = {"data": Any, "datasize": int}
+    kinds = {"data": GenericAlias(dict, (str, plain_json())), "datasize": int}
     fields = [
         (name, kinds.get(name, str)) if name in always else (name, kinds.get(name, str) | type(UNSET), UNSET)
         for name in _ATTRIBUTES
     ]
     shape = defstruct("Shape", fields, kw_only=True, forbid_unknown_fields=True, gc=False)
-    return Decoder(shape, float_hook=refuse_float).decode_lines, Encoder(order="deterministic").encode_lines
+    return Decoder(shape).decode_lines, Encoder(order="deterministic").encode_lines
 
 
 def dataref(raw: bytes) -> bytes | None:
