@@ -166,7 +166,8 @@ def _fresh_noise(count: int) -> list[str]:
 
 def timestamp(time: datetime) -> str:
     """An aware time as entries carry it: UTC, microseconds."""
-    return f"{time.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    return f"{utc.isoformat(timespec='microseconds')[:26]}Z"
 
 
 def time_of(raw: bytes) -> datetime:

@@ -20,7 +20,7 @@ from companyos.ledger.entry import (
     timestamp,
 )
 from companyos.ledger.errors import EntryInvalidError, PayloadTooLargeError
-from companyos.ledger.merkle import leaf_hashes
+from companyos.ledger.merkle import leaf_hash, leaf_hashes
 from companyos.ledger.stores.interface import Deposit, Payload
 from companyos.ports import Personal
 
@@ -76,6 +76,10 @@ class Preparer:
         now = datetime.now(UTC)
         time, ids = timestamp(now), new_ids(len(drafts))
         try:
+            if len(drafts) == 1:
+                # Most are appended alone, and what pays for many is dear for one.
+                name, source, raw, same, payload = self._one(drafts[0], ids[0], time, now)
+                return [Deposit(name, source, raw, leaf_hash(raw), same, payload)]
             made = [self._one(draft, new, time, now) for draft, new in zip(drafts, ids, strict=True)]
         except NotCanonicalError as error:
             raise EntryInvalidError("payload is not JSON", got=error.got, expected=error.expected) from error
