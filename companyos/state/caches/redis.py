@@ -62,6 +62,7 @@ class RedisCache:
         # ValueError: what came over the wire cannot be read, or was to be decoded as text and is none.
         self._unreachable = (redis.exceptions.RedisError, OSError, ValueError)
         self._wrong_answer = redis.exceptions.ResponseError
+        self._unknown_script = redis.exceptions.NoScriptError
         self._prefix = prefix
         retry = redis.retry.Retry(require("redis.backoff", extra="state").NoBackoff(), 0)
         try:
@@ -113,8 +114,16 @@ class RedisCache:
         self._redis.close()
 
     def _run(self, script: Any, key: str, first: bytes, second: bytes, ttl_seconds: float) -> bool:
-        arguments = [first, second, _milliseconds(ttl_seconds)]
-        return bool(self._asked(lambda: script(keys=[self._prefix + key], args=arguments)))
+        keys, arguments = [self._prefix + key], [first, second, _milliseconds(ttl_seconds)]
+
+        def ask() -> Any:
+            try:
+                # By its digest alone: what redis-py does around it is a sixth of the call.
+                return self._redis.evalsha(script.sha, 1, *keys, *arguments)
+            except self._unknown_script:
+                return script(keys=keys, args=arguments)
+
+        return bool(self._asked(ask))
 
     def _asked(self, action: Callable[[], Any]) -> Any:
         try:
