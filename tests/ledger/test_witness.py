@@ -244,7 +244,6 @@ def test_not_a_checkpoint(witness):
             check_with(witness, note, TREE.prove)
 
 
-
 def _altered(request: bytes, at: int) -> bytes:
     """A request with another letter at one place: which letter stands there differs from run to run."""
     letters = bytearray(request)
