@@ -80,8 +80,6 @@ def check(log: Path, vkey: str) -> str:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: tlog_verify.py TILES VKEY (a key, or a file that holds one)")
     try:
         log, key = sys.argv[1:]  # a key is no path: its base64 may hold a double slash
         print(check(Path(log), Path(key).read_text("utf-8") if Path(key).is_file() else key))  # noqa: T201
