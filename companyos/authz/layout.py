@@ -128,15 +128,21 @@ def _expand(directory: Path, label: str, stage: str) -> Iterator[Place]:
     if (directory / METADATA).exists() or not _is_layout(directory):
         yield _place(directory, label)
         return
-    before = 0
+    before, others = 0, set()
     for domain in _subdirectories(directory):
         for service in _subdirectories(domain):
             newest = _newest(service, stage)
+            others |= {path.name for path in _subdirectories(service)}
             if newest is not None:
                 before += 1
                 yield _place(newest, f"{label}/{newest.relative_to(directory).as_posix()}", (domain.name, service.name))
     if not before:
-        raise PolicyError(f"{directory} holds no policies of this stage", got=stage)
+        raise PolicyError(
+            f"{directory} holds no policies of this stage",
+            got=stage,
+            expected=", ".join(name for name in STAGES if name in others) or None,
+            hint="say the stage: --stage, or authz.stage in companyos.yaml",
+        )
 
 
 def _is_layout(directory: Path) -> bool:
@@ -181,7 +187,12 @@ def _newest(service: Path, stage: str) -> Path | None:
     found = None
     for directory in _subdirectories(service):
         if directory.name not in STAGES:
-            raise PolicyError(f"{directory} is no stage", got=directory.name, expected=", ".join(STAGES))
+            raise PolicyError(
+                f"{directory} is no stage",
+                got=directory.name,
+                expected=", ".join(STAGES),
+                hint="name the root of the layout, or one directory that has a metadata.yaml",
+            )
         versions = [(_version(path), path) for path in _subdirectories(directory)]
         if directory.name == stage and versions:
             found = max(versions)[1]

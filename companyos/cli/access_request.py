@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import IO
 
-__all__ = ("read_request", "request_options")
+__all__ = ("read_request", "request_options", "spelled_out")
 
 _PARTS = (
     ("--subject", "JSON", "Who asks: id, type, attributes."),
@@ -21,6 +21,13 @@ _PARTS = (
     ("--resource", "JSON", "To what: id, type, region, contains_pii, ..."),
     ("--environment", "JSON", "Where and how: ip, auth_strength, approval_ticket, ..."),
 )
+
+_EXAMPLES = {
+    "--subject": '\'{"id": "u-1", "type": "user"}\', or \'"u-1"\' for whom the identity store knows',
+    "--resource": '\'{"id": "d-1", "type": "document"}\'',
+    "--environment": '\'{"auth_strength": "mfa"}\'',
+}
+_WHOLE = '{"subject": {"id": "u-1", "type": "user"}, "action": "read", "resource": {"id": "d-1", "type": "document"}}'
 
 
 def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -40,6 +47,22 @@ def read_request(file: IO[str] | None, **parts: str | None) -> Any:
         UserError: something is not JSON, or cannot be read.
     """
     return _from_options(parts) if file is None else _from_file(file, parts)
+
+
+def spelled_out(request: Any) -> Any:
+    """The request, for those who cannot look a subject up.
+
+    Raises:
+        UserError: its subject is an id alone.
+    """
+    if isinstance(request, dict) and isinstance(request.get("subject"), str):
+        raise UserError(
+            "a subject that is given by its id is looked up by a recorded decision only",
+            got=request["subject"],
+            expected='the whole subject, such as {"id": "u-1", "type": "user"}',
+            hint="see it with `companyos identity show ID --json`",
+        )
+    return request
 
 
 def _from_options(parts: dict[str, str | None]) -> dict[str, Any]:
@@ -66,5 +89,5 @@ def _json(text: str, option: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{option} is not JSON", got=error, hint='for example \'{"id": "u-1", "type": "user"}\''
+            f"{option} is not JSON", got=error, hint=f"for example {_EXAMPLES.get(option, _WHOLE)}"
         ) from error

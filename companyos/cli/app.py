@@ -69,11 +69,15 @@ class LazyGroup(click.Group):
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def app(debug: bool) -> None:
     """A paved road in a box: scaffold, check, decide, measure, and prove afterwards why."""
+    if not _wants_tracebacks(debug):
+        from companyos.cli.logs import say_plainly
+
+        say_plainly()
 
 
 def run(arguments: list[str]) -> int:
     """Run one command; results go to stdout, everything else to stderr."""
-    debug = "--debug" in arguments[:1] or os.environ.get("COMPANYOS_DEBUG") == "1"
+    debug = _wants_tracebacks("--debug" in arguments[:1])
     try:
         status = _run(arguments)
     except click.exceptions.Exit as error:
@@ -91,6 +95,10 @@ def run(arguments: list[str]) -> int:
     except BaseException as error:  # noqa: BLE001 - the one catch of the command line
         status = _defect(error, debug=debug)
     return _flush(status)
+
+
+def _wants_tracebacks(debug: bool) -> bool:
+    return debug or os.environ.get("COMPANYOS_DEBUG") == "1"
 
 
 def _run(arguments: list[str]) -> int:

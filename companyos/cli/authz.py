@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from companyos import config
-from companyos.cli.access_request import read_request, request_options
+from companyos.cli.access_request import read_request, request_options, spelled_out
 from companyos.cli.authz_decisions import decisions
 from companyos.cli.authz_explain import explain
 from companyos.cli.authz_test import test
@@ -62,9 +62,10 @@ def _decide(request: Any, *, dry_run: bool) -> Decision:
     if found is not None and not dry_run:
         with Company.open(found) as company:
             return company.authorizer.authorize_dict(request, durable=True)
-    click.echo(f"# not recorded: {'--dry-run' if dry_run else 'no companyos.yaml here or above'}", err=True)
     from companyos.authz import evaluate as ask
     from companyos.authz import request_from_dict
 
+    asked = request_from_dict(spelled_out(request))
+    click.echo(f"# not recorded: {'--dry-run' if dry_run else 'no companyos.yaml here or above'}", err=True)
     with Company.open(found) as company:
-        return ask(company.engine, request_from_dict(request))
+        return ask(company.engine, asked)

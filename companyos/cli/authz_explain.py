@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from companyos import config
-from companyos.cli.access_request import read_request, request_options
+from companyos.cli.access_request import read_request, request_options, spelled_out
 from companyos.cli.output import echo_json, json_option
 from companyos.errors import UserError, printable
 
@@ -46,8 +46,9 @@ def explain(
     from companyos.authz.explain import explain as take_apart
 
     request = read_request(file, subject=subject, action=action, resource=resource, environment=environment)
+    asked = request_from_dict(spelled_out(request))
     try:
-        explanation = take_apart(_engine(), request_from_dict(request))
+        explanation = take_apart(_engine(), asked)
     except EngineError as error:
         click.echo(f"the policies could not be evaluated: {printable(str(error.got))}", err=True)
         return 3

@@ -9,6 +9,7 @@ import click
 
 from companyos import config
 from companyos.cli.output import echo_json, echo_table, json_option
+from companyos.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def test(*, paths: tuple[Path, ...], stage: str | None, report: Path | None, as_
     ]
     outcomes = run_cases(RegoEngine(named, stage=stage), read_cases(places))
     if report is not None:
-        report.write_text(junit(outcomes), encoding="utf-8")
+        _write(report, junit(outcomes))
     _show(outcomes, as_json=as_json)
     if not outcomes:
         return 3
@@ -58,7 +59,21 @@ def _configured(paths: Sequence[Path], stage: str | None) -> tuple[tuple[Path, .
     if found is None:
         return tuple(paths), stage or "prod"
     settings = config.load(found).authz
+    if not paths and settings.engine != "rego":
+        raise UserError(
+            "only policies of the embedded Rego engine can be tested here",
+            got=f"authz.engine: {settings.engine}",
+            expected="rego",
+            hint="name directories of Rego policies: companyos authz test PATH",
+        )
     return tuple(paths) or tuple(found.parent / path for path in settings.policies), stage or settings.stage
+
+
+def _write(report: Path, text: str) -> None:
+    try:
+        report.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write {report}", got=error.strerror, hint="choose a writable directory") from error
 
 
 def _show(outcomes: Sequence[Outcome], *, as_json: bool) -> None:

@@ -243,9 +243,9 @@ def _moment(text: str | None) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise click.UsageError(f"--expires is no moment: {text}") from error
+        raise click.UsageError(f"--expires is no moment: {text}; write 2027-01-31T00:00:00Z") from error
     if moment.tzinfo is None:
-        raise click.UsageError("--expires has no zone; end it in Z for UTC")
+        raise click.UsageError(f"--expires has no zone: {text}; write 2027-01-31T00:00:00Z")
     return moment
 
 

@@ -11,7 +11,7 @@ import click
 
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.company import Company
-from companyos.state import StateInvalidError
+from companyos.state import StateInvalidError, StateUnavailableError, open_cache
 
 if TYPE_CHECKING:
     from companyos.state import StateRepository
@@ -42,7 +42,7 @@ def state(context: click.Context, url: str | None, cache: str | None) -> None:
 @click.pass_obj
 def get(company: Company, session_id: str, strong: bool, only_payload: bool) -> int:
     """Print the state of SESSION_ID; exit 1 if there is none."""
-    found = company.state.get(session_id, consistency="strong" if strong else "cached")
+    found = _there(company).get(session_id, consistency="strong" if strong else "cached")
     if found is None:
         click.echo(f"no state of session {session_id}", err=True)
         return 1
@@ -62,14 +62,14 @@ def get(company: Company, session_id: str, strong: bool, only_payload: bool) -> 
 
 @state.command()
 @_session
-@click.option("--data", help="The payload, JSON; default: from standard input.")
+@click.option("--data", help="The payload, JSON; default, and -: from standard input.")
 @_expect
 @json_option
 @click.pass_obj
 def put(company: Company, session_id: str, data: str | None, expect: int | None, as_json: bool) -> None:
     """Save JSON as the state of SESSION_ID."""
     try:
-        payload = json.loads(sys.stdin.read() if data is None else data)
+        payload = json.loads(sys.stdin.read() if data in {None, "-"} else data)
     except (ValueError, RecursionError) as error:
         raise StateInvalidError("the payload is not JSON", got=error, expected="one JSON value") from error
     saved = company.state.save(session_id, payload, expected_version=expect)
@@ -85,7 +85,7 @@ def put(company: Company, session_id: str, data: str | None, expect: int | None,
 @click.pass_obj
 def delete(company: Company, session_id: str, expect: int | None) -> int:
     """Remove the state of SESSION_ID; exit 1 if there was none."""
-    version = company.state.delete(session_id, expected_version=expect)
+    version = _there(company).delete(session_id, expected_version=expect)
     click.echo(f"no state of session {session_id}" if version is None else f"version {version}", err=version is None)
     return int(version is None)
 
@@ -95,7 +95,7 @@ def delete(company: Company, session_id: str, expect: int | None) -> int:
 @click.pass_obj
 def verify(company: Company, session_id: str | None) -> None:
     """Check the payload of SESSION_ID, or of every session, against the digest that was saved with it."""
-    click.echo(f"{company.state.verify_integrity(session_id)} checked, all as saved")
+    click.echo(f"{_there(company).verify_integrity(session_id)} checked, all as saved")
 
 
 @state.command()
@@ -103,9 +103,20 @@ def verify(company: Company, session_id: str | None) -> None:
 @click.pass_obj
 def stats(company: Company, as_json: bool) -> None:
     """Count the sessions, and say whether the cache answers."""
-    repository: StateRepository = company.state
+    repository = _there(company)
     found = {**repository.sizes(), "cache": "answers" if repository.cache_answers() else "does not answer"}
     if as_json:
         echo_json(found)
     else:
         echo_table(("what", "value"), list(found.items()))
+
+
+def _there(company: Company) -> StateRepository:
+    """The states, if there are any: of a file that is not there nothing can be said, and only `put` makes one."""
+    scheme, _, rest = company.database_url(company.settings.state.url).partition("://")
+    if scheme == "sqlite" and len(rest) > 1 and not Path(rest[1:]).exists():
+        open_cache(company.settings.state.cache)  # a wrong URL of the cache is said first
+        raise StateUnavailableError(
+            f"there are no states at {rest[1:]}", hint="check the URL; `companyos state put` makes a database"
+        )
+    return company.state

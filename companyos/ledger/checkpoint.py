@@ -75,11 +75,14 @@ class Checkpoint:
         Raises:
             CheckpointInvalidError: malformed, signed by nobody known, or a signature does not hold.
         """
+        known = tuple(verifiers)
         try:
             parsed = Note.parse(note)
-            names = {verifier.name for verifier in parsed.verify(verifiers)}
+            names = {verifier.name for verifier in parsed.verify(known)}
         except (SignatureInvalidError, UntrustedError) as error:
-            raise CheckpointInvalidError(f"checkpoint: {error.what}", got=error.got, expected=error.expected) from error
+            raise CheckpointInvalidError(
+                f"checkpoint: {error.what}", got=error.got, expected=error.expected, hint=_renamed(note, known)
+            ) from error
         checkpoint = cls.from_text(parsed.text)
         expected = names if origin is None else {origin}
         if checkpoint.origin not in expected:
@@ -195,3 +198,12 @@ def _hash(text: str) -> bytes:
     if len(value) != 32:
         raise ProofInvalidError("hash of the wrong length", got=len(value), expected="32 bytes")
     return value
+
+
+def _renamed(note: bytes, verifiers: Iterable[NoteVerifier]) -> str | None:
+    """The next step where a log says that it has another name than the one it was opened under."""
+    origin, _, _ = note.partition(b"\n")
+    if origin in {verifier.name.encode() for verifier in verifiers}:
+        return None
+    name = origin.decode(errors="replace")[:100]
+    return f"it is of the log {name}; if that is the log that you mean, ledger.origin in companyos.yaml is to say so"

@@ -12,7 +12,7 @@ from companyos.authz.authzen import OBLIGATION_TYPES, batch_from_authzen, parts_
 from companyos.authz.interface import RequestError
 from companyos.server.body import parse_json, read_body
 from companyos.server.gate import Gate, refusal
-from companyos.server.interface import HttpRefusedError
+from companyos.server.interface import HttpRefusedError, one_line
 from companyos.server.limits import RateLimiter
 from companyos.server.openapi import EVALUATION, EVALUATIONS, operation
 from companyos.server.pdp import trace_of
@@ -179,7 +179,7 @@ def _batch(value: Any) -> Any:
 
 
 def _malformed(error: RequestError) -> HttpRefusedError:
-    return HttpRefusedError(400, " ".join(error.message.split()))
+    return HttpRefusedError(400, one_line(error.message))
 
 
 def _trace(request: Any) -> tuple[int, int] | None:

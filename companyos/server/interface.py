@@ -10,7 +10,7 @@ from companyos.errors import ConfigError, RefusedError, UnverifiableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ("AuthenticationError", "Caller", "HttpRefusedError", "KeysUnavailableError", "ServerConfigError")
+__all__ = ("AuthenticationError", "Caller", "HttpRefusedError", "KeysUnavailableError", "ServerConfigError", "one_line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +54,8 @@ class HttpRefusedError(RefusedError):
         self.status = status
         self.headers = dict(headers or {})
         super().__init__(what)
+
+
+def one_line(message: str) -> str:
+    """The text of an error as one sentence: what, got, expected and the next step, told apart."""
+    return "; ".join(" ".join(line.split()) for line in message.splitlines())

@@ -6,6 +6,7 @@ What is fetched is bounded in size, age and rate: at most one fetch in `refresh_
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 import urllib.error
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
-from companyos.server.interface import KeysUnavailableError, ServerConfigError
+from companyos.server.interface import KeysUnavailableError, ServerConfigError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,7 @@ ALGORITHMS: Mapping[str, tuple[str, str | None]] = {
     "Ed25519": ("OKP", "Ed25519"),
 }
 """The algorithms that may be allowed, with the type and curve of their keys. All are asymmetric."""
+_log = logging.getLogger(__name__)
 _MAX_SIZE = 256 * 1024
 _MAX_KEYS = 100
 _MIN_RSA_BITS = 2048
@@ -113,6 +115,7 @@ class IssuerKeys:
                 try:
                     self._keys = parse_jwks(self._content())
                 except (OSError, ServerConfigError) as error:
+                    _log.warning("the issuer's keys at %s could not be read: %s", self._place, one_line(str(error)))
                     if not self.is_fresh():
                         raise KeysUnavailableError("the issuer's keys could not be read", got=error) from error
                 else:

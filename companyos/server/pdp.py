@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz.authzen import SUPPORTED_OBLIGATIONS, parts_from_authzen, response_to_authzen
 from companyos.authz.interface import ObligationError, RequestError
-from companyos.server.interface import HttpRefusedError
+from companyos.server.interface import HttpRefusedError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -146,7 +146,7 @@ class Pdp:
         loop = asyncio.get_running_loop()
         decision = await loop.run_in_executor(self.executor, self._one, parts, trace)
         if decision.reason == INVALID:
-            raise HttpRefusedError(400, " ".join(decision.message.split()))
+            raise HttpRefusedError(400, one_line(decision.message))
         return response_to_authzen(decision)
 
     async def evaluate_batch(self, batch: Batch, trace: tuple[int, int] | None = None) -> list[dict[str, Any]]:
@@ -216,7 +216,7 @@ def _raised(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
 
 
 def _malformed(message: str, audit_id: str | None = None) -> dict[str, Any]:
-    context: dict[str, Any] = {"reason": INVALID, "error": {"status": 400, "message": " ".join(message.split())}}
+    context: dict[str, Any] = {"reason": INVALID, "error": {"status": 400, "message": one_line(message)}}
     return {"decision": False, "context": context if audit_id is None else {**context, "audit_id": audit_id}}
 
 

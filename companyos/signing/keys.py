@@ -301,7 +301,12 @@ def _read(uri: str, environ: Mapping[str, str], *, private: bool = False) -> byt
         return environ[rest].encode(errors="replace")
     path = _file(uri)
     if path is None:
-        raise KeyUnusableError("not a key URI", got=_scheme(uri), expected="file:PATH or env:NAME")
+        raise KeyUnusableError(
+            "not a key URI",
+            got=_scheme(uri),
+            expected="file:PATH or env:NAME",
+            hint="put file: before a path: file:release.pem",
+        )
     try:
         if private and not is_private(path):
             raise KeyUnusableError(

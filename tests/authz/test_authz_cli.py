@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -110,3 +112,32 @@ def test_wrong_usage(run, tmp_path, arguments, text):
 def test_the_group_has_help():
     """Each command says what it does."""
     assert all(command.help for command in authz.commands.values())
+
+
+def test_a_failing_engine_is_told_without_a_traceback(tmp_path):
+    """What an engine says is a line for people, in a process of its own; --debug shows where it was."""
+    (tmp_path / "companyos.yaml").write_text("authz: {engine: opa, remote: {url: 'http://127.0.0.1:1'}}\n")
+
+    def ask(*options):
+        command = [sys.executable, "-m", "companyos", *options, "authz", *_eval()]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    told, shown = ask(), ask("--debug")
+
+    assert (told.returncode, "policy.unreachable" in told.stdout) == (3, True)
+    assert "error: the policy engine failed; the request is refused\n  why: the OPA server cannot" in told.stderr
+    assert ("Traceback" in told.stderr, "Traceback" in shown.stderr) == (False, True)
+
+
+@pytest.mark.parametrize("command", [["eval"], ["eval", "--dry-run"], ["explain"]], ids=" ".join)
+def test_a_subject_that_nobody_looks_up(run, command):
+    """Where no subject is looked up, an id alone says what to do."""
+    status, _, err = run(*command, *_eval('"u-1"')[1:])
+
+    assert status == 2
+    assert "next: see it with `companyos identity show ID --json`" in err
+
+
+def test_a_bare_id_is_no_json(run):
+    """Somebody who forgets the quotes is shown both forms of a subject."""
+    assert """or '"u-1"' for whom the identity store knows""" in run(*_eval("u-1"))[2]

@@ -168,3 +168,39 @@ def test_the_group_has_help():
     """Each command says what it does."""
     assert sorted(bundle.commands) == ["build", "diff", "list", "promote", "sign", "verify"]
     assert all(command.help for command in bundle.commands.values())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "instead", "said"),
+    [
+        ("EdDSA", "eddsa", "keys.0.algorithm"),
+        ("public_key", "publickey", "keys.0.publickey"),
+        ("release.pem.pub", "typo", "mend public_key; a path is relative to its file"),
+    ],
+)
+def test_what_is_wrong_in_a_trust_configuration(run, signed, tmp_path, wrong, instead, said):
+    """One thing is named, in its place, and nothing of how it is validated."""
+    path = tmp_path / "bundle-trust.yaml"
+    path.write_text(path.read_text().replace(wrong, instead))
+    status, _, err = run("verify", signed)
+
+    assert (status, said in err, "pydantic" in err) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [("release.pem", "put file: before a path"), ("file:release.pem.pub", "is the public half of a key")],
+)
+def test_a_key_that_cannot_sign(run, signed, uri, said):
+    """A path without its scheme, and the wrong half of the key, are named as what they are."""
+    status, _, err = run("sign", signed, "--key", uri, "--key-id", "release")
+
+    assert (status, said in err, "chmod" in err) == (2, True, False)
+
+
+@pytest.mark.parametrize("moment", ["tomorrow", "2030-01-01", "2030-01-01Z"])
+def test_a_moment_is_shown_by_an_example(run, moment):
+    """A time that is none, or has no zone, is answered with one that is taken."""
+    status, _, err = run("build", "1.0.0/freeze", "--out", "x.tar.gz", "--expires", moment, *ANN)
+
+    assert (status, "write 2027-01-31T00:00:00Z" in err) == (2, True)

@@ -113,3 +113,20 @@ def test_a_case_that_says_nothing(run, tested, cases, text):  # noqa: F811
 
     assert status == 2
     assert text in err
+
+
+def test_a_report_that_cannot_be_written(run, tested):  # noqa: F811
+    """A mistyped place of the report is the caller's mistake and no defect of ours."""
+    status, _, err = run("test", tested(CASE % "allow"), "--junit", "no/such/report.xml")
+
+    assert (status, "error[usage]: cannot write no/such/report.xml" in err) == (2, True)
+
+
+@pytest.mark.parametrize("engine", ["cedar", "opa"])
+def test_policies_of_another_engine_are_not_passed(run, tmp_path, engine):  # noqa: F811
+    """Where another engine decides, the built-in Rego policies are not tested in its place."""
+    (tmp_path / "companyos.yaml").write_text(f"authz: {{engine: {engine}}}\n")
+    status, out, err = run("test")
+
+    assert (status, out) == (2, "")
+    assert f"got: authz.engine: {engine}" in err

@@ -103,6 +103,21 @@ class TestDirectories:
         with pytest.raises(PolicyError, match="no policy refers to"):
             RegoEngine([policies(mine__rego=ALLOW, one__rego=one, two__rego=two)]).decide(READ)
 
+    @pytest.mark.parametrize(("name", "meant"), [("denny", "deny"), ("allows", "allow"), ("obligaton", "obligation")])
+    def test_a_misspelt_opinion(self, policies, name, meant):
+        """A set that is almost called as one that counts, and that nothing reads, would never decide: it is refused."""
+        misspelt = f'{name} contains {{"id": "policy.freeze"}} if {{ input.action == "read" }}\n'
+
+        with pytest.raises(PolicyError, match=rf"adds to {name}, (?s:.*)did you mean {meant}\?"):
+            RegoEngine([policies(mine__rego=ALLOW + misspelt)]).decide(READ)
+
+    def test_a_helper_whose_name_is_near(self, policies):
+        """The same name is a helper's where an opinion refers to it."""
+        helper = 'allows contains "read" if { true }\n'
+        rule = 'allow contains {"id": "policy.helped"} if { input.action in allows }\n'
+
+        assert RegoEngine([policies(mine__rego=PACKAGE + helper + rule)]).decide(READ).reason == "policy.helped"
+
     @pytest.mark.parametrize("name", ["freeze.REGO", "freeze.rego.bak", "freeze.reg", "Data.json", "freeze", ".x.Rego"])
     def test_a_file_that_would_be_passed_over(self, policies, name):
         """A file that is none of a policy directory's is refused, because its author believes that it counts."""

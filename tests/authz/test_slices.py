@@ -272,7 +272,7 @@ class TestLayout:
             ("billing/ledger/prod/v1", None, "is no version"),
             ("billing/ledger/prod/1.0.0", "owner: team\nversion: 1.0.1\n", "another version"),
             ("billing/ledger/prod/1.0.0", META + "slice: {domains: [people]}\n", "outside of its place"),
-            ("billing/ledger/dev/1.0.0", None, "no policies of this stage"),
+            ("billing/ledger/dev/1.0.0", None, r"of this stage\n  got: prod\n  expected: dev\n  next: say the"),
             ("Billing/ledger/prod/1.0.0", None, "not part of the layout"),
         ],
     )

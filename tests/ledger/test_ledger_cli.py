@@ -263,3 +263,29 @@ def test_bad_key_commands(run, tmp_path, arguments, why):
     assert (status, out) == (2, "")
     assert why in err
     assert (tmp_path / "there.pem").read_text() == "mine"
+
+
+def test_a_company_that_was_renamed(run):
+    """A log under another name than the company's says which setting keeps its name, and with that it verifies."""
+    assert run("ledger", "append", "--type", "a.b")[0] == 0
+    Path("companyos.yaml").write_text("company: {name: acme}\n", "utf-8")
+    status, out, _ = run("ledger", "verify")
+    assert (status, "of the log company.companyos/log" in out, "ledger.origin in companyos.yaml" in out) == (
+        1,
+        True,
+        True,
+    )
+
+    Path("companyos.yaml").write_text("company: {name: acme}\nledger: {origin: company.companyos/log}\n", "utf-8")
+    assert run("ledger", "verify")[0] == 0
+
+
+def test_a_log_that_another_key_signed_is_not_called_renamed(run):
+    """Where the name is right and the key is wrong, no setting mends it, and none is named."""
+    assert run("ledger", "append", "--type", "a.b")[0] == 0
+    for path in Path(".companyos/keys").glob("ledger.pem*"):
+        path.unlink()
+    PrivateKey.generate().save(Path(".companyos/keys/ledger.pem"))
+    status, out, _ = run("ledger", "verify")
+
+    assert (status, "not signed by a known key" in out, "ledger.origin" in out) == (1, True, False)

@@ -116,13 +116,15 @@ def test_a_key_that_was_taken_back_counts_no_longer(tmp_path):
         who.authenticate(bearer(token))
 
 
-def test_without_keys_nothing_can_be_verified(tmp_path):
-    """Where the keys cannot be read the answer is that it could not be checked, not that the token is bad."""
+def test_without_keys_nothing_can_be_verified(tmp_path, caplog):
+    """Where the keys cannot be read it could not be checked, not that the token is bad; the log says where and why."""
     desk = Desk(tmp_path)
     who = Authenticator(None, verifier(f"file:{tmp_path / 'nowhere.json'}"))
 
     with pytest.raises(KeysUnavailableError):
         who.authenticate(bearer(desk.token()))
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"the issuer's keys at file:{tmp_path / 'nowhere.json'} could not be read: [Errno 2]")
 
 
 def test_old_keys_do_not_count_for_ever(tmp_path):

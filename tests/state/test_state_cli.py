@@ -73,6 +73,7 @@ def test_damage_exits_with_one(tmp_path, capsys):
 def test_an_unreachable_cache_is_said_and_no_reason_to_stop(capsys):
     """The command works without the cache, and stats says that it does not answer."""
     cache = ["--cache", "redis://127.0.0.1:1/0"]
+    assert main(["state", "put", "s1", "--data", "1"]) == 0
     assert main(["state", *cache, "stats"]) == 0
     assert "does not answer" in capsys.readouterr().out
 
@@ -85,3 +86,21 @@ def test_the_company_opens_what_its_settings_name(tmp_path):
         with pytest.raises(ValueError, match="at most 10"):
             company.state.save("s", "123456789")
     assert (tmp_path / "kept" / "s.db").exists()
+
+
+@pytest.mark.parametrize("arguments", [["verify"], ["get", "s1"], ["stats"], ["delete", "s1"]], ids=" ".join)
+@pytest.mark.parametrize("url", [[], ["--url", "sqlite:///typo/state.db"]], ids=["company", "typo"])
+def test_a_database_that_is_not_there_was_not_checked(capsys, tmp_path, url, arguments):
+    """Whoever mistypes a place is not told that all is well there, and no empty database is made."""
+    assert main(["state", *url, *arguments]) == 3
+    assert "there are no states at" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["companyos.yaml"]
+
+
+def test_a_hyphen_is_standard_input(capsys, monkeypatch):
+    """As everywhere else, - reads the payload from standard input."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("[1]"))
+    assert main(["state", "put", "s1", "--data", "-"]) == 0
+    capsys.readouterr()
+    assert main(["state", "get", "s1", "--payload"]) == 0
+    assert json.loads(capsys.readouterr().out) == [1]

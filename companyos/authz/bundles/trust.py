@@ -34,6 +34,7 @@ __all__ = ("Algorithm", "BundleKey", "BundleTrust", "algorithm_of", "private_key
 Algorithm = Literal["RS256", "ES256", "EdDSA"]
 MIN_RSA_BITS = 2048
 _MAX_PEM_BYTES = 64 * 1024
+_HINT = "each of `keys` has id, public_key and algorithm"
 
 
 def _no_number(value: object) -> object:
@@ -115,8 +116,10 @@ class BundleTrust(_Model):
         try:
             value = parse_yaml(path.read_text(encoding="utf-8"), str(path))
             trust = cls.model_validate({**value, "base": path.parent})
-        except (OSError, UnicodeDecodeError, TypeError, ValidationError) as error:
-            raise ConfigError(f"not a usable trust configuration: {path}", got=error, hint="docs/bundles.md") from error
+        except ValidationError as error:
+            raise _unusable(error, path) from error
+        except (OSError, UnicodeDecodeError, TypeError) as error:
+            raise ConfigError(f"not a usable trust configuration: {path}", got=error, hint=_HINT) from error
         for key in trust.keys:
             trust.public(key)
         return trust
@@ -208,15 +211,39 @@ def _pem(uri: str, base: Path, *, private: bool) -> bytes:
             raise KeyUnusableError(f"no key in the environment variable {rest}", hint=f"set {rest} to a PEM key")
         return os.environ[rest].encode(errors="replace")
     if scheme != "file" or not rest or "\0" in rest:
-        raise KeyUnusableError("not a key URI", expected="file:PATH or env:NAME")
+        raise KeyUnusableError(
+            "not a key URI", expected="file:PATH or env:NAME", hint="put file: before a path: file:release.pem"
+        )
     path = base / rest
     try:
-        if private and not is_private(path):
-            raise KeyUnusableError(f"others may read or write the private key {path}", hint=f"chmod 600 {path}")
         with path.open("rb") as file:
-            return file.read(_MAX_PEM_BYTES)
+            pem = file.read(_MAX_PEM_BYTES)
+        if private:
+            _check_private(pem, path)
     except OSError as error:
-        raise KeyUnusableError(f"no key at {path}", got=error.strerror, hint="companyos keys new") from error
+        hint = f"companyos keys new --out {path}" if private else "mend public_key; a path is relative to its file"
+        raise KeyUnusableError(f"no key at {path}", got=error.strerror, hint=hint) from error
+    return pem
+
+
+def _check_private(pem: bytes, path: Path) -> None:
+    if b"-----BEGIN PUBLIC KEY-----" in pem:
+        raise KeyUnusableError(f"{path} is the public half of a key", expected="the private key that belongs to it")
+    if not is_private(path):
+        raise KeyUnusableError(f"others may read or write the private key {path}", hint=f"chmod 600 {path}")
+
+
+def _unusable(error: ValidationError, path: Path) -> ConfigError:
+    """The first thing that is wrong in a trust configuration, a misspelt key before the one that it leaves missing."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    where = ".".join(str(part) for part in first["loc"]) or "keys"
+    return ConfigError(
+        f"not a usable trust configuration: {path}: {where}",
+        got=repr(first["input"]),
+        expected=first["msg"],
+        hint=_HINT,
+    )
 
 
 def _apart(bound: datetime, moment: datetime, what: str) -> str:

@@ -6,6 +6,7 @@ request. Time comes only from `environment.time`, so that the same request alway
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 from companyos.authz.engines._references import reached
@@ -82,6 +83,7 @@ def check(modules: Sequence[Module], fixed: str) -> frozenset[str]:
                 _check_call(name, f"{module.file}:{line}")
                 called.add(name)
     _check_all_used(modules)
+    _check_names(modules, fixed)
     return frozenset(called)
 
 
@@ -139,6 +141,26 @@ def _check_all_used(modules: Sequence[Module]) -> None:
                 got=".".join(module.package[1:]),
                 expected=PACKAGE,
                 hint="mend the package, or take the file out of the directory",
+            )
+
+
+def _check_names(modules: Sequence[Module], fixed: str) -> None:
+    """Refuse a set that is all but called `deny`, `allow` or `obligation`, and that no opinion depends on."""
+    owned = [(module, rule) for module in modules for rule in module.rules]
+    reach = reached([rule for _, rule in owned])
+    alive: set[int] = set()
+    for place, (module, rule) in enumerate(owned):
+        if module.file == fixed or (module.package == _HOME and rule.path[len(_HOME)] in OPINIONS):
+            alive |= reach[place]
+    for place, (module, rule) in enumerate(owned):
+        if place in alive or module.package != _HOME or rule.kind != "Set":
+            continue
+        near = difflib.get_close_matches(rule.path[len(_HOME)], sorted(OPINIONS), n=1, cutoff=0.8)
+        if near:
+            raise PolicyError(
+                f"{module.file}:{rule.line} adds to {rule.path[len(_HOME)]}, which no decision depends on",
+                expected=", ".join(sorted(OPINIONS)),
+                hint=f"did you mean {near[0]}?",
             )
 
 
