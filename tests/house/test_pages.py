@@ -9,10 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from companyos.config import Settings, load, parse_yaml
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUNNER = Path(__file__).with_name("run_page.py")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUNNABLE = re.compile(r"^```(?:python\n|(?:console|sh)\n\$ (?:\w+=\S* )*companyos )", re.MULTILINE)
+BLOCK = re.compile(r"^```yaml\n(?P<body>(?P<key>\w+):.*?)^```$", re.MULTILINE | re.DOTALL)
+SETTINGS = [
+    (page, block["body"])
+    for page in PAGES
+    for block in BLOCK.finditer(page.read_text(encoding="utf-8"))
+    if block["key"] in Settings.model_fields
+]
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
 SECTIONS = ("## Status", "## Context", "## Decision", "## Consequences")
 LIMIT_SECONDS = 300
@@ -37,6 +46,15 @@ def test_the_code_of_a_page_runs(page, tmp_path):
     )
 
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(("page", "text"), SETTINGS, ids=[name_of(page) for page, _ in SETTINGS])
+def test_settings_that_a_page_shows_can_be_set(page, text, tmp_path):
+    """A `yaml` block that begins with a section of companyos.yaml is one that loads, whole."""
+    path = tmp_path / "companyos.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    assert load(path, {}).model_dump(exclude_unset=True).keys() == parse_yaml(text, page.name).keys()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
