@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,15 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import many_policies as many
 from benchmarks.interleaved import Bar, measure, report
-from companyos.authz import Authorizer, RegoEngine, build_request
+from companyos.authz import Authorizer, CedarEngine, RegoEngine, build_request
 from companyos.authz.engines._loaded import RULE, document
 from companyos.authz.engines._regorus import prepare
-from companyos.ports import Receipt
+from companyos.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from companyos.ledger import Draft
+    from collections.abc import Callable, Iterator
 
     Call = Callable[[int], object]
 
@@ -49,12 +47,15 @@ BARS = (
     Bar(f"decide, {TURNS}", f"casbin, {ALL}", at_most=1 / 200),
     Bar(f"decide, {FEW}", HTTP, at_most=1 / 6),
     Bar(f"decide, {ALL}", HTTP, at_most=1 / 6),
+    Bar(f"decide, {TURNS}", HTTP, at_most=1 / 6),
+    Bar("decide by Cedar, the playbook", HTTP, at_most=1 / 6),
 )
 SHOWN = (
     Bar(f"decide, {FEW}", f"bare regorus, {FEW}"),
     Bar(f"decide, {ALL}", f"decide, {FEW}"),
     Bar(f"decide, {TURNS}", f"decide, {FEW}"),
-    Bar(f"decide, {TURNS}", HTTP),
+    Bar(f"authorize, {FEW}", HTTP),
+    Bar(f"authorize, {ALL}", HTTP),
     Bar(f"decide, {ALL}", f"cedarpy sliced by its caller, {ALL}"),
     Bar(f"decide, {TURNS}", f"cedarpy sliced by its caller, {TURNS}"),
     Bar(f"decide, {ALL}", f"bare regorus, {ALL}"),
@@ -77,37 +78,27 @@ if __name__ == "__main__":
 """
 
 
-class NoLedger:
-    """Takes entries and forgets them."""
-
-    def append(self, *_: object, **given: Any) -> Receipt:
-        """A receipt for nothing."""
-        return Receipt(given["id"], 0, b"", 1)
-
-    def append_many(self, drafts: Iterable[Draft]) -> list[Receipt]:
-        """Receipts for nothing."""
-        return [Receipt(draft.id or "", 0, b"", 1) for draft in drafts]
-
-
-def ours(root: Path) -> dict[str, Call]:
-    """Our engine and the bare library, with few policies and with all."""
+def ours(root: Path, ledger: Ledger, closing: ExitStack) -> dict[str, Call]:
+    """Our engine and the bare library, with few policies and with all; what is authorized is logged in batches."""
     engines = ((FEW, RegoEngine()), (ALL, RegoEngine([many.write_rego(root)])))
     calls: dict[str, Call] = {}
     for label, engine in engines:
         loaded = engine.loaded()
         bare = prepare({module.file: module.text for module in loaded.modules}, loaded.data)
-        calls |= _of_one(label, engine, Authorizer(engine, NoLedger()), bare)
+        authorizer = closing.enter_context(Authorizer(engine, ledger, batched_actions=["read"]))
+        calls |= _of_one(label, engine, authorizer, bare)
     built = [build_request(*many.request(service)) for service in range(many.SERVICES)]
     engine = engines[-1][1]
-    authorizer = Authorizer(engine, NoLedger())
     calls[f"decide, {TURNS}"] = lambda number: engine.decide(built[number])
-    calls[f"authorize, {TURNS}"] = lambda number: authorizer.authorize(*many.request(number))
+    calls[f"authorize, {TURNS}"] = lambda number: authorizer.authorize(*many.request(number, personal=False))
+    cedar = CedarEngine()
+    calls["decide by Cedar, the playbook"] = lambda _: cedar.decide(built[SERVICE])
     return calls
 
 
 def _of_one(label: str, engine: RegoEngine, authorizer: Authorizer, bare: Any) -> dict[str, Call]:
-    asked = many.request(SERVICE)
-    request = build_request(*asked)
+    asked = many.request(SERVICE, personal=False)
+    request = build_request(*many.request(SERVICE))
     text = document(request)
 
     def ask_bare(_: int) -> object:
@@ -185,8 +176,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--gate", action="store_true")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as scratch, empty_http() as http:
-        calls = {**ours(Path(scratch)), **rivals(), **http}
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Ledger.open(f"sqlite:///{scratch}/ledger.db") as ledger,
+        ExitStack() as closing,
+        empty_http() as http,
+    ):
+        calls = {**ours(Path(scratch) / "policies", ledger, closing), **rivals(), **http}
         for number in range(many.SERVICES):
             calls[f"decide, {TURNS}"](number)
         slow = {f"casbin, {ALL}": 3, f"bare regorus, {ALL}": 20}

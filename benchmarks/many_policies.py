@@ -47,14 +47,16 @@ def domain_of(service: int) -> str:
     return f"domain-{service % DOMAINS}"
 
 
-def request(service: int, action: str = "read") -> tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]:
+def request(
+    service: int, action: str = "read", *, personal: bool = True
+) -> tuple[dict[str, Any], str, dict[str, Any], dict[str, Any]]:
     """A request about a document of a service, with what all three engines need of it."""
     resource = {
         "id": "d-1",
         "type": "document",
         "owner": "u-1",
         "region": "eu-west-1",
-        "contains_pii": True,
+        "contains_pii": personal,
         "domain": domain_of(service),
         "service": f"service-{service}",
         "level": 1,
