@@ -58,6 +58,10 @@ def _configured(paths: Sequence[Path], stage: str | None) -> tuple[tuple[Path, .
     if found is None:
         return tuple(paths), stage or "prod"
     settings = config.load(found).authz
+    if settings.bundle is not None and not paths:
+        raise click.UsageError(
+            "the policies in force are a bundle, whose tests passed before it was promoted: name PATHS"
+        )
     return tuple(paths) or tuple(found.parent / path for path in settings.policies), stage or settings.stage
 
 

@@ -67,6 +67,7 @@ class Reloader:
         self._pending = ""
         self._refused: str | None = None
         self._engine: WorkerEngine | None = None
+        self._identity = ""
         self._asked = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="companyos-reload")
 
@@ -74,12 +75,13 @@ class Reloader:
         """The policies to begin with.
 
         Raises:
-            PolicyError: they cannot be used; there is nothing to decide by.
+            UserError: they cannot be used; there is nothing to decide by.
         """
         self._seen = self._source.fingerprint()
-        generation, engine = self._generation(self._source.load())
-        self._engine = engine
-        self._record("loaded", engine.version, None, None)
+        loaded = self._source.load()
+        generation = self._generation(loaded)
+        self._record("loaded", loaded.engine.version, None, **loaded.origin)
+        self._engine, self._identity = loaded.engine, loaded.identity
         return generation
 
     def status(self) -> Status:
@@ -121,6 +123,7 @@ class Reloader:
             self._seen = found
             return self._exchange(pdp)
         except Exception:  # noqa: BLE001 - whatever it is, the old policies stay, and it is looked again
+            self._seen = ""
             _log.exception("looking for newer policies failed; the old ones stay")
             return False
 
@@ -132,24 +135,28 @@ class Reloader:
         before = self.status().policy_digest
         try:
             loaded = self._source.load()
-            if loaded.engine.version == before:
+            if loaded.identity == self._identity:
                 loaded.close()
                 self._refused = None
                 return False
-            generation, engine = self._generation(loaded)
+            generation = self._generation(loaded)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old policies stay
             self._refused = error.message if isinstance(error, UserError) else type(error).__name__
             _log.error("newer policies are refused, the old ones stay: %s", self._refused)
-            self._record("refused", before, before, self._refused)
+            self._record("refused", before, before, problem=self._refused[:2000])
             return False
-        self._record("loaded", engine.version, before, None)
-        self._engine = engine
+        try:
+            self._record("loaded", loaded.engine.version, before, **loaded.origin)
+        except BaseException:
+            generation.retire()
+            raise
+        self._engine, self._identity = loaded.engine, loaded.identity
         self._refused = None
         pdp.exchange(generation)
-        _log.info("policies in force: %s", engine.version)
+        _log.info("policies in force: %s", loaded.engine.version)
         return True
 
-    def _generation(self, loaded: Loaded) -> tuple[Generation, WorkerEngine]:
+    def _generation(self, loaded: Loaded) -> Generation:
         try:
             authorizer = self._make(NegotiatedEngine(loaded.engine))
         except BaseException:
@@ -163,10 +170,8 @@ class Reloader:
             finally:
                 loaded.close()
 
-        return Generation(authorizer, close), loaded.engine
+        return Generation(authorizer, close)
 
-    def _record(self, outcome: str, digest: str, previous: str | None, problem: str | None) -> None:
-        data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous}
-        if problem is not None:
-            data["problem"] = problem[:2000]
+    def _record(self, outcome: str, digest: str, previous: str | None, **more: Any) -> None:
+        data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous, **more}
         self._ledger.append(ENTRY, data, id=str(uuid.uuid4()), source=SOURCE)

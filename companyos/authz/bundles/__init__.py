@@ -7,8 +7,11 @@ from companyos._lazy import attach
 if TYPE_CHECKING:
     from companyos.authz.bundles.build import build_bundle, sign_bundle
     from companyos.authz.bundles.bundle import Bundle
+    from companyos.authz.bundles.engine import BundleEngine
+    from companyos.authz.bundles.in_force import BundlePlace, InForce, find_in_force
     from companyos.authz.bundles.interface import (
         BundleBuildError,
+        BundleMissingError,
         BundleRefusedError,
         BundleUnverifiableError,
         PromotionRefusedError,
@@ -22,16 +25,21 @@ if TYPE_CHECKING:
 __all__ = (
     "Bundle",
     "BundleBuildError",
+    "BundleEngine",
+    "BundleMissingError",
+    "BundlePlace",
     "BundleRefusedError",
     "BundleTrust",
     "BundleUnverifiableError",
     "BundlesInForce",
     "Candidate",
+    "InForce",
     "Manifest",
     "PromotionRefusedError",
     "Promotions",
     "VerifiedBundle",
     "build_bundle",
+    "find_in_force",
     "judge_bundle",
     "judge_promotion",
     "load_bundle",
@@ -45,7 +53,15 @@ __all__ = (
 _HOMES = {
     "build": ("build_bundle", "sign_bundle"),
     "bundle": ("Bundle",),
-    "interface": ("BundleBuildError", "BundleRefusedError", "BundleUnverifiableError", "PromotionRefusedError"),
+    "engine": ("BundleEngine",),
+    "in_force": ("BundlePlace", "InForce", "find_in_force"),
+    "interface": (
+        "BundleBuildError",
+        "BundleMissingError",
+        "BundleRefusedError",
+        "BundleUnverifiableError",
+        "PromotionRefusedError",
+    ),
     "manifest": ("Manifest",),
     "promotion": ("Candidate", "judge_promotion", "promote_bundle"),
     "promotions": ("BundlesInForce", "Promotions", "promotions_of"),
