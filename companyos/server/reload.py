@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -57,8 +59,12 @@ class Reloader:
         ledger: LedgerPort,
         *,
         also: Callable[[], None] | None = None,
+        retry_seconds: float = 60.0,
     ) -> None:
-        """`also` is called with each look at the policies: what else may have changed."""
+        """`also` is called with each look at the policies: what else may have changed.
+
+        What was refused is tried again every `retry_seconds`, though it did not change: time or memory may have.
+        """
         self._source = source
         self._make = make_authorizer
         self._ledger = ledger
@@ -66,6 +72,9 @@ class Reloader:
         self._seen = ""
         self._pending = ""
         self._refused: str | None = None
+        self._told = ("", "")
+        self._retry_seconds = retry_seconds
+        self._retry_at = math.inf
         self._engine: WorkerEngine | None = None
         self._identity = ""
         self._asked = asyncio.Event()
@@ -115,7 +124,7 @@ class Reloader:
             if self._also is not None:
                 self._also()
             found = self._source.fingerprint()
-            if found == self._seen and not at_once:
+            if found == self._seen and not at_once and time.monotonic() < self._retry_at:
                 return False
             if found != self._pending and not at_once:
                 self._pending = found
@@ -137,13 +146,11 @@ class Reloader:
             loaded = self._source.load()
             if loaded.identity == self._identity:
                 loaded.close()
-                self._refused = None
+                self._accept()
                 return False
             generation = self._generation(loaded)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old policies stay
-            self._refused = error.message if isinstance(error, UserError) else type(error).__name__
-            _log.error("newer policies are refused, the old ones stay: %s", self._refused)
-            self._record("refused", before, before, problem=self._refused[:2000])
+            self._refuse(error, before)
             return False
         try:
             self._record("loaded", loaded.engine.version, before, **loaded.origin)
@@ -151,10 +158,24 @@ class Reloader:
             generation.retire()
             raise
         self._engine, self._identity = loaded.engine, loaded.identity
-        self._refused = None
+        self._accept()
         pdp.exchange(generation)
         _log.info("policies in force: %s", loaded.engine.version)
         return True
+
+    def _accept(self) -> None:
+        self._refused, self._told, self._retry_at = None, ("", ""), math.inf
+
+    def _refuse(self, error: Exception, digest: str) -> None:
+        """Remember a refusal, and tell of it once, however often the same is tried again."""
+        # `what` is without what was got: that says how late it is, and is new each time.
+        what, problem = (error.what, error.message) if isinstance(error, UserError) else (type(error).__name__,) * 2
+        self._refused, self._retry_at = problem, time.monotonic() + self._retry_seconds
+        if self._told == (self._seen, what):
+            return
+        _log.error("newer policies are refused, the old ones stay: %s", problem)
+        self._record("refused", digest, digest, problem=problem[:2000])
+        self._told = self._seen, what
 
     def _generation(self, loaded: Loaded) -> Generation:
         try:
