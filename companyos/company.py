@@ -103,6 +103,13 @@ class Company:
         return self._once("identity", self._open_identity)
 
     @property
+    def keeps_identities(self) -> bool:
+        """Whether there is an identity store: the settings name its database, or the default one was made."""
+        section = self.settings.identity
+        path = self._url(section.url).removeprefix("sqlite:///")
+        return "url" in section.model_fields_set or Path(path).exists()
+
+    @property
     def notifier(self) -> Notifier:
         """The configured channels."""
         return self._once("notifier", self._open_notifier)

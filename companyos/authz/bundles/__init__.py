@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from companyos.authz.bundles.manifest import Manifest
     from companyos.authz.bundles.promotion import Candidate, judge_promotion, promote_bundle
     from companyos.authz.bundles.promotions import BundlesInForce, Promotions, promotions_of
+    from companyos.authz.bundles.recording import record_promotions
     from companyos.authz.bundles.trust import BundleTrust, private_key
     from companyos.authz.bundles.verification import VerifiedBundle, judge_bundle, load_bundle, verify_bundle
 
@@ -46,6 +47,7 @@ __all__ = (
     "private_key",
     "promote_bundle",
     "promotions_of",
+    "record_promotions",
     "sign_bundle",
     "verify_bundle",
 )
@@ -65,6 +67,7 @@ _HOMES = {
     "manifest": ("Manifest",),
     "promotion": ("Candidate", "judge_promotion", "promote_bundle"),
     "promotions": ("BundlesInForce", "Promotions", "promotions_of"),
+    "recording": ("record_promotions",),
     "trust": ("BundleTrust", "private_key"),
     "verification": ("VerifiedBundle", "judge_bundle", "load_bundle", "verify_bundle"),
 }
