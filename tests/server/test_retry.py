@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from companyos.authz import Authorizer
 from companyos.authz.authzen import parts_from_authzen
 from companyos.company import Company
-from companyos.server import Pdp, Reloader
-from companyos.server.promoted import PromotedPolicies
-from tests.server.conftest import entries, request
+from companyos.config import AuthzSection
+from companyos.ledger import Ledger
+from companyos.server import ConfiguredPolicies, Pdp, PromotedPolicies, Reloader
+from companyos.server.reload import ENTRY
+from tests.server.conftest import POLICY, entries, request, write_policies
 from tests.server.shelf import Shelf, reason
 from tests.server.test_authentication import until
+from tests.server.test_reload import children
 
 
 @pytest.fixture
@@ -51,3 +56,30 @@ def test_a_key_that_does_not_count_yet_is_tried_again(shelf):
     first, *told = entries(shelf.directory, "companyos.server.policies")
     assert first.data["outcome"] == "loaded"
     assert ["bundle.key_not_yet_valid" in entry.data["problem"] for entry in told] == [True]
+
+
+def test_policies_that_cannot_be_put_on_the_ledger_are_tried_again(tmp_path):
+    """While the ledger refuses the entry nothing is exchanged and no workers are left; once it takes it, it is done."""
+    directory, refuses = tmp_path / "policies", []
+    write_policies(directory, {"policy.rego": POLICY})
+
+    def veto(kind, _):
+        return "not now" if refuses and kind == ENTRY else None
+
+    with Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}", validators=(veto,)) as ledger:
+        source = ConfiguredPolicies(AuthzSection(policies=("policies",)), tmp_path, workers=1)
+        reloader = Reloader(source, lambda engine: Authorizer(engine, ledger), ledger)
+        pdp = Pdp(reloader.first())
+        try:
+            before, started = reloader.status().policy_digest, len(children(os.getpid()))
+            refuses.append(True)
+            write_policies(directory, {"policy.rego": POLICY.replace("cert.read", "cert.other")})
+            assert [reloader.look(pdp) for _ in range(3)] == [False] * 3
+            assert (reloader.status().policy_digest, len(children(os.getpid()))) == (before, started)
+            refuses.clear()
+
+            assert reloader.look(pdp)
+            assert reloader.status().policy_digest != before
+        finally:
+            reloader.close()
+            pdp.close()
