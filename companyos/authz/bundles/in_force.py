@@ -86,7 +86,8 @@ class InForce:
 def find_in_force(place: BundlePlace, promotions: Promotions, *, at: datetime | None = None) -> InForce:
     """The bundle that was promoted to the stage last, if it is there and everything holds at `at` (default: now).
 
-    It is found by its digest, whatever its file is called, so that it may have been signed again since.
+    It is found by what is in it, whatever its file is called, so that it may have been signed again since; what counts is
+    that it has the digest that was promoted.
 
     Raises:
         BundleRefusedError: nothing was promoted yet (`bundle.not_promoted`), or what is there under that version does
@@ -166,10 +167,9 @@ def _read(path: Path) -> bytes | None:
 
 
 def _claims_to_be(data: bytes, promoted: Promoted) -> bool:
-    """By its content, or by what its manifest says: a file that was tampered with is to be refused by its rule."""
+    """By what its manifest says, so that a file which was tampered with is refused by its rule, and not passed over."""
     try:
         bundle = Bundle.from_bytes(data)
     except BundleRefusedError:
         return False
-    says = (bundle.manifest.name, bundle.manifest.version)
-    return bundle.digest == promoted.digest or says == (promoted.name, promoted.version)
+    return (bundle.manifest.name, bundle.manifest.version) == (promoted.name, promoted.version)
