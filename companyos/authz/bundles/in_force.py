@@ -86,8 +86,8 @@ class InForce:
 def find_in_force(place: BundlePlace, promotions: Promotions, *, at: datetime | None = None) -> InForce:
     """The bundle that was promoted to the stage last, if it is there and everything holds at `at` (default: now).
 
-    It is found by what is in it, whatever its file is called, so that it may have been signed again since; what counts is
-    that it has the digest that was promoted.
+    It is found by what is in it, whatever its file is called, and may have been signed again since: what counts is the
+    digest that was promoted.
 
     Raises:
         BundleRefusedError: nothing was promoted yet (`bundle.not_promoted`), or what is there under that version does
