@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from companyos.authz import Authorizer
+    from companyos.authz.bundles import BundlePlace
     from companyos.authz.identity import IdentityStore
     from companyos.config import Settings
     from companyos.controls import Control
@@ -102,6 +103,13 @@ class Company:
         return self._once("identity", self._open_identity)
 
     @property
+    def keeps_identities(self) -> bool:
+        """Whether there is an identity store: the settings name its database, or the default one was made."""
+        section = self.settings.identity
+        path = self._url(section.url).removeprefix("sqlite:///")
+        return "url" in section.model_fields_set or Path(path).exists()
+
+    @property
     def notifier(self) -> Notifier:
         """The configured channels."""
         return self._once("notifier", self._open_notifier)
@@ -138,6 +146,17 @@ class Company:
             subjects=DeferredSubjects(lambda: self.identity),
         )
 
+    @property
+    def bundle_place(self) -> BundlePlace | None:
+        """Where the policies come from if the settings name a bundle; None if they name directories."""
+        from companyos.authz.bundles import BundlePlace
+
+        section = self.settings.authz
+        if section.bundle is None:
+            return None
+        store, trust = self.root / section.bundle.store, self.root / section.bundle.trust
+        return BundlePlace(section.bundle.name, section.stage, store, trust, section.bundle.scope)
+
     def _once(self, name: str, make: Callable[[], _T]) -> _T:
         with self._lock:
             if name not in self._opened:
@@ -162,6 +181,15 @@ class Company:
         )
 
     def _open_engine(self) -> DecisionEngine:
+        place = self.bundle_place
+        return self._configured_engine() if place is None else self._bundle_engine(place)
+
+    def _bundle_engine(self, place: BundlePlace) -> DecisionEngine:
+        from companyos.authz.bundles import find_in_force, promotions_of
+
+        return find_in_force(place, promotions_of(self.ledger)).engine()
+
+    def _configured_engine(self) -> DecisionEngine:
         section = self.settings.authz
         settings = section.model_dump() | {"policies": [self.root / path for path in section.policies]}
         if section.remote is not None:

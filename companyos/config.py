@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from companyos.errors import ConfigError
 
@@ -109,12 +109,26 @@ class RemoteSection(_Section):
     plain_http: bool = Field(False, description="Whether `http` may leave this machine.")
 
 
+class BundleSetting(_Section):
+    """A signed bundle of policies, in whichever version was promoted last."""
+
+    name: str = Field(min_length=1, description="Which bundle.")
+    store: Path = Field(Path("bundles"), description="Directory of built bundles, `*.tar.gz`; it need not be trusted.")
+    trust: Path = Field(Path("bundle-trust.yaml"), description="The keys that count, each with its algorithm.")
+    scope: str | None = Field(None, description="The scope that the signature must name; default: the key's own.")
+
+
 class AuthzSection(_Section):
     """Who may do what."""
 
     engine: str = Field("rego", description="Decision engine, by name.")
     policies: tuple[Path, ...] = Field((), description="Policy directories; empty means the built-in playbook.")
-    stage: Literal["dev", "staging", "prod"] = Field("prod", description="Stage of policies laid out by stage.")
+    stage: Literal["dev", "staging", "prod"] = Field(
+        "prod", description="Stage of policies laid out by stage, or of the bundle."
+    )
+    bundle: BundleSetting | None = Field(
+        None, description="Decide by the bundle that the ledger says is in force in `stage`, instead of by directories."
+    )
     batched_actions: tuple[str, ...] = Field(
         (), description="Reads of low risk, by action: their decisions may be recorded up to 50 ms late."
     )
@@ -122,6 +136,15 @@ class AuthzSection(_Section):
         "pii", description="Retention class of ip and device in decisions; `null` keeps them with the decision."
     )
     remote: RemoteSection | None = Field(None, description="Where a remote engine is.")
+
+    @field_validator("bundle")
+    @classmethod
+    def _bundle_is_alone(cls, bundle: BundleSetting | None, info: ValidationInfo) -> BundleSetting | None:
+        if bundle is not None and info.data.get("policies"):
+            raise ValueError("either authz.policies or authz.bundle, not both")
+        if bundle is not None and info.data.get("engine", "rego") != "rego":
+            raise ValueError("authz.engine: rego, which decides by bundles")
+        return bundle
 
 
 class Budget(_Section):

@@ -170,12 +170,15 @@ def request_to_authzen(request: AccessRequest) -> dict[str, Any]:
 
 
 def response_to_authzen(decision: Decision) -> dict[str, Any]:
-    """A decision as an Access Evaluation response: undetermined is `false`, and the context says so."""
+    """A decision as an Access Evaluation response: undetermined is `false`, and the context says so.
+
+    `durable` stands beside the id of the ledger's entry: whether the entry is written already, or will be.
+    """
     context: dict[str, Any] = {"reason": decision.reason, "verdict": decision.verdict.value}
     if decision.message:
         context["message"] = decision.message
     if decision.audit_id is not None:
-        context["audit_id"] = decision.audit_id
+        context |= {"audit_id": decision.audit_id, "durable": decision.durable}
     if "policy_digest" in decision.facts:
         context["policy_digest"] = decision.facts["policy_digest"]
     if decision.obligations:

@@ -30,6 +30,8 @@ __all__ = (
     "Opinion",
     "Phase",
     "PhasedHandler",
+    "PoliciesExpiredError",
+    "PoliciesWithdrawnError",
     "PolicyError",
     "RequestError",
     "ResultHandler",
@@ -71,6 +73,20 @@ class EngineTimeoutError(EngineError):
 
     code = "authz.timeout"
     reason = "policy.timeout"
+
+
+class PoliciesExpiredError(EngineError):
+    """The policies do not count any more: their bundle, its signature or its key has expired."""
+
+    code = "authz.policies_expired"
+    reason = "policy.expired"
+
+
+class PoliciesWithdrawnError(EngineError):
+    """The policies do not count any more: their bundle does not verify by the keys that count now."""
+
+    code = "authz.policies_withdrawn"
+    reason = "policy.withdrawn"
 
 
 class ObligationError(RefusedError):

@@ -62,10 +62,12 @@ def explain(
 
 def _engine() -> RegoEngine:
     from companyos.authz import RegoEngine
+    from companyos.authz.bundles import BundleEngine
     from companyos.company import Company
 
     with Company.open(config.find(Path.cwd())) as company:
         engine = company.engine
+    engine = engine.rego if isinstance(engine, BundleEngine) else engine
     if not isinstance(engine, RegoEngine):
         raise UserError("only the embedded Rego engine can explain itself", got=engine.name, expected="rego")
     return engine

@@ -66,6 +66,10 @@ def _configured(paths: Sequence[Path], stage: str | None) -> tuple[tuple[Path, .
             expected="rego",
             hint="name directories of Rego policies: companyos authz test PATH",
         )
+    if settings.bundle is not None and not paths:
+        raise click.UsageError(
+            "the policies in force are a bundle, whose tests passed before it was promoted: name PATHS"
+        )
     return tuple(paths) or tuple(found.parent / path for path in settings.policies), stage or settings.stage
 
 

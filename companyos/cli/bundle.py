@@ -116,16 +116,22 @@ def verify(*, file: Path, trust: Path, scope: str | None, stage: str | None, as_
 @_scope_option
 @json_option
 def promote(*, file: Path, stage: str, by: str | None, trust: Path, scope: str | None, as_json: bool) -> None:
-    """Put a bundle in force in a stage: in order, with passing tests, by someone other than its author."""
+    """Put a bundle in force in a stage: in order, with passing tests, by someone other than its author.
+
+    Where there is an identity store, its table of bundles is brought up to date; the ledger's promotion counts.
+    """
     from companyos.authz.bundles import BundleTrust, Candidate, promote_bundle
 
     candidate, keys = Candidate(_bytes(file), stage, by or _git_email()), BundleTrust.load(trust)
     with _required_company() as company:
         receipt = promote_bundle(candidate, keys, company.ledger, scope=scope)
+        problem = _record(company, candidate.by) if company.keeps_identities else None
     if as_json:
-        echo_json({"stage": stage, "entry": receipt.id, "index": receipt.index})
+        echo_json({"stage": stage, "entry": receipt.id, "index": receipt.index, "identity_problem": problem})
     else:
         click.echo(f"in force in {stage}: {receipt.id}, entry {receipt.index}")
+    if problem is not None:
+        click.echo(f"# the identity store was not told, the next promotion will: {problem}", err=True)
 
 
 @bundle.command("list")
@@ -278,6 +284,21 @@ def _promotions(company: Company) -> Promotions:
     from companyos.authz.bundles import promotions_of
 
     return promotions_of(company.ledger)
+
+
+def _record(company: Company, by: str) -> str | None:
+    """Tell the identity store; what went wrong, which undoes no promotion."""
+    from companyos.authz.bundles import record_promotions
+    from companyos.authz.bundles.promotion import person_of
+    from companyos.authz.identity import IdentityStore
+
+    try:
+        url = company.database_url(company.settings.identity.url)
+        with IdentityStore.open(url, company.ledger, actor=person_of(by)) as store:
+            record_promotions(store, company.ledger)
+    except UserError as error:
+        return printable(error.message)
+    return None
 
 
 def _row(entry: Any, ledger: Ledger) -> dict[str, Any]:

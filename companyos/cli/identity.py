@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from companyos.authz.identity import IdentityStore, dump_directory, load_directory
+from companyos.authz.identity.records import to_json
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.company import Company
 from companyos.errors import UserError, printable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
 
-    from companyos.authz.identity import Step
+    from companyos.authz.identity import Bundle, Step
 
 __all__ = ("identity",)
 
@@ -74,12 +75,18 @@ def export(opened: Any, *, as_json: bool) -> None:
 
 
 @identity.command()
-@click.argument("subject_id", metavar="SUBJECT")
+@click.argument("subject_id", metavar="SUBJECT", required=False)
 @click.option("--workspace", metavar="ID", help="As of this workspace; default: the subject's own.")
+@click.option("--bundles", is_flag=True, help="Show the policy bundles instead: version, stage, checksum, creator.")
 @json_option
 @click.pass_obj
-def show(opened: Any, subject_id: str, workspace: str | None, *, as_json: bool) -> None:
-    """Show SUBJECT as policies see it now; exit 1 if there is none."""
+def show(opened: Any, subject_id: str | None, workspace: str | None, *, bundles: bool, as_json: bool) -> None:
+    """Show SUBJECT as policies see it now, and exit 1 if there is none; or the policy bundles that were promoted."""
+    if bundles == (subject_id is not None) or (bundles and workspace is not None):
+        raise click.UsageError("show SUBJECT, perhaps in a --workspace, or --bundles")
+    if subject_id is None:
+        _show_bundles(opened().bundles(), as_json=as_json)
+        return
     found = opened().resolve(subject_id, workspace)
     if as_json:
         echo_json(found)
@@ -126,6 +133,15 @@ def verify(opened: Any) -> int:
 def rebuild(opened: Any) -> None:
     """Throw away what the store holds and build it again from the ledger."""
     click.echo(f"built from {opened(rebuild=True).position} entries")
+
+
+def _show_bundles(bundles: tuple[Bundle, ...], *, as_json: bool) -> None:
+    rows = [to_json(bundle) for bundle in bundles]
+    if as_json:
+        echo_json(rows)
+        return
+    shown = ("bundle_id", "version", "stage", "checksum", "created_by")
+    echo_table(shown, [["" if row[key] is None else row[key] for key in shown] for row in rows])
 
 
 def _read(file: IO[str]) -> str:

@@ -123,7 +123,8 @@ def _judge_policies_in_force(chosen: dict[str, Control], found: Path | None, set
     from companyos.authz.specimens.playbook import ID, playbook_control
     from companyos.company import Company
 
-    if ID not in chosen or not (settings.authz.policies or settings.authz.engine != "rego"):
+    section = settings.authz
+    if ID not in chosen or not (section.policies or section.bundle or section.engine != "rego"):
         return []
     with Company.open(found) as company:
         engine = company.engine

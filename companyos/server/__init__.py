@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from companyos.server.jwks import IssuerKeys
     from companyos.server.pdp import Generation, NegotiatedEngine, Pdp
     from companyos.server.policies import ConfiguredPolicies
+    from companyos.server.promoted import PromotedPolicies
     from companyos.server.reload import Reloader, Status
     from companyos.server.run import serve
     from companyos.server.tokens import TokenVerifier
@@ -38,6 +39,7 @@ __all__ = (
     "Limits",
     "NegotiatedEngine",
     "Pdp",
+    "PromotedPolicies",
     "Reloader",
     "ServerConfigError",
     "Status",
@@ -63,6 +65,7 @@ _HOMES = {
     "jwks": ("IssuerKeys",),
     "pdp": ("Generation", "NegotiatedEngine", "Pdp"),
     "policies": ("ConfiguredPolicies",),
+    "promoted": ("PromotedPolicies",),
     "reload": ("Reloader", "Status"),
     "run": ("serve",),
     "tokens": ("TokenVerifier",),

@@ -48,11 +48,16 @@ _DECISION: dict[str, Any] = {
         "context": {
             "type": "object",
             "required": ["reason"],
+            "dependentRequired": {"audit_id": ["durable"], "durable": ["audit_id"]},
             "properties": {
                 "reason": {"type": "string", "description": "Stable id of the policy or rule that decided."},
                 "message": {"type": "string", "description": "The same for a person."},
                 "verdict": {"enum": ["allow", "deny", "undetermined"]},
                 "audit_id": {"type": "string", "description": "The entry of the ledger that records the decision."},
+                "durable": {
+                    "type": "boolean",
+                    "description": "Whether that entry is written already; a read of low risk may be recorded later.",
+                },
                 "policy_digest": {"type": "string"},
                 "obligations": {"type": "array", "items": _OBLIGATION},
                 "error": {

@@ -204,9 +204,11 @@ def _answer(generation: Generation, item: Any, trace: tuple[int, int] | None) ->
         decision = _decide(generation, parts_from_authzen(item), trace)
     except RequestError as error:
         return _malformed(error.message)
-    return (
-        _malformed(decision.message, decision.audit_id) if decision.reason == INVALID else response_to_authzen(decision)
-    )
+    answer = response_to_authzen(decision)
+    if decision.reason != INVALID:
+        return answer
+    kept = {key: answer["context"][key] for key in ("audit_id", "durable") if key in answer["context"]}
+    return _malformed(decision.message, kept)
 
 
 def _raised(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
@@ -215,9 +217,9 @@ def _raised(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
     return answer
 
 
-def _malformed(message: str, audit_id: str | None = None) -> dict[str, Any]:
+def _malformed(message: str, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
     context: dict[str, Any] = {"reason": INVALID, "error": {"status": 400, "message": one_line(message)}}
-    return {"decision": False, "context": context if audit_id is None else {**context, "audit_id": audit_id}}
+    return {"decision": False, "context": {**context, **(recorded or {})}}
 
 
 def _until(generation: Generation, batch: Batch, trace: tuple[int, int] | None) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from companyos.errors import ConfigError
 from companyos.plugins import Plugins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from companyos.ports import DecisionEngine
 
@@ -35,6 +35,16 @@ class Loaded(Protocol):
     @property
     def engine(self) -> WorkerEngine:
         """What decides."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What is the same only for what decides the same, for as long."""
+        ...
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        """Where the policies come from, for the ledger's entry; nothing if the settings say it all."""
         ...
 
     def close(self) -> None:
@@ -53,7 +63,7 @@ class PolicySource(Protocol):
         """An engine over the present policies, checked.
 
         Raises:
-            PolicyError: they cannot be used.
+            UserError: they cannot be used.
         """
         ...
 
@@ -122,6 +132,14 @@ class _Snapshot:
     def __init__(self, engine: WorkerEngine, scratch: Path) -> None:
         self.engine = engine
         self._scratch = scratch
+
+    @property
+    def identity(self) -> str:
+        return self.engine.version
+
+    @property
+    def origin(self) -> Mapping[str, Any]:
+        return {}
 
     def close(self) -> None:
         self.engine.close()

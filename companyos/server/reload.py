@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -57,8 +59,12 @@ class Reloader:
         ledger: LedgerPort,
         *,
         also: Callable[[], None] | None = None,
+        retry_seconds: float = 60.0,
     ) -> None:
-        """`also` is called with each look at the policies: what else may have changed."""
+        """`also` is called with each look at the policies: what else may have changed.
+
+        What was refused is tried again every `retry_seconds`, though it did not change: time or memory may have.
+        """
         self._source = source
         self._make = make_authorizer
         self._ledger = ledger
@@ -66,7 +72,11 @@ class Reloader:
         self._seen = ""
         self._pending = ""
         self._refused: str | None = None
+        self._told = ("", "")
+        self._retry_seconds = retry_seconds
+        self._retry_at = math.inf
         self._engine: WorkerEngine | None = None
+        self._identity = ""
         self._asked = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="companyos-reload")
 
@@ -74,12 +84,13 @@ class Reloader:
         """The policies to begin with.
 
         Raises:
-            PolicyError: they cannot be used; there is nothing to decide by.
+            UserError: they cannot be used; there is nothing to decide by.
         """
         self._seen = self._source.fingerprint()
-        generation, engine = self._generation(self._source.load())
-        self._engine = engine
-        self._record("loaded", engine.version, None, None)
+        loaded = self._source.load()
+        generation = self._generation(loaded)
+        self._record("loaded", loaded.engine.version, None, **loaded.origin)
+        self._engine, self._identity = loaded.engine, loaded.identity
         return generation
 
     def status(self) -> Status:
@@ -113,7 +124,7 @@ class Reloader:
             if self._also is not None:
                 self._also()
             found = self._source.fingerprint()
-            if found == self._seen and not at_once:
+            if found == self._seen and not at_once and time.monotonic() < self._retry_at:
                 return False
             if found != self._pending and not at_once:
                 self._pending = found
@@ -121,6 +132,7 @@ class Reloader:
             self._seen = found
             return self._exchange(pdp)
         except Exception:  # noqa: BLE001 - whatever it is, the old policies stay, and it is looked again
+            self._seen = ""
             _log.exception("looking for newer policies failed; the old ones stay")
             return False
 
@@ -132,24 +144,40 @@ class Reloader:
         before = self.status().policy_digest
         try:
             loaded = self._source.load()
-            if loaded.engine.version == before:
+            if loaded.identity == self._identity:
                 loaded.close()
-                self._refused = None
+                self._accept()
                 return False
-            generation, engine = self._generation(loaded)
+            generation = self._generation(loaded)
         except Exception as error:  # noqa: BLE001 - whatever it is, the old policies stay
-            self._refused = error.message if isinstance(error, UserError) else type(error).__name__
-            _log.error("newer policies are refused, the old ones stay: %s", self._refused)
-            self._record("refused", before, before, self._refused)
+            self._refuse(error, before)
             return False
-        self._record("loaded", engine.version, before, None)
-        self._engine = engine
-        self._refused = None
+        try:
+            self._record("loaded", loaded.engine.version, before, **loaded.origin)
+        except BaseException:
+            generation.retire()
+            raise
+        self._engine, self._identity = loaded.engine, loaded.identity
+        self._accept()
         pdp.exchange(generation)
-        _log.info("policies in force: %s", engine.version)
+        _log.info("policies in force: %s", loaded.engine.version)
         return True
 
-    def _generation(self, loaded: Loaded) -> tuple[Generation, WorkerEngine]:
+    def _accept(self) -> None:
+        self._refused, self._told, self._retry_at = None, ("", ""), math.inf
+
+    def _refuse(self, error: Exception, digest: str) -> None:
+        """Remember a refusal, and tell of it once, however often the same is tried again."""
+        # `what` is without what was got: that says how late it is, and is new each time.
+        what, problem = (error.what, error.message) if isinstance(error, UserError) else (type(error).__name__,) * 2
+        self._refused, self._retry_at = problem, time.monotonic() + self._retry_seconds
+        if self._told == (self._seen, what):
+            return
+        _log.error("newer policies are refused, the old ones stay: %s", problem)
+        self._record("refused", digest, digest, problem=problem[:2000])
+        self._told = self._seen, what
+
+    def _generation(self, loaded: Loaded) -> Generation:
         try:
             authorizer = self._make(NegotiatedEngine(loaded.engine))
         except BaseException:
@@ -163,10 +191,8 @@ class Reloader:
             finally:
                 loaded.close()
 
-        return Generation(authorizer, close), loaded.engine
+        return Generation(authorizer, close)
 
-    def _record(self, outcome: str, digest: str, previous: str | None, problem: str | None) -> None:
-        data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous}
-        if problem is not None:
-            data["problem"] = problem[:2000]
+    def _record(self, outcome: str, digest: str, previous: str | None, **more: Any) -> None:
+        data: dict[str, Any] = {"outcome": outcome, "policy_digest": digest, "previous_digest": previous, **more}
         self._ledger.append(ENTRY, data, id=str(uuid.uuid4()), source=SOURCE)

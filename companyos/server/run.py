@@ -22,6 +22,7 @@ from companyos.server.interface import ServerConfigError
 from companyos.server.jwks import IssuerKeys
 from companyos.server.pdp import CarriedOutByCaller, Pdp
 from companyos.server.policies import ConfiguredPolicies
+from companyos.server.promoted import PromotedPolicies
 from companyos.server.protocol import bounded_protocol
 from companyos.server.reload import Reloader
 from companyos.server.tokens import TokenVerifier
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from companyos.company import Company
     from companyos.config import ServerSection
+    from companyos.server.policies import PolicySource
 
 __all__ = ("KeyFile", "authenticator_of", "serve")
 
@@ -107,18 +109,18 @@ def serve(
 
     Raises:
         ServerConfigError: nobody would have to show who they are, or the address would be open without TLS.
-        PolicyError: there are no policies to decide by.
+        UserError: there are no policies to decide by.
     """
     section = company.settings.server
     host = section.host if host is None else host
     who = KeyFile(section, company.root)
     check_exposure(section, host, is_open=who.authenticator.is_open, insecure_no_auth=insecure_no_auth)
     uvicorn = require("uvicorn", extra="server")
-    with _listen(host, section.port if port is None else port) as listener:
+    with _policies(company) as policies, _listen(host, section.port if port is None else port) as listener:
         url = section.url or _url(section, host, listener.getsockname()[1])
         carried = [CarriedOutByCaller(name) for name in section.obligations]
         make = partial(company.authorizer_for, handlers=carried)
-        reloader = Reloader(_policies(company), make, company.ledger, also=who.look)
+        reloader = Reloader(policies, make, company.ledger, also=who.look)
         pdp = Pdp(reloader.first(), threads=section.threads)
         try:
             app = build_app(
@@ -161,16 +163,20 @@ def check_exposure(section: ServerSection, host: str, *, is_open: bool, insecure
         )
 
 
-def _policies(company: Company) -> ConfiguredPolicies:
-    section = company.settings.server
-    return ConfiguredPolicies(
-        company.settings.authz,
-        company.root,
-        allow=allowed_names(company.settings.plugins.allow),
-        workers=section.workers,
-        deadline_seconds=section.deadline_seconds,
-        memory_bytes=section.worker_memory_mib * 1024 * 1024,
-    )
+@contextmanager
+def _policies(company: Company) -> Iterator[PolicySource]:
+    section, place = company.settings.server, company.bundle_place
+    pool: dict[str, Any] = {
+        "workers": section.workers,
+        "deadline_seconds": section.deadline_seconds,
+        "memory_bytes": section.worker_memory_mib * 1024 * 1024,
+    }
+    if place is None:
+        allow = allowed_names(company.settings.plugins.allow)
+        yield ConfiguredPolicies(company.settings.authz, company.root, allow=allow, **pool)
+        return
+    with PromotedPolicies(place, company.ledger, **pool) as promoted:
+        yield promoted
 
 
 def _limits(section: ServerSection) -> Limits:

@@ -212,10 +212,13 @@ def test_a_decision_on_the_wire_says_all_there_is():
             "verdict": "allow",
             "message": "because",
             "audit_id": "e-1",
+            "durable": True,
             "policy_digest": "sha256:1",
             "obligations": [{"id": "o", "type": "step-up", "properties": {"x": 1}}],
         },
     }
+    waiting = response_to_authzen(decision.recorded("e-2", durable=False))["context"]
+    assert (waiting["audit_id"], waiting["durable"]) == ("e-2", False)
     assert response_to_authzen(Decision.undetermined("audit.unavailable")) == {
         "decision": False,
         "context": {"reason": "audit.unavailable", "verdict": "undetermined"},

@@ -204,3 +204,124 @@ def test_a_moment_is_shown_by_an_example(run, moment):
     status, _, err = run("build", "1.0.0/freeze", "--out", "x.tar.gz", "--expires", moment, *ANN)
 
     assert (status, "write 2027-01-31T00:00:00Z" in err) == (2, True)
+
+
+@pytest.fixture
+def identity(run, capsys, tmp_path):
+    """Runs `companyos identity …` of a company that keeps an identity store; each call says status, out and err."""
+    (tmp_path / "companyos.yaml").write_text("company:\n  name: acme\nidentity:\n  url: sqlite:///who.db\n")
+
+    def call(*arguments):
+        status = app.run(["identity", *map(str, arguments)])
+        return (status, *capsys.readouterr())
+
+    return call
+
+
+def bundles_of(identity):
+    """Version, stage and creator of the bundles that the identity store shows."""
+    rows = json.loads(identity("show", "--bundles", "--json")[1])
+    return [(row["bundle_id"], row["version"], row["stage"], row["created_by"]) for row in rows]
+
+
+def test_a_promotion_is_in_the_identity_store(run, identity, signed):
+    """Where there is an identity store it shows, exports and takes back what was promoted, with its maker."""
+    for stage, who in (("dev", ANN), ("staging", BOB)):
+        status, out, err = run("promote", signed, "--to", stage, *who, "--json")
+        assert (status, json.loads(out)["identity_problem"], err) == (0, None, "")
+    expected = [("freeze", "1.0.0", "dev", "ann@example.org"), ("freeze", "1.0.0", "staging", "ann@example.org")]
+    listed = json.loads(run("list", "--json")[1])
+    shown = json.loads(identity("show", "--bundles", "--json")[1])
+
+    assert bundles_of(identity) == expected
+    assert [row["checksum"] for row in shown] == [row["digest"] for row in listed]
+    assert "staging" in identity("show", "--bundles")[1]
+    exported = json.loads(identity("export", "--json")[1])["policy_bundles"]
+    assert exported == shown
+    Path("export.yaml").write_text(identity("export")[1])
+    Path("old.yaml").write_text("version: 1\n")
+    for arguments in (("export.yaml",), ("export.yaml", "--prune"), ("old.yaml", "--prune")):
+        status, out, _ = identity("import", *arguments, "--json")
+        assert (status, json.loads(out)["steps"]) == (0, [])
+    assert identity("verify")[0] == 0
+    Path("who.db").unlink()
+    assert bundles_of(identity) == expected
+
+
+def test_without_an_identity_store_none_is_made(run, signed, tmp_path):
+    """A company that keeps no identities has none after a promotion; one whose default store was made is told."""
+    run("promote", signed, "--to", "dev", *ANN)
+    assert not (tmp_path / ".companyos" / "identity.db").exists()
+    assert app.run(["identity", "rebuild"]) == 0
+    run("promote", signed, "--to", "staging", *BOB)
+    from companyos.company import Company
+
+    with Company.open() as company:
+        assert [bundle.stage for bundle in company.identity.bundles()] == ["dev", "staging"]
+
+
+def test_a_store_that_does_not_answer_undoes_no_promotion(run, identity, signed, tmp_path):
+    """The promotion counts and the trouble is told; the next promotion makes up for it."""
+    (tmp_path / "who.db").mkdir()
+    status, out, err = run("promote", signed, "--to", "dev", *ANN)
+    assert (status, "in force in dev" in out) == (0, True)
+    assert "the identity store was not told" in err
+    (tmp_path / "who.db").rmdir()
+    assert run("promote", signed, "--to", "staging", *BOB)[0] == 0
+
+    assert [row[2] for row in bundles_of(identity)] == ["dev", "staging"]
+
+
+def test_the_ledger_is_right_and_the_store_is_put_right(run, identity, signed):
+    """A record that says otherwise than the promotion is replaced by the next one."""
+    from companyos.company import Company
+
+    with Company.open() as company:
+        company.identity.put_bundle("freeze", "1.0.0", "dev", f"sha256:{'0' * 64}", created_by="eve")
+    run("promote", signed, "--to", "dev", *ANN)
+    with Company.open() as company:
+        (row,) = company.identity.bundles()
+
+    assert row.checksum == json.loads(run("list", "--json")[1])[0]["digest"]
+    assert row.created_by == "ann@example.org"
+
+
+@pytest.mark.parametrize(("gone", "maker"), [("ann@example.org", None), ("bob@example.org", "ann@example.org")])
+def test_who_was_erased_is_not_recorded_again(run, identity, signed, tmp_path, gone, maker):
+    """A promotion that is recorded late names its maker unless that person, and nobody else, was erased since."""
+    from companyos.company import Company
+
+    (tmp_path / "who.db").mkdir()
+    run("promote", signed, "--to", "dev", *ANN)
+    run("promote", signed, "--to", "staging", *BOB)
+    with Company.open() as company:
+        company.ledger.erase(gone, reason="on request")
+    (tmp_path / "who.db").rmdir()
+    run("promote", signed, "--to", "prod", "--by", "eve@example.org")
+
+    assert [(stage, by) for _, _, stage, by in bundles_of(identity)] == [
+        ("dev", maker),
+        ("prod", "ann@example.org"),
+        ("staging", maker),
+    ]
+
+
+def test_a_file_makes_no_promotion(run, identity, signed):
+    """A bundle in a file that the ledger does not say was promoted is refused, and nothing of the file is done."""
+    run("promote", signed, "--to", "dev", *ANN)
+    text = identity("export")[1]
+    Path("who.yaml").write_text(text.replace("stage: dev", "stage: prod") + "subjects:\n- {id: u-1}\n")
+    status, _, err = identity("import", "who.yaml")
+    assert (status, "does not say was promoted" in err) == (1, True)
+    assert identity("show", "u-1")[0] == 1
+    Path("who.yaml").write_text(text.replace("sha256:", "sha256:0"))
+    assert identity("import", "who.yaml")[0] == 1
+
+    assert [row[2] for row in bundles_of(identity)] == ["dev"]
+
+
+def test_show_wants_one_of_the_two(identity):
+    """`identity show` shows a subject or the bundles."""
+    for arguments in ((), ("u-1", "--bundles"), ("--bundles", "--workspace", "w")):
+        status, _, err = identity("show", *arguments)
+        assert (status, "show SUBJECT" in err) == (2, True)

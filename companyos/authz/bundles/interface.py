@@ -15,6 +15,7 @@ __all__ = (
     "PROMOTION_RULES",
     "RULES",
     "BundleBuildError",
+    "BundleMissingError",
     "BundleRefusedError",
     "BundleUnverifiableError",
     "PromotionRefusedError",
@@ -86,6 +87,12 @@ class BundleUnverifiableError(UnverifiableError):
     """Whether a bundle may be used could not be found out; never to be read as a pass."""
 
     code = "authz.bundle_unverifiable"
+
+
+class BundleMissingError(BundleUnverifiableError):
+    """The bundle that the ledger says is in force is not where bundles lie."""
+
+    code = "authz.bundle_missing"
 
 
 class BundleBuildError(PolicyError):

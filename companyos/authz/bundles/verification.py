@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from companyos.authz.bundles.promotions import Promoted, Promotions
-    from companyos.authz.bundles.trust import BundleTrust
+    from companyos.authz.bundles.token import SignedFiles
+    from companyos.authz.bundles.trust import BundleKey, BundleTrust
     from companyos.authz.policyset import PolicySet
 
 __all__ = ("CLOCK_TOLERANCE", "VerifiedBundle", "judge_bundle", "load_bundle", "verify_bundle", "verify_signature")
@@ -39,6 +40,8 @@ class VerifiedBundle:
     """The key's algorithm."""
     signed_at: datetime | None
     """When the signer says that it signed; None if it says nothing."""
+    until: datetime
+    """From when on it holds no more, whatever ends first: the bundle, its signature or its key."""
     promoted: Promoted | None = None
     """The ledger's record of this version at the stage that was asked for; None if no stage was."""
 
@@ -78,7 +81,8 @@ def verify_signature(
             hint="build a newer version of it, or check the clock of this machine",
         )
     signed_at = None if signed.issued_at is None else datetime.fromtimestamp(signed.issued_at, UTC)
-    return VerifiedBundle(bundle, signed.key, signed.algorithm, signed_at)
+    until = _until(bundle, signed, trust.key(signed.key))
+    return VerifiedBundle(bundle, signed.key, signed.algorithm, signed_at, until)
 
 
 def verify_bundle(
@@ -106,7 +110,7 @@ def verify_bundle(
         )
     _check_ledger_clock(promotions, moment)
     promoted = _check_place(verified.bundle, promotions, stage)
-    return VerifiedBundle(verified.bundle, verified.key, verified.algorithm, verified.signed_at, promoted)
+    return replace(verified, promoted=promoted)
 
 
 def judge_bundle(
@@ -149,6 +153,11 @@ def load_bundle(
     """
     data = read_bytes(path, MAX_PACKED_BYTES)
     return verify_bundle(data, trust, promotions, stage=stage, scope=scope, at=at).bundle.policy_set()
+
+
+def _until(bundle: Bundle, signed: SignedFiles, key: BundleKey) -> datetime:
+    ends = [end.timestamp() for end in (bundle.manifest.expires, key.not_after, key.revoked_at) if end is not None]
+    return datetime.fromtimestamp(min([*ends, *([] if signed.expires_at is None else [signed.expires_at])]), UTC)
 
 
 def _check_claims(issued: float | None, not_before: float | None, expires: float | None, moment: datetime) -> None:

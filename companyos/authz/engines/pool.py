@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from companyos.authz.engines._worker import HEADER, Start
-from companyos.authz.interface import EngineError, EngineTimeoutError, EngineUnreachableError, PolicyError
+from companyos.authz.interface import (
+    EngineError,
+    EngineTimeoutError,
+    EngineUnreachableError,
+    PoliciesExpiredError,
+    PolicyError,
+)
 from companyos.decision import Obligation
 from companyos.ports import Opinion
 
@@ -38,7 +44,7 @@ _BOOT = (
 _MOST = 64 * 1024 * 1024
 """Largest answer of a child that is read, in bytes."""
 _log = logging.getLogger(__name__)
-_ERRORS = {kind.reason: kind for kind in (EngineTimeoutError, EngineUnreachableError)}
+_ERRORS = {kind.reason: kind for kind in (EngineTimeoutError, EngineUnreachableError, PoliciesExpiredError)}
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 

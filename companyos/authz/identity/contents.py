@@ -18,7 +18,13 @@ __all__ = ("bundles_in", "difference", "directory_in", "rows_in")
 def directory_in(connection: Any) -> Directory:
     """Everything about who is who that a connection sees."""
     known = tables()
-    parts = {"subject": known.subjects, "attribute": known.attributes, "role": known.roles, "binding": known.bindings}
+    parts = {
+        "subject": known.subjects,
+        "attribute": known.attributes,
+        "role": known.roles,
+        "binding": known.bindings,
+        "bundle": known.bundles,
+    }
     return Directory.of(
         record_of(kind, row) for kind, table in parts.items() for row in connection.execute(table.select()).mappings()
     )

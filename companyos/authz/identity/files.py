@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz.identity.errors import IdentityInvalidError
 from companyos.authz.identity.names import skeleton
-from companyos.authz.identity.records import SCOPES, Attribute, Binding, Directory, Role, Subject, instant, to_json
+from companyos.authz.identity.records import (
+    SCOPES,
+    Attribute,
+    Binding,
+    Bundle,
+    Directory,
+    Role,
+    Subject,
+    instant,
+    to_json,
+)
 from companyos.config import parse_yaml
 
 if TYPE_CHECKING:
@@ -27,6 +37,7 @@ _PARTS: dict[str, tuple[str, ...]] = {
     "subjects": ("id", "type", "org_id", "workspace_id", "status", "created_at"),
     "attributes": ("name", "value", "scope", *_OWNERS, "source", "ttl", "expires_at"),
     "role_bindings": ("subject_id", "role_id", "workspace_id", "expires_at"),
+    "policy_bundles": ("bundle_id", "version", "stage", "checksum", "created_by"),
 }
 """The parts of a file, and the keys of each, as they are written."""
 
@@ -67,6 +78,7 @@ def dump_directory(directory: Directory) -> str:
         "subjects": directory.subjects,
         "attributes": directory.attributes,
         "role_bindings": directory.bindings,
+        "policy_bundles": directory.bundles,
     }
     parts = {part: [_shown(part, record) for record in records] for part, records in held.items() if records}
 
@@ -152,6 +164,10 @@ def _binding(values: Mapping[str, Any]) -> Binding:
     return Binding(**{**_required(values, "subject_id", "role_id"), **_times(values, "expires_at")})
 
 
+def _bundle(values: Mapping[str, Any]) -> Bundle:
+    return Bundle(**_required(values, "bundle_id", "version", "stage", "checksum"))
+
+
 def _attribute(values: Mapping[str, Any]) -> Attribute:
     given = {**_required(values, "name", "value"), **_times(values, "expires_at")}
     owners = {scope: given.pop(key) for key, scope in _OWNERS.items() if key in given}
@@ -187,4 +203,5 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], Record]] = {
     "subjects": _subject,
     "attributes": _attribute,
     "role_bindings": _binding,
+    "policy_bundles": _bundle,
 }

@@ -9,6 +9,7 @@ from companyos.authz.identity.entries import Change
 from companyos.authz.identity.records import (
     Attribute,
     Binding,
+    Bundle,
     Directory,
     Record,
     Role,
@@ -58,6 +59,7 @@ class Step:
 def plan(there: Directory, wanted: Directory, now: datetime, *, prune: bool) -> tuple[Step, ...]:
     """The steps from what is there to what is wanted; what is wanted nowhere is removed only if `prune`.
 
+    Bundles are what promotions made them: none is removed, and one that is there with this checksum is left as it is.
     An attribute that is wanted for so many seconds is put anew once it has expired, and left alone until then.
     """
     known = {(record.kind, record.key): record for record in there.records()}
@@ -81,6 +83,8 @@ def _removals(gone: list[Record]) -> Iterator[Step]:
 def _puts(known: dict[tuple[str, tuple[str, ...]], Record], wanted: Directory, now: datetime) -> Iterator[Step]:
     for record in wanted.records():
         before = known.get((record.kind, record.key))
+        if isinstance(record, Bundle) and isinstance(before, Bundle) and record.checksum == before.checksum:
+            continue
         target = _target(record, before, now)
         if not same(target, before):
             yield Step(Change("put", target), before)

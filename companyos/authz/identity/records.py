@@ -267,19 +267,21 @@ class Directory:
     """Which roles there are."""
     bindings: tuple[Binding, ...] = ()
     """Who has which."""
+    bundles: tuple[Bundle, ...] = ()
+    """Which versions of policy bundles are at which stage."""
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Directory:
         """The directory of some records, in any order."""
-        parts: dict[str, list[Any]] = {kind.kind: [] for kind in (Subject, Attribute, Role, Binding)}
+        parts: dict[str, list[Any]] = {kind.kind: [] for kind in (Subject, Attribute, Role, Binding, Bundle)}
         for record in records:
             parts[record.kind].append(record)
         ordered = {kind: tuple(sorted(part, key=lambda record: record.key)) for kind, part in parts.items()}
-        return cls(ordered["subject"], ordered["attribute"], ordered["role"], ordered["binding"])
+        return cls(ordered["subject"], ordered["attribute"], ordered["role"], ordered["binding"], ordered["bundle"])
 
     def records(self) -> tuple[Record, ...]:
         """All of it, what is named before what names it."""
-        return (*self.roles, *self.subjects, *self.attributes, *self.bindings)
+        return (*self.roles, *self.subjects, *self.attributes, *self.bindings, *self.bundles)
 
 
 def to_json(record: Record) -> dict[str, Any]:

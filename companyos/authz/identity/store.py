@@ -299,16 +299,19 @@ class IdentityStore:
     def sync(self, wanted: Directory, *, prune: bool = False, dry_run: bool = False) -> tuple[Step, ...]:
         """Make the store say what `wanted` says, all of it or nothing, and return what was to be done.
 
-        What `wanted` does not name stays, unless `prune`. With `dry_run` nothing is done.
+        What `wanted` does not name stays, unless `prune`; bundles stay always, for they follow promotions. With
+        `dry_run` nothing is done.
 
         Raises:
-            UnknownSubjectError, IdentityConflictError: it does not fit together; nothing was done.
+            UnknownSubjectError, IdentityConflictError: it does not fit together, or names a bundle that the ledger
+                does not say was promoted; nothing was done.
         """
         steps: tuple[Step, ...] = ()
 
         def planned(connection: Any) -> Sequence[Change]:
             nonlocal steps
             steps = plan(directory_in(connection), wanted, self._clock(), prune=prune)
+            _require_promoted([step.change.record for step in steps], self._ledger)
             return [step.change for step in steps]
 
         self._transact(planned, dry_run=dry_run)
@@ -463,6 +466,24 @@ def _require(applier: Applier, subject_id: str) -> Subject:
     if not isinstance(found, Subject):
         raise UnknownSubjectError("no such subject", got=subject_id, hint="put it first; ids are exact")
     return found
+
+
+def _require_promoted(records: Iterable[Record], ledger: Ledger) -> None:
+    """A file makes no promotion: what it says of bundles must be what the ledger says."""
+    bundles = [record for record in records if isinstance(record, Bundle)]
+    if not bundles:
+        return
+    from companyos.authz.bundles.promotions import promotions_of
+
+    known = {(entry.name, entry.version, entry.stage, entry.digest) for entry in promotions_of(ledger).entries}
+    for bundle in bundles:
+        if (*bundle.key, bundle.checksum) not in known:
+            raise IdentityConflictError(
+                "a bundle that the ledger does not say was promoted",
+                got=f"{' '.join(bundle.key)} {bundle.checksum}",
+                expected="a promotion of that version, to that stage, with that digest",
+                hint=f"leave it out of policy_bundles, or: companyos bundle promote FILE --to {bundle.stage}",
+            )
 
 
 def _require_applied(receipts: Sequence[Receipt], rejected: Sequence[int]) -> None:
