@@ -181,7 +181,7 @@ def _plain_decoder() -> Callable[[bytes], Any]:
 
 
 def _parse_plain(data: bytes) -> Any:
-    """The value of canonical bytes, if a fast parser and encoder can tell that they are; None for those that need care."""
+    """The value of canonical bytes, if a fast parser and encoder can tell that they are; else None."""
     if not data.isascii():
         return None
     try:
