@@ -8,8 +8,9 @@ import msgspec
 
 from companyos._extras import require
 from companyos._version import __version__
-from companyos.authz.authzen import OBLIGATION_TYPES, batch_from_authzen, parts_from_authzen
+from companyos.authz.authzen import batch_from_authzen, parts_from_authzen
 from companyos.authz.interface import RequestError
+from companyos.authz.profile import OBLIGATION_TYPES
 from companyos.server.body import parse_json, read_body
 from companyos.server.gate import Gate, refusal
 from companyos.server.interface import HttpRefusedError
