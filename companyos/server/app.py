@@ -30,6 +30,7 @@ __all__ = ("Limits", "build_app")
 
 _encode = msgspec.json.encode
 _JSON = "application/json"
+_NO_SUCH_PATH = "no such path; /.well-known/authzen-configuration names what is offered"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,7 +197,8 @@ def _add_errors(app: Any) -> None:
     from starlette.responses import Response
 
     async def refused(_: Any, error: Any) -> Any:
-        ours = error if isinstance(error, HttpRefusedError) else HttpRefusedError(error.status_code, str(error.detail))
+        text = _NO_SUCH_PATH if getattr(error, "status_code", 0) == 404 else str(getattr(error, "detail", ""))
+        ours = error if isinstance(error, HttpRefusedError) else HttpRefusedError(error.status_code, text)
         body, headers = refusal(ours)
         return Response(body, ours.status, {**headers, **dict(getattr(error, "headers", None) or {})})
 
