@@ -50,9 +50,7 @@ def served(obligations: Iterable[Obligation]) -> tuple[Obligation, ...]:
     One that a policy gives a type whose demands it does not meet leaves as `custom`: its meaning is then known only to
     those who agreed on its id, and whoever did not must deny, instead of taking it for half of something standard.
     """
-    return tuple(
-        item if conforms(item.type, item.properties) else replace(item, type=CUSTOM) for item in obligations
-    )
+    return tuple(item if conforms(item.type, item.properties) else replace(item, type=CUSTOM) for item in obligations)
 
 
 def with_unique_ids(values: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -19,7 +19,11 @@ from tests.server.conftest import Running, entries, request, write_company
 SCHEMA = json.loads((Path(__file__).parent / "schemas" / "obligations.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 EXAMPLES = [
-    {"type": "step-up", "id": "obl-1", "properties": {"acr_value": "urn:com:example:loa:3", "amr_values": ["mfa", "hwk"]}},
+    {
+        "type": "step-up",
+        "id": "obl-1",
+        "properties": {"acr_value": "urn:com:example:loa:3", "amr_values": ["mfa", "hwk"]},
+    },
     {
         "type": "notification",
         "id": "obl-2",
