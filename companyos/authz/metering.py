@@ -54,7 +54,7 @@ class Limits:
     memory_bytes: int = 1024 * 1024 * 1024
     """Address space of the process (RLIMIT_AS)."""
     question_seconds: int = 3
-    """Processor time for one question, where many are asked (RLIMIT_CPU): not the clock's, which a busy machine slows."""
+    """Processor time for one question of many (RLIMIT_CPU): not the clock's, which a busy machine slows."""
 
 
 def metered(target: str, argument: Any, limits: Limits | None = None, *, what: str = "the policies") -> Any:

@@ -1,4 +1,4 @@
-"""What the AuthZEN Obligations Profile (draft 1) demands of an obligation by its type, and how ours meet it when served.
+"""What the AuthZEN Obligations Profile (draft 1) demands of an obligation by its type, and how ours meet it.
 
 Source: openid/authzen, `profiles/authzen-obligations-profile-1_0.md`, sections "The Obligation Object" and "Normative
 Obligation Types". A caller that follows it cannot comply with an obligation that lacks a required member, and denies.

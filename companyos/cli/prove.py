@@ -53,8 +53,8 @@ def prove(names: tuple[str, ...], *, as_json: bool) -> int:
 
     A name is the id of a control, or of a room (`authz`, `guardrails`, a plugin's package) for all of its controls.
 
-    Access is judged by the policies in force (`authz` in companyos.yaml), wherever they are. Exit status: 0 everything planted was caught
-    and nothing clean was refused, 3 nothing went wrong but a control could not be proved, else 1.
+    Access is judged by the policies in force (`authz` in companyos.yaml), wherever they are. Exit status: 0 everything
+    planted was caught and nothing clean was refused, 3 nothing went wrong but a control could not be proved, else 1.
     """
     from companyos import config
     from companyos.plugins import PluginError, Plugins, allowed_names

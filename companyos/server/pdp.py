@@ -36,7 +36,8 @@ _log = logging.getLogger(__name__)
 class NegotiatedEngine:
     """An engine whose caller may say which types of obligation it can carry out; what needs another is denied.
 
-    What it obliges to meets the profile (see `served`), in the answer and on the ledger alike. By the Obligations Profile a caller would have to deny by itself; a decision point that denies has it on record.
+    By the Obligations Profile a caller would have to deny by itself; a decision point that denies has it on record.
+    What it obliges to meets the profile (see `served`), in the answer and on the ledger alike.
     """
 
     def __init__(self, engine: DecisionEngine) -> None:

@@ -125,7 +125,7 @@ def test_policies_that_walk_through_what_they_get_are_fine(build):
     """Rules that look at every item once are within their limits, whatever is asked."""
     policy = deny(
         'some item in input.resource.items; item.price > 100; startswith(item.name, "x")',
-        'deny contains {"id": "q", "message": ""} if {\n\tsome part in split(input.resource.path, "/")\n\tpart == ".."\n}\n',
+        'deny contains {"id": "q", "message": ""} if {\n\tsome it in split(input.resource.path, "/")\n\tit == ".."\n}\n',
     )
     bundle = build(policy, Limits(deadline_seconds=300))
 
@@ -157,7 +157,7 @@ class TestQuestions:
     @pytest.mark.parametrize("shape", SHAPES)
     @pytest.mark.parametrize("places", [1, 2])
     def test_a_large_question_is_a_request(self, shape, places):
-        """What is large is within the limits of a request, nearly as large as it may be, and not one that is refused."""
+        """What is large is within the limits of a request, nearly as large as it may be, and not refused."""
         paths = tuple(("environment", "nested", f"x{place}") for place in range(places))
         plain = {"subject": {"id": "u", "type": "user"}, "action": "read", "resource": {"id": "r", "type": "t"}}
         request = Question({**plain, "environment": {}}, paths, shape, ("a", "b") if shape == "records" else ()).build()

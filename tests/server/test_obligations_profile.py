@@ -1,4 +1,4 @@
-"""Every obligation that the decision point serves meets the AuthZEN Obligations Profile, in the answer and on record."""
+"""Every obligation that the decision point serves meets the AuthZEN Obligations Profile, answered and on record."""
 
 from __future__ import annotations
 

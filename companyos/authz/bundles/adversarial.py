@@ -34,6 +34,7 @@ _ROOM = MAX_SIZE - 4096
 """What large values may take of a request, the rest being for what is around them."""
 _MOST_ACTIONS = 4
 _MOST_FIELDS = 6
+_LONGEST_FIELD = 32
 _DEPTH, _FAN = 6, 3
 """A tree within `MAX_DEPTH`, wherever in a request it stands."""
 Path = tuple[str, ...]
@@ -203,7 +204,7 @@ def _object(room: int, _: Sequence[str]) -> dict[str, int]:
 
 def _records(room: int, names: Sequence[str]) -> list[dict[str, int]]:
     """As many objects as there is room for, with the names that policies read of items."""
-    fields = [name for name in names if len(name) <= 32] or ["id"]  # noqa: PLR2004 - so that there is room for many
+    fields = [name for name in names if len(name) <= _LONGEST_FIELD] or ["id"]
     each = 1 + sum(len(name) + 1 for name in fields)
     return [dict.fromkeys(fields, number) for number in range((room - 1) // each)]
 

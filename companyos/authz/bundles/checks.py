@@ -109,7 +109,8 @@ def meter(bundle: Bundle, limits: Limits | None = None) -> TestReport:
 
     Raises:
         PolicyError: a policy or a test is refused.
-        MeterExceededError: it takes too long or too much; the text names the file, and the request if it was one of many.
+        MeterExceededError: it takes too long or too much; the text names the file, and the request
+            if it was one of many.
         MeterFailedError, EngineError: it could not be found out.
     """
     bounds = limits or Limits()

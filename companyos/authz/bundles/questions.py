@@ -74,6 +74,7 @@ def two_bodies(vocabulary: Vocabulary, dice: random.Random) -> Iterator[dict[str
 
 
 def singles(vocabulary: Vocabulary, values: Sequence[tuple[tuple[str, ...], Any]]) -> Iterator[dict[str, Any]]:
+    """Each value alone at its place, for some actions."""
     for path, value in values:
         for action in vocabulary.actions[:12]:
             for base in bases(action):
@@ -83,6 +84,7 @@ def singles(vocabulary: Vocabulary, values: Sequence[tuple[tuple[str, ...], Any]
 def pairs(
     vocabulary: Vocabulary, values: Sequence[tuple[tuple[str, ...], Any]], dice: random.Random
 ) -> Iterator[dict[str, Any]]:
+    """Two values at two places, in an order thrown by the dice."""
     found = [(one, two) for one, two in itertools.combinations(values, 2) if one[0] != two[0]]
     dice.shuffle(found)
     for one, two in found:

@@ -23,8 +23,8 @@ __all__ = ("PolicyUnprovenError", "control_in_force", "is_elsewhere", "require_j
 
 _OF_ANYBODY = "policy.default_deny"
 _OWN_TESTS = (
-    "extend the playbook (`extends: playbook` in metadata.yaml; companyos bundle build for an OPA), or prove policies of "
-    "your own by tests beside them: companyos authz test"
+    "extend the playbook (`extends: playbook` in metadata.yaml; companyos bundle build for an OPA), or prove policies "
+    "of your own by tests beside them: companyos authz test"
 )
 
 
