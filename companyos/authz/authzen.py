@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz._text import squeezed
 from companyos.authz.interface import EngineError, RequestError
+from companyos.authz.profile import OBLIGATION_TYPES, with_own_ids, with_unique_ids
 from companyos.authz.request import build_request
 from companyos.decision import Obligation, Verdict
 from companyos.ports import Opinion
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = (
     "ACTION_PROPERTIES",
     "MAX_EVALUATIONS",
-    "OBLIGATION_TYPES",
     "SEMANTICS",
     "SUPPORTED_OBLIGATIONS",
     "Batch",
@@ -52,8 +52,6 @@ ACTION_PROPERTIES = "action_properties"
 """Where policies find `action.properties`: `environment.action_properties`."""
 SUPPORTED_OBLIGATIONS = "supported_obligations"
 """Member of a context by which a caller says which types of obligation it can carry out."""
-OBLIGATION_TYPES = ("custom", "notification", "session_termination", "step-up")
-"""The types of the Obligations Profile."""
 SEMANTICS = ("execute_all", "deny_on_first_deny", "permit_on_first_permit")
 """How far a batch is evaluated."""
 MAX_EVALUATIONS = 100
@@ -182,7 +180,7 @@ def response_to_authzen(decision: Decision) -> dict[str, Any]:
     if "policy_digest" in decision.facts:
         context["policy_digest"] = decision.facts["policy_digest"]
     if decision.obligations:
-        context["obligations"] = [obligation.to_dict() for obligation in decision.obligations]
+        context["obligations"] = with_unique_ids(item.to_dict() for item in decision.obligations)
     return {"decision": decision.allow, "context": context}
 
 
@@ -338,7 +336,7 @@ def _with_properties(entity: Mapping[str, Any], properties: Mapping[str, Any]) -
 def _obligations(values: Any) -> tuple[Obligation, ...]:
     if not isinstance(values, list):
         raise EngineError("the answer's obligations are no array", got=_kind(values))
-    return tuple(_obligation(value) for value in values)
+    return with_own_ids(_obligation(value) for value in values)
 
 
 def _obligation(value: Any) -> Obligation:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = (
     "CLEARANCES",
+    "MULTI_FACTOR_ACR",
     "derive",
     "facts_digest",
     "holds_personal_data",
@@ -54,7 +55,9 @@ NON_PERSONAL = frozenset(
 """Classifications of data that are not about people; every other one, known or not, counts as personal."""
 LOW_SENSITIVITY = frozenset({"internal", "low", "medium", "moderate", "none", "normal", "public"})
 """Sensitivities that need no step-up; every other one, known or not, counts as high."""
-MULTI_FACTOR = frozenset({"mfa", "multi-factor", "phr", "phrh", "aal2", "aal3"})
+MULTI_FACTOR_ACR = "http://schemas.openid.net/pape/policies/2007/06/multi-factor"
+"""OpenID's name for more than one factor (PAPE 1.0, section 4): the `acr_value` of the playbook's step-up."""
+MULTI_FACTOR = frozenset({"mfa", "multi-factor", "phr", "phrh", "aal2", "aal3", MULTI_FACTOR_ACR})
 """Authentication strengths that are multi-factor: plain words, OpenID `acr` values, NIST SP 800-63B levels."""
 _ABSENT: Final = object()
 _NOTHING: Mapping[str, Any] = {}

@@ -26,6 +26,7 @@ from companyos.authz.interface import (
     Phase,
     StepUpRequiredError,
 )
+from companyos.authz.profile import CUSTOM, OBLIGATION_TYPES
 from companyos.authz.uses import ONCE
 from companyos.decision import Verdict
 from companyos.errors import UserError
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from companyos.decision import Decision, Obligation
     from companyos.ports import LedgerPort, ObligationHandler
 
-__all__ = ("CALL", "OBLIGATION_TYPES", "Duty", "find_handler", "run", "run_async", "unhandled")
+__all__ = ("CALL", "Duty", "find_handler", "run", "run_async", "unhandled")
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -46,8 +47,6 @@ Steps = Generator[Callable[[], Any], Any, _T]
 
 CALL = "companyos.authz.call"
 """Type of the entry that records that a guarded call failed after obligations were carried out for it."""
-OBLIGATION_TYPES = frozenset({"step-up", "notification", "session_termination", "custom"})
-"""The types of the profile."""
 
 
 def find_handler(handlers: Mapping[str, ObligationHandler], obligation: Obligation) -> ObligationHandler | None:
@@ -58,7 +57,7 @@ def find_handler(handlers: Mapping[str, ObligationHandler], obligation: Obligati
     type is nobody.
     """
     found = handlers.get(obligation.id)
-    if found is None and obligation.type != "custom":
+    if found is None and obligation.type != CUSTOM:
         found = handlers.get(obligation.type)
     is_taken = obligation.type in OBLIGATION_TYPES and obligation.type in getattr(found, "types", OBLIGATION_TYPES)
     return found if is_taken else None

@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from companyos.authz.interface import EngineError, PolicyError
 from companyos.errors import CompanyOSError, MissingExtraError, RefusedError, UnverifiableError, UserError
 
-__all__ = ("Limits", "MeterExceededError", "MeterFailedError", "metered")
+__all__ = ("Limits", "MeterExceededError", "MeterFailedError", "compute_at_most", "metered")
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest answer that is read of a child."""
-_BROKEN = {signal.SIGXCPU, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGKILL, signal.SIGTRAP}
+_BROKEN = {signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGKILL, signal.SIGTRAP}
 _KINDS: dict[type[UserError], str] = {PolicyError: "policy", EngineError: "engine", MissingExtraError: "extra"}
 """Errors that come out of a child as what they are."""
+_LOOK_FOR_LOOPS = "look for rules that loop over what they loop over, or that grow with the request"
 _OUT_OF_MEMORY = 77
 """Exit status of a child that ran out of memory in Python."""
 
@@ -50,6 +53,8 @@ class Limits:
     """Wall-clock time, the start of the process included."""
     memory_bytes: int = 1024 * 1024 * 1024
     """Address space of the process (RLIMIT_AS)."""
+    question_seconds: int = 3
+    """Processor time for one question of many (RLIMIT_CPU): not the clock's, which a busy machine slows."""
 
 
 def metered(target: str, argument: Any, limits: Limits | None = None, *, what: str = "the policies") -> Any:
@@ -99,6 +104,15 @@ def child(call: dict[str, Any]) -> None:
         out.write(json.dumps(answer).encode())
 
 
+def compute_at_most(seconds: int) -> None:
+    """Have the process ended by the system when it has computed for so many seconds more; for use in a child."""
+    import resource  # as above
+
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    most = math.ceil(time.process_time()) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
 def _find(target: str) -> Any:
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
@@ -126,7 +140,7 @@ def _run(command: list[str], stdin: bytes, answer: Any, bounds: Limits, what: st
                 f"{what} took too long",
                 got="ended by force",
                 expected=f"an answer within {bounds.deadline_seconds:g} s",
-                hint="look for rules that loop over what they loop over, or that grow with the request",
+                hint=_LOOK_FOR_LOOPS,
             ) from error
         finally:
             _end(process)
@@ -144,6 +158,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _check_status(status: int, bounds: Limits, what: str) -> None:
+    if status == -signal.SIGXCPU:
+        raise MeterExceededError(
+            f"{what} took too long over one question",
+            got="ended by force",
+            expected=f"an answer within {bounds.question_seconds} s of processor time",
+            hint=_LOOK_FOR_LOOPS,
+        )
     if status == _OUT_OF_MEMORY or -status in _BROKEN:
         raise MeterExceededError(
             f"{what} broke the process that evaluated it",

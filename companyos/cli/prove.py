@@ -7,6 +7,9 @@ import inspect
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +20,21 @@ from companyos.controls import Proof, SpecimenResult
 from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError, MissingExtraError, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from companyos.config import Settings
     from companyos.controls import Control
 
 __all__ = ("prove",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unproven:
+    """A control of which nothing can be said."""
+
+    control: str
+    reason: str
+    """Why, and the next step."""
 
 
 def _complete(_context: click.Context, _argument: click.Parameter, incomplete: str) -> list[str]:
@@ -41,8 +53,8 @@ def prove(names: tuple[str, ...], *, as_json: bool) -> int:
 
     A name is the id of a control, or of a room (`authz`, `guardrails`, a plugin's package) for all of its controls.
 
-    Access is judged by the policies in force (`authz` in companyos.yaml). Exit status: 0 everything planted was caught
-    and nothing clean was refused, 3 nothing went wrong but a control could not be proved, else 1.
+    Access is judged by the policies in force (`authz` in companyos.yaml), wherever they are. Exit status: 0 everything
+    planted was caught and nothing clean was refused, 3 nothing went wrong but a control could not be proved, else 1.
     """
     from companyos import config
     from companyos.plugins import PluginError, Plugins, allowed_names
@@ -59,18 +71,22 @@ def prove(names: tuple[str, ...], *, as_json: bool) -> int:
         click.echo(f"error[{error.code}]: {error.message}", err=True)
         return FINDINGS
     chosen = _select(controls, names)
-    unproven = _judge_policies_in_force(chosen, found, settings)
     started = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prove") as pool:
-        outcomes = list(pool.map(_prove, chosen.values()))
+    with ExitStack() as opened:
+        unproven, elsewhere = _judge_policies_in_force(chosen, found, settings, opened)
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prove") as pool:
+            outcomes = list(pool.map(partial(_prove, elsewhere=elsewhere), chosen.values()))
     proofs = [outcome for outcome in outcomes if isinstance(outcome, Proof)]
-    unproven += [outcome for outcome in outcomes if isinstance(outcome, str)]
+    unproven += [outcome for outcome in outcomes if isinstance(outcome, _Unproven)]
+    for lacking in unproven:
+        click.echo(printable(f"{lacking.control} is unproven: {lacking.reason}"), err=True)
     seconds = time.perf_counter() - started
     failed = any(not proof.holds for proof in proofs)
     holds = bool(proofs) and not failed and not unproven
     if as_json:
-        shown = {"holds": holds, "controls": [proof.to_dict() for proof in proofs], "unproven": unproven}
-        echo_json(_totals(proofs, seconds) | shown)
+        reasons = {lacking.control: lacking.reason for lacking in unproven}
+        shown = {"holds": holds, "controls": [proof.to_dict() for proof in proofs]}
+        echo_json(_totals(proofs, seconds) | shown | {"unproven": sorted(reasons), "reasons": reasons})
     else:
         _show(proofs, seconds, holds=holds)
     if unproven and not failed:
@@ -118,36 +134,42 @@ def _by_room(controls: Mapping[str, Control]) -> dict[str, list[str]]:
     return found
 
 
-def _judge_policies_in_force(chosen: dict[str, Control], found: Path | None, settings: Settings) -> list[str]:
-    """Let the playbook's control judge the engine in force; where it cannot, take it out and return its id."""
-    from companyos.authz.specimens.playbook import ID, playbook_control
+def _judge_policies_in_force(
+    chosen: dict[str, Control], found: Path | None, settings: Settings, opened: ExitStack
+) -> tuple[list[_Unproven], frozenset[str]]:
+    """Let the playbook's control judge the engine in force; where it cannot, take it out and say why.
+
+    Beside that, the controls that judge what is elsewhere.
+    """
+    from companyos.authz.specimens.in_force import PolicyUnprovenError, control_in_force, is_elsewhere
+    from companyos.authz.specimens.playbook import ID
     from companyos.company import Company
 
     section = settings.authz
     if ID not in chosen or not (section.policies or section.bundle or section.engine != "rego"):
-        return []
-    with Company.open(found) as company:
-        engine = company.engine
-    if getattr(engine, "extends_playbook", False):
-        chosen[ID] = playbook_control(engine)
-        return []
-    del chosen[ID]
-    click.echo(
-        f"{ID} says nothing: the policies in force have no specimens (they do not extend the playbook)", err=True
-    )
-    return [ID]
+        return [], frozenset()
+    # It stays open until all is proved: what asks elsewhere needs its connections.
+    engine = opened.enter_context(Company.open(found)).engine
+    try:
+        chosen[ID] = control_in_force(engine)
+    except PolicyUnprovenError as error:
+        del chosen[ID]
+        return [_Unproven(ID, error.message)], frozenset()
+    return [], frozenset({ID} if is_elsewhere(engine) else ())
 
 
-def _prove(control: Control) -> Proof | str:
-    """The control's score; its id alone where what it needs is not installed."""
+def _prove(control: Control, *, elsewhere: Collection[str] = ()) -> Proof | _Unproven:
+    """The control's score; what keeps it from being scored where what it needs is not there."""
     from companyos import controls
+    from companyos.authz.specimens.in_force import PolicyUnprovenError, require_judged
 
     started = time.perf_counter()
     try:
         proof = controls.prove(control)
-    except MissingExtraError as error:
-        click.echo(f"{control.id} could not be proved: {error.message}", err=True)
-        return control.id
+        if control.id in elsewhere:
+            require_judged(proof)
+    except (MissingExtraError, PolicyUnprovenError) as error:
+        return _Unproven(control.id, error.message)
     except Exception as error:  # noqa: BLE001 - a control that crashes on a specimen proves nothing
         crash = SpecimenResult("all", f"{control.id}.crashed", passed=False, got=f"{type(error).__name__}: {error}")
         proof = Proof(control.id, (crash,), time.perf_counter() - started)

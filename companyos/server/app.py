@@ -8,8 +8,9 @@ import msgspec
 
 from companyos._extras import require
 from companyos._version import __version__
-from companyos.authz.authzen import OBLIGATION_TYPES, batch_from_authzen, parts_from_authzen
+from companyos.authz.authzen import batch_from_authzen, parts_from_authzen
 from companyos.authz.interface import RequestError
+from companyos.authz.profile import OBLIGATION_TYPES
 from companyos.server.body import parse_json, read_body
 from companyos.server.gate import Gate, refusal
 from companyos.server.interface import HttpRefusedError, one_line
@@ -29,6 +30,7 @@ __all__ = ("Limits", "build_app")
 
 _encode = msgspec.json.encode
 _JSON = "application/json"
+_NO_SUCH_PATH = "no such path; /.well-known/authzen-configuration names what is offered"
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,7 +197,8 @@ def _add_errors(app: Any) -> None:
     from starlette.responses import Response
 
     async def refused(_: Any, error: Any) -> Any:
-        ours = error if isinstance(error, HttpRefusedError) else HttpRefusedError(error.status_code, str(error.detail))
+        text = _NO_SUCH_PATH if getattr(error, "status_code", 0) == 404 else str(getattr(error, "detail", ""))
+        ours = error if isinstance(error, HttpRefusedError) else HttpRefusedError(error.status_code, text)
         body, headers = refusal(ours)
         return Response(body, ours.status, {**headers, **dict(getattr(error, "headers", None) or {})})
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from companyos.authz.authzen import MAX_EVALUATIONS, OBLIGATION_TYPES, SEMANTICS
+from companyos.authz.authzen import MAX_EVALUATIONS, SEMANTICS
+from companyos.authz.profile import OBLIGATION_TYPES
 from companyos.authz.request import MAX_ID
 
 __all__ = ("EVALUATION", "EVALUATIONS", "METADATA", "operation")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.authz.authzen import SUPPORTED_OBLIGATIONS, parts_from_authzen, response_to_authzen
 from companyos.authz.interface import ObligationError, RequestError
+from companyos.authz.profile import served
 from companyos.server.interface import HttpRefusedError, one_line
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class NegotiatedEngine:
     """An engine whose caller may say which types of obligation it can carry out; what needs another is denied.
 
     By the Obligations Profile a caller would have to deny by itself; a decision point that denies has it on record.
+    What it obliges to meets the profile (see `served`), in the answer and on the ledger alike.
     """
 
     def __init__(self, engine: DecisionEngine) -> None:
@@ -54,6 +56,8 @@ class NegotiatedEngine:
     def decide(self, request: AccessRequest) -> Opinion:
         """The engine's opinion, or a deny with the same obligations."""
         opinion = self._engine.decide(request)
+        if opinion.obligations:
+            opinion = replace(opinion, obligations=served(opinion.obligations))
         supported = request.environment.get(SUPPORTED_OBLIGATIONS)
         if supported is None or not opinion.allow:
             return opinion

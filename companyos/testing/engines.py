@@ -48,7 +48,7 @@ class EngineContract(ABC):
         - `allow`: the policy `contract.allow` allows the action `read`
         - `deny`: the same, and `contract.deny` denies it on the resource with the id `secret`
         - `oblige`: as `allow`, and with it comes the obligation `contract_log` of the type `notification` with the
-          property `event`, which is `read`
+          properties `to`, which is `contract`, and `body`, which is the action: `read`
         - `write`: as `allow`, for the action `write` instead
         - `malformed`: what cannot be read as policies
         - `failing`: as `allow`, and a policy that denies, and that cannot be evaluated for the resource `trap`
@@ -126,7 +126,7 @@ class EngineContract(ABC):
     def test_obligations(self, tmp_path: Path) -> None:
         """Obligations come with id, type and properties."""
         opinion = self.make_engine_with("oblige", tmp_path).decide(_READ)
-        expected = {"id": "contract_log", "type": "notification", "properties": {"event": "read"}}
+        expected = {"id": "contract_log", "type": "notification", "properties": {"to": "contract", "body": "read"}}
         assert [item.to_dict() for item in opinion.obligations] == [expected]  # noqa: S101 - a test
         assert (opinion.allow, opinion.reason) == (True, "contract.allow")  # noqa: S101 - a test
 

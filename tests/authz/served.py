@@ -106,7 +106,7 @@ def serving(app, **options):
     """The application on a real server; gives the address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(
-            app, log_level="critical", lifespan="on", ws="none", timeout_graceful_shutdown=5, **options
+            app, **{"log_level": "critical", "lifespan": "on", "ws": "none", "timeout_graceful_shutdown": 5} | options
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

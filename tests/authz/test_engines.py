@@ -28,7 +28,8 @@ IN_REGO = {
     "allow": READ_RULE,
     "deny": READ_RULE + 'deny contains {"id": "contract.deny"} if { input.resource.id == "secret" }\n',
     "oblige": READ_RULE
-    + 'obligation contains {"id": "contract_log", "type": "notification", "properties": {"event": input.action}} if '
+    + 'obligation contains {"id": "contract_log", "type": "notification", '
+    + '"properties": {"to": "contract", "body": input.action}} if '
     + '{ input.action == "read" }\n',
     "write": READ_RULE.replace('"read"', '"write"'),
     "malformed": REGO + "allow contains if if\n",
@@ -41,7 +42,7 @@ IN_CEDAR = {
     "deny": PERMIT + '@id("contract.deny") forbid (principal, action, resource) when { resource.id == "secret" };\n',
     "oblige": PERMIT
     + '@id("contract.log") @obligations("[{\\"id\\": \\"contract_log\\", \\"type\\": \\"notification\\", '
-    + '\\"properties\\": {\\"event\\": {\\"$from\\": \\"action\\"}}}]") '
+    + '\\"properties\\": {\\"to\\": \\"contract\\", \\"body\\": {\\"$from\\": \\"action\\"}}}]") '
     + 'forbid (principal, action == Action::"read", resource);\n',
     "write": PERMIT.replace('"read"', '"write"'),
     "malformed": '@id("contract.allow") permit (principal, action);\n',

@@ -28,6 +28,7 @@ from companyos.authz import (
     with_obligations,
     with_obligations_async,
 )
+from companyos.authz.derived import MULTI_FACTOR_ACR
 from companyos.decision import Decision, Obligation
 from companyos.ledger import Ledger
 
@@ -255,6 +256,31 @@ class TestStepUpAndApproval:
         else:
             with pytest.raises(ObligationError):
                 handler.discharge(Obligation("require_mfa"), "value", {})
+
+    @pytest.mark.parametrize(
+        ("properties", "context", "passes"),
+        [
+            ({"acr_value": MULTI_FACTOR_ACR}, {"auth_strength": "mfa"}, True),
+            ({"acr_value": MULTI_FACTOR_ACR}, {"auth_strength": MULTI_FACTOR_ACR}, True),
+            ({"acr_value": MULTI_FACTOR_ACR}, {"acr": MULTI_FACTOR_ACR}, True),
+            ({"acr_value": MULTI_FACTOR_ACR}, {"acr": "pwd"}, False),
+            ({"acr_value": "phrh"}, {"auth_strength": "mfa"}, False),
+            ({"acr_value": "phrh"}, {"acr": "phrh"}, True),
+            ({"acr_value": "urn:com:example:loa:3"}, {"auth_strength": "aal3"}, False),
+            ({"acr_value": "mfa", "amr_values": ["hwk"]}, {"auth_strength": "mfa"}, False),
+            ({"acr_value": "mfa", "amr_values": ["hwk"]}, {"acr": "mfa", "amr": ["pin", "hwk"]}, True),
+            ({"acr_value": 7}, {"auth_strength": "mfa"}, False),
+        ],
+    )
+    def test_a_class_beyond_two_factors_is_not_reached_by_any_two(self, properties, context, passes):
+        """Where the obligation names a class or methods of its own, no other strength stands in for them."""
+        obligation = Obligation("require_mfa", "step-up", properties)
+
+        if passes:
+            assert RequireMfa(lambda _: False).discharge(obligation, 7, context) == 7
+        else:
+            with pytest.raises(ObligationError):
+                RequireMfa().discharge(obligation, 7, context)
 
     @pytest.mark.parametrize(
         ("handler", "judged", "stated", "match"),

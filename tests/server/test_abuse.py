@@ -24,7 +24,7 @@ deny contains {"id": "cert.never"} if {
 	a * b == -1
 }
 
-obligation contains {"id": "require_mfa", "type": "step-up", "properties": {"auth_strength": "mfa"}} if {
+obligation contains {"id": "require_mfa", "type": "step-up", "properties": {"acr_value": "loa:3"}} if {
 	input.resource.status == "secret"
 }
 
@@ -270,7 +270,7 @@ def test_obligations_are_in_the_context(pdp):
     answer = pdp.ask(secret).json()
     assert answer["decision"] is True
     assert answer["context"]["obligations"] == [
-        {"id": "require_mfa", "type": "step-up", "properties": {"auth_strength": "mfa"}}
+        {"id": "require_mfa", "type": "step-up", "properties": {"acr_value": "loa:3"}}
     ]
     odd = pdp.ask(with_part("resource", properties={"status": "odd"})).json()
     assert (odd["decision"], odd["context"]["reason"]) == (False, "obligation.unhandled")

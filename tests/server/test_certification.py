@@ -319,3 +319,15 @@ def test_discovery_metadata(pdp):
     assert decided(pdp, evaluation(), metadata["access_evaluation_endpoint"]) is True
     assert decided(pdp, evaluation(), metadata["access_evaluations_endpoint"]) is True
     assert metadata["supported_obligations"] == ["custom", "notification", "session_termination", "step-up"]
+
+
+@pytest.mark.parametrize("kind", ["subject", "resource", "action"])
+def test_search_is_not_offered(pdp, kind):
+    """The metadata names no Search endpoint, and asking one all the same is a 404 that says where to look."""
+    metadata = pdp.http.get("/.well-known/authzen-configuration").json()
+    answer = pdp.ask(evaluation(), f"/access/v1/search/{kind}")
+
+    assert [name for name in metadata if "search" in name] == []
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+    assert answer.text == "no such path; /.well-known/authzen-configuration names what is offered"
+    assert pdp.ask(evaluation(), f"/access/v1/search/{kind}", **{"x-api-key": "wrong"}).status_code == 401

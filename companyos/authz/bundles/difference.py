@@ -10,22 +10,21 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.bundles.bundle import Bundle
 from companyos.authz.bundles.checks import declared_requests, engine_of, outcome
+from companyos.authz.bundles.questions import candidates
 from companyos.authz.bundles.vocabulary import read_vocabulary
 from companyos.authz.interface import EngineError, RequestError
 from companyos.authz.metering import Limits, metered
 from companyos.authz.request import request_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from companyos.authz.bundles.vocabulary import Vocabulary
     from companyos.ports import DecisionEngine
 
 __all__ = ("Change", "Difference", "find_difference")
@@ -106,8 +105,8 @@ def search_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
     search = _Search(engine_of(old), engine_of(new), time.monotonic() + argument["seconds"])
     vocabulary = read_vocabulary(*((bundle.sources(), bundle.data()) for bundle in (old, new)))
     declared = [dict(request) for bundle in (old, new) for request in declared_requests(bundle)]
-    candidates = itertools.chain(declared, _candidates(vocabulary, argument["seed"]))
-    complete = search.run(candidates, argument["requests"])
+    asked = itertools.chain(declared, candidates(vocabulary, argument["seed"]))
+    complete = search.run(asked, argument["requests"])
     changes = [search.minimal(change) for change in search.kinds.values()]
     changes.sort(key=lambda change: (change.old["decision"] == change.new["decision"], json.dumps(change.to_dict())))
     return Difference(tuple(changes), search.tried, search.changed, argument["seed"], complete).to_dict()
@@ -187,104 +186,6 @@ def _kind(change: Change) -> str:
 
 def _size(change: Change) -> int:
     return len(json.dumps(change.request))
-
-
-def _bases(action: str) -> tuple[dict[str, Any], ...]:
-    """A plain request, and one by somebody who may do anything, so that what denies is seen, too."""
-    plain = {
-        "subject": {"id": "u-1", "type": "user"},
-        "action": action,
-        "resource": {"id": "r-1", "type": "document"},
-        "environment": {},
-    }
-    granted = {
-        "subject": {"id": "u-1", "type": "user", "attributes": {"roles": ["admin"], "clearance": "top"}},
-        "action": action,
-        "resource": {"id": "r-1", "type": "document", "owner": "u-1", "region": "eu-central-1"},
-        "environment": {"approval_ticket": "CHG-1", "auth_strength": "mfa"},
-    }
-    return plain, granted
-
-
-def _candidates(vocabulary: Vocabulary, seed: int) -> Iterator[dict[str, Any]]:
-    """What each rule compares, each likely value alone, then pairs, other values and random requests in turn."""
-    for action in vocabulary.actions:
-        yield from _bases(action)
-    likely = [(path, value) for path, values in vocabulary.values.items() for value in values[:6]]
-    rest = [(path, value) for path, values in vocabulary.values.items() for value in values[6:]]
-    for body in vocabulary.bodies:
-        yield from _together(vocabulary, body)
-    yield from _singles(vocabulary, likely)
-    dice = random.Random(seed)  # noqa: S311 - a search that can be repeated, no secret
-    streams = [
-        _two_bodies(vocabulary, dice),
-        _pairs(vocabulary, likely, dice),
-        _singles(vocabulary, rest),
-        _random(vocabulary, dice),
-    ]
-    while True:
-        for stream in streams:
-            if (request := next(stream, None)) is not None:
-                yield request
-
-
-def _together(vocabulary: Vocabulary, body: Sequence[tuple[tuple[str, ...], Any]]) -> Iterator[dict[str, Any]]:
-    """All that one rule compares, set at once, for its own action or some others."""
-    actions = [value for path, value in body if path == ("action",)] or vocabulary.actions[:6]
-    for action in actions:
-        for base in _bases(action):
-            request = base
-            for path, value in body:
-                if path[0] in base and len(path) > 1:
-                    request = _with(request, path, value)
-            yield request
-
-
-def _two_bodies(vocabulary: Vocabulary, dice: random.Random) -> Iterator[dict[str, Any]]:
-    """What two rules compare, set at once, for as long as there are two."""
-    while len(vocabulary.bodies) > 1:
-        one, two = dice.sample(vocabulary.bodies, 2)
-        yield from _together(vocabulary, [*one, *two])
-
-
-def _singles(vocabulary: Vocabulary, values: Sequence[tuple[tuple[str, ...], Any]]) -> Iterator[dict[str, Any]]:
-    for path, value in values:
-        for action in vocabulary.actions[:12]:
-            for base in _bases(action):
-                yield _with(base, path, value)
-
-
-def _pairs(
-    vocabulary: Vocabulary, values: Sequence[tuple[tuple[str, ...], Any]], dice: random.Random
-) -> Iterator[dict[str, Any]]:
-    pairs = [(one, two) for one, two in itertools.combinations(values, 2) if one[0] != two[0]]
-    dice.shuffle(pairs)
-    for one, two in pairs:
-        for action in vocabulary.actions[:4]:
-            yield _with(_with(_bases(action)[1], *one), *two)
-
-
-def _random(vocabulary: Vocabulary, dice: random.Random) -> Iterator[dict[str, Any]]:
-    """Requests with a few values each, the likelier ones more often, for ever."""
-    paths = list(vocabulary.values)
-    while True:
-        request = dice.choice(_bases(dice.choice(vocabulary.actions)))
-        for path in dice.sample(paths, k=min(len(paths), dice.randint(1, 8))):
-            values = vocabulary.values[path]
-            request = _with(request, path, values[min(dice.randrange(len(values)), dice.randrange(len(values)))])
-        yield request
-
-
-def _with(request: dict[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    """A copy of a request with one value set; where a value is in the way, it is replaced."""
-    copy: dict[str, Any] = json.loads(json.dumps(request))
-    place = copy
-    for key in path[:-1]:
-        if not isinstance(place.get(key), dict):
-            place[key] = {}
-        place = place[key]
-    place[path[-1]] = value
-    return copy
 
 
 def _smaller(request: dict[str, Any]) -> Iterator[dict[str, Any]]:

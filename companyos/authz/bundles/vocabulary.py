@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from companyos.authz.engines._regorus import prepare
+from companyos.authz.request import attribute_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ _MAX_CONSTANTS = 400
 _MAX_TEXT = 200
 _MAX_BODIES = 2000
 _MAX_VARIANTS = 27
+_MAX_MARK = 3
+_OF_TYPE: dict[Any, Any] = {bool: True, dict: {}, list: ["x"]}
 _KNOWN: dict[tuple[str, ...], tuple[Any, ...]] = {
     ("subject", "id"): ("u-1", "u-2"),
     ("subject", "type"): ("user", "service"),
@@ -56,26 +59,41 @@ class Vocabulary:
     """Values by the path in a request; a path may also be left out."""
     bodies: list[list[tuple[tuple[str, ...], Any]]] = field(default_factory=list)
     """Paths with values that stand together in the body of one rule, and may make it hold together."""
+    reads: list[tuple[str, ...]] = field(default_factory=list)
+    """Paths in a request that the policies themselves read, the action left out."""
+    fields: list[str] = field(default_factory=list)
+    """Names that they read of anything, so perhaps of the items of a list."""
+    marks: list[str] = field(default_factory=list)
+    """Their shortest constants that are no words: what texts may be split by."""
 
 
 def read_vocabulary(*policies: tuple[Mapping[str, str], Mapping[str, Any]]) -> Vocabulary:
     """The vocabulary of policy sets, each as sources and data: the same for the same sets, in a fixed order."""
     constants: dict[str, Any] = {}
-    paths: set[tuple[str, ...]] = set(_KNOWN)
+    reads: set[tuple[str, ...]] = set()
+    names: set[str] = set()
     near: dict[tuple[str, ...], dict[str, Any]] = {}
     bodies: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
     for sources, data in policies:
         for module in json.loads(prepare(sources, data).get_ast_as_json()):
             for constant in _constants(module["ast"]["rules"]):
                 constants[json.dumps(constant)] = constant
-            paths.update(_paths(module["ast"]["rules"]))
+            reads.update(_paths(module["ast"]["rules"]))
+            names.update(_fields(module["ast"]["rules"]))
             _compared(module["ast"]["rules"], near)
             bodies.update((json.dumps(body), body) for body in _bodies(module["ast"]["rules"]))
         for constant in _leaves(data):
             constants[json.dumps(constant)] = constant
-    vocabulary = _vocabulary([constants[key] for key in sorted(constants)][:_MAX_CONSTANTS], paths, near)
+    vocabulary = _vocabulary([constants[key] for key in sorted(constants)][:_MAX_CONSTANTS], reads | set(_KNOWN), near)
     vocabulary.bodies = list(bodies.values())[:_MAX_BODIES]
+    vocabulary.reads = sorted(path for path in reads if path[0] in _PARTS)
+    vocabulary.fields = sorted(names)
+    vocabulary.marks = sorted(filter(_is_mark, constants.values()), key=lambda text: (len(text), text))
     return vocabulary
+
+
+def _is_mark(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_MARK and not any(map(str.isalnum, value))
 
 
 def _vocabulary(
@@ -156,6 +174,23 @@ def _paths(node: Any) -> Iterator[tuple[str, ...]]:
             yield from _paths(item)
 
 
+def _fields(node: Any) -> Iterator[str]:
+    """Names that are read with a dot of whatever it is."""
+    if isinstance(node, list):
+        for item in node:
+            yield from _fields(item)
+    elif isinstance(node, dict):
+        if "RefDot" in node and _path(node)[:1] not in {("input",), ("data",)}:
+            yield _name(node["RefDot"])
+        for item in node.values():
+            yield from _fields(item)
+
+
+def _name(reference: Any) -> str:
+    name = reference["field"]
+    return str(name[1] if isinstance(name, list) else name)
+
+
 def _path(node: Any) -> tuple[str, ...]:
     """The path of a reference as far as it is written out; empty if it is none."""
     if not isinstance(node, dict) or len(node) != 1:
@@ -164,8 +199,7 @@ def _path(node: Any) -> tuple[str, ...]:
     if kind == "Var":
         return (str(body["value"]),)
     if kind == "RefDot" and (head := _path(body["refr"])):
-        name = body["field"]
-        return (*head, str(name[1] if isinstance(name, list) else name))
+        return (*head, _name(body))
     if kind == "RefBrack" and (head := _path(body["refr"])) and "String" in body["index"]:
         return (*head, str(body["index"]["String"]["value"]))
     return ()
@@ -204,7 +238,17 @@ def _choices(literal: Any) -> list[tuple[tuple[str, ...], Any]]:
     """The ways in which one expression may hold: its longest path of the request, with each of its constants."""
     paths = [path[1:] for path in _all_paths(literal) if path[0] == "input" and len(path) > 1 and path[1] != "derived"]
     path = max(paths, key=len, default=())
-    return [(path, value) for value in (list(_constants(literal)) or [True])] if path else []
+    return [(path, value) for value in _fitting(path, list(_constants(literal)))] if path else []
+
+
+def _fitting(path: tuple[str, ...], constants: list[Any]) -> list[Any]:
+    """Constants that a request may hold at a place; another value that it may where there are none."""
+    expected = attribute_type(path)
+    if expected is None:
+        return constants or [True]
+    listed = [[value] for value in constants if isinstance(value, str)] if expected is list else constants
+    fitting = [value for value in listed if isinstance(value, expected)]
+    return fitting or list(_KNOWN.get(path, ()))[:2] or [_OF_TYPE.get(expected, "x")]
 
 
 def _all_paths(node: Any) -> Iterator[tuple[str, ...]]:

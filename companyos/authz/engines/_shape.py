@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from companyos.authz.interface import EngineError
+from companyos.authz.profile import CUSTOM, OBLIGATION_TYPES
 from companyos.decision import Obligation
 from companyos.ports import Opinion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ("DEFAULT_DENY", "OBLIGATION_TYPES", "combined", "obligation", "opinion", "strict_loads")
+__all__ = ("DEFAULT_DENY", "combined", "obligation", "opinion", "strict_loads")
 
 DEFAULT_DENY = "policy.default_deny"
 """The reason for what no policy allows."""
-OBLIGATION_TYPES = frozenset({"step-up", "notification", "session_termination", "custom"})
-"""The types of the AuthZEN Obligations Profile (draft 1)."""
 
 
 def opinion(decision: Any, *, version: str | None = None) -> Opinion:
@@ -65,7 +64,7 @@ def obligation(entry: Any) -> Obligation:
     """
     if not isinstance(entry, Mapping):
         raise TypeError(f"an obligation is {type(entry).__name__}")
-    kind = entry.get("type", "custom")
+    kind = entry.get("type", CUSTOM)
     properties = entry.get("properties", {})
     if not isinstance(entry["id"], str) or not entry["id"]:
         raise ValueError(f"an obligation has the id {entry['id']!r}")

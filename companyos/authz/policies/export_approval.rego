@@ -12,9 +12,12 @@ obligation contains {"id": "require_approval", "type": "custom", "properties": a
 	input.action == "export"
 }
 
-obligation contains {"id": "log_event", "type": "notification", "properties": {"event": "export"}} if {
+obligation contains {"id": "log_event", "type": "notification", "properties": export_notice} if {
 	input.action == "export"
 }
+
+# As the AuthZEN Obligations Profile has it: to whom and what. Nothing of the request is in it, for it may be personal.
+export_notice := {"to": "audit-log", "topic": "export", "body": "An export was asked for."}
 
 approval_ticket if {
 	trim_space(input.environment.approval_ticket) != ""

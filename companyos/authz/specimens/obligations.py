@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from companyos.authz.derived import MULTI_FACTOR_ACR
 from companyos.authz.obligations.mask_lines import JsonLines
 from companyos.authz.obligations.mask_text import JsonText
 from companyos.authz.specimens._trial import CALLED, Outcome, Wiring, allowed, attempt
@@ -41,8 +42,8 @@ RULES = {
     "obligation.once": "An allow is for one call, now.",
 }
 SECRET = "DE02-S3CRET-0300"  # noqa: S105 - what no answer may hold
-LOG = Obligation("log_event", "notification", {"event": "trial"})
-MFA = Obligation("require_mfa", "step-up", {"auth_strength": "mfa"})
+LOG = Obligation("log_event", "notification", {"to": "audit-log", "body": "a trial"})
+MFA = Obligation("require_mfa", "step-up", {"acr_value": MULTI_FACTOR_ACR})
 MASK = Obligation("mask_fields", "custom", {"fields": ["iban"]})
 TICKET = Obligation("require_approval", "custom", {"approval_ticket": "CHG-7"})
 _STRONG = {"auth_strength": "mfa"}

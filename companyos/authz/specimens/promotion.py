@@ -33,6 +33,7 @@ _GOOD = b"""
 """
 _PLENTY = Limits(deadline_seconds=120)
 _SHORT = Limits(deadline_seconds=2)
+_QUICK = Limits(deadline_seconds=120, question_seconds=1)
 _SMALL = Limits(deadline_seconds=120, memory_bytes=512 * 1024 * 1024)
 
 
@@ -215,6 +216,12 @@ def _policies() -> Iterator[Specimen]:
     yield _bad("metering", "a policy that loops", partial(_wish, policy=_policy(endless), limits=_SHORT))
     growing = "count([a | some a in numbers.range(1, 400000000)]) > 0"
     yield _bad("metering", "a policy that explodes", partial(_wish, policy=_policy(growing), limits=_SMALL))
+    rare = f'input.action == "bulk_pay"; input.resource.kind == "rare"; {endless}'
+    yield _bad("metering", "a policy that loops for one action", partial(_wish, policy=_policy(rare), limits=_QUICK))
+    pairs = "some a in input.resource.items; some b in input.resource.items; a.price == b.price + 0.5"
+    yield _bad(
+        "metering", "a policy that loops over a list twice", partial(_wish, policy=_policy(pairs), limits=_QUICK)
+    )
 
 
 _HEAD = b"package companyos.access\n\nimport rego.v1\n\n"

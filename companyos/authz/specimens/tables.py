@@ -29,8 +29,11 @@ _SENSITIVE = (
     "high;High;high ;HIGH;restricted;critical;secret;top;very-high;confidential;pii;zz;;\uff48\uff49\uff47\uff48"
 )
 _NOT_SENSITIVE = "internal low medium moderate none normal public Low"
-_STRONG = "mfa multi-factor phr phrh aal2 aal3 MFA"
-_WEAK = "password pwd pin otp sms email basic single-factor 1fa aal1 phrx none true"
+_STRONG = "mfa multi-factor phr phrh aal2 aal3 http://schemas.openid.net/pape/policies/2007/06/multi-factor MFA"
+_WEAK = (
+    "password pwd pin otp sms email basic single-factor 1fa aal1 phrx none true "
+    "http://schemas.openid.net/pape/policies/2007/06/none"
+)
 _RANKS = {
     "none": 0,
     "public": 0,
