@@ -124,7 +124,7 @@ def test_it_is_not_promoted_either(name):
 def test_policies_that_walk_through_what_they_get_are_fine(build):
     """Rules that look at every item once are within their limits, whatever is asked."""
     policy = deny(
-        'some item in input.resource.items; item.price > 100',
+        "some item in input.resource.items; item.price > 100",
         'deny contains {"id": "q", "message": ""} if {\n\tsome it in split(input.resource.a, "/")\n\tit == ".."\n}\n',
     )
     bundle = build(policy, Limits(deadline_seconds=300))
