@@ -198,10 +198,7 @@ class Company:
                 "token": None if token is None else self.key_uri(token),
                 "ca_file": None if ca_file is None else str(self.root / ca_file),
             }
-        engines = self.plugins.engines(settings)
-        if section.engine not in engines:
-            raise ConfigError(f"no decision engine {section.engine!r}", expected=", ".join(sorted(engines)))
-        return engines[section.engine]
+        return self.plugins.engine(section.engine, settings)
 
     def _open_authorizer(self) -> Authorizer:
         return self.authorizer_for(self.engine)

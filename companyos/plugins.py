@@ -147,6 +147,21 @@ class Plugins:
         """Decision engines by name."""
         return _by_name(self._collect("companyos_engines", settings=settings), lambda engine: engine.name)
 
+    def engine(self, name: str, settings: Mapping[str, Any]) -> DecisionEngine:
+        """The decision engine of this name.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        engines = self.engines(settings)
+        if name in engines:
+            return engines[name]
+        raise ConfigError(
+            f"no decision engine {name!r}",
+            expected=", ".join(sorted(engines)),
+            hint="mend authz.engine in companyos.yaml; opa and authzen need authz.remote.url beside it",
+        )
+
     def obligation_handlers(self) -> dict[str, ObligationHandler]:
         """Obligation handlers by obligation; one marked `fallback` gives way to another."""
         handlers = self._collect("companyos_obligation_handlers")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from companyos.authz.engines.pool import WorkerEngine
 from companyos.authz.interface import PolicyError
 from companyos.config import AuthzSection
-from companyos.errors import ConfigError
 from companyos.plugins import Plugins
 
 if TYPE_CHECKING:
@@ -153,10 +152,7 @@ def configured_engine(settings: dict[str, Any], allow: Sequence[str]) -> Decisio
         ConfigError: there is none of that name.
     """
     section = AuthzSection.model_validate(settings)
-    engines = Plugins(allow).engines(section.model_dump())
-    if section.engine not in engines:
-        raise ConfigError(f"no decision engine {section.engine!r}", expected=", ".join(sorted(engines)))
-    return engines[section.engine]
+    return Plugins(allow).engine(section.engine, section.model_dump())
 
 
 def _check_unchanged(before: str, after: str) -> None:

@@ -177,7 +177,18 @@ def _check_rules(candidate: Candidate, verified: VerifiedBundle, promotions: Pro
         rule if rule.startswith("promotion.") else "promotion.bundle",
         f"{manifest.name} {manifest.version}: {texts.get(rule, rule)}",
         got=f"promoted to: {', '.join(known) or 'nothing yet'}",
+        hint=_hint(rule, candidate.stage),
     )
+
+
+def _hint(rule: str, stage: str) -> str:
+    if rule == "promotion.order":
+        return f"companyos bundle promote FILE --to {_before(stage)}"
+    if rule == "promotion.author":
+        return "have somebody else run the same command, with --by"
+    if rule in {"promotion.repeated", "promotion.older"}:
+        return "companyos bundle list shows what is in force; a change needs a higher version in metadata.yaml"
+    return "give it a higher version in metadata.yaml, and build and sign it again"
 
 
 def _same(entry: Promoted, wanted: Promoted) -> bool:
