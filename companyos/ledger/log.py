@@ -346,7 +346,10 @@ class Ledger(Reader):
             raise StoreUnreadableError("this ledger is open for reading only", hint="open it with Ledger.open")
         pseudonym = self._people.pseudonym_of(person)
         if pseudonym is None:
-            raise PersonUnknownError("nothing is kept about this person", hint="give the id that was appended with")
+            raise PersonUnknownError(
+                "nothing is kept about this person",
+                hint="they were erased already, or another id was appended with: give that one",
+            )
         key = erasures_source(self.origin), tombstone_id(pseudonym)
         row = self._store.find([key]).get(key)
         if row is None:
