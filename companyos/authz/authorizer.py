@@ -125,12 +125,12 @@ class Authorizer:
 
         The decision carries the id of its ledger entry (`audit_id`), whether that is written already (`durable`) and,
         in `facts`, the policies' digest and the engine's name. It never raises for what a caller sends: a malformed
-        request is denied as `request.invalid`.
+        request, or one that raises while it is read, is denied as `request.invalid`.
         """
         try:
             request = request_for(self._subjects, subject, action, resource, environment)
         except RequestError as error:
-            return self._refuse_invalid(error)
+            return self.refuse_malformed(error)
         except UnresolvedSubjectError as error:
             return self._authorize(error.request, refusal=error.decision)
         return self._authorize(request)
@@ -140,7 +140,7 @@ class Authorizer:
         try:
             built = request_of(self._subjects, request)
         except RequestError as error:
-            return self._refuse_invalid(error)
+            return self.refuse_malformed(error)
         except UnresolvedSubjectError as error:
             return self._authorize(error.request, durable=durable, refusal=error.decision)
         return self._authorize(built, durable=durable)
@@ -166,6 +166,16 @@ class Authorizer:
             # Who sent a malformed request is told what was wrong with it; nobody else is.
             answers.append(replace(noted, message=message) if noted.reason == kept.reason else noted)
         return answers
+
+    def refuse_malformed(self, error: RequestError) -> Decision:
+        """The recorded deny of a request that cannot even be read as one, by whoever has tried to read it.
+
+        The caller's message says what was wrong; the ledger keeps none of the request's values.
+        """
+        kept, message = self._invalid(error)
+        recorded = self._record(Record.of(None, kept), may_wait=False)
+        self._tell(UNREADABLE, recorded)
+        return replace(recorded, message=message) if recorded.reason == kept.reason else recorded
 
     def with_obligations(
         self, guarded: Callable[[], Any], decision: Decision, *, context: Mapping[str, Any] | None = None
@@ -219,12 +229,6 @@ class Authorizer:
             return error.request, refusal, refusal.message
         decision = self._judge(request)
         return request, decision, decision.message
-
-    def _refuse_invalid(self, error: RequestError) -> Decision:
-        kept, message = self._invalid(error)
-        recorded = self._record(Record.of(None, kept), may_wait=False)
-        self._tell(UNREADABLE, recorded)
-        return replace(recorded, message=message) if recorded.reason == kept.reason else recorded
 
     def _invalid(self, error: RequestError) -> tuple[Decision, str]:
         # What the caller sent may be a secret in the wrong field: the ledger keeps only that it was malformed.

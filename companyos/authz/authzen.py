@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz._text import squeezed
+from companyos.authz._lookalikes import as_read
 from companyos.authz.interface import EngineError, RequestError
 from companyos.authz.profile import OBLIGATION_TYPES, with_own_ids, with_unique_ids
 from companyos.authz.request import build_request
@@ -57,11 +57,16 @@ SEMANTICS = ("execute_all", "deny_on_first_deny", "permit_on_first_permit")
 MAX_EVALUATIONS = 100
 """Most evaluations of one batch."""
 
-_TOP = {squeezed(name): name for name in ("subject", "action", "resource", "context", "evaluations", "options")}
+_TOP = {as_read(name): name for name in ("subject", "action", "resource", "context", "evaluations", "options")}
 _ENTITIES = {"subject": ("type", "id"), "action": ("name",), "resource": ("type", "id")}
 """The members that each entity must have; every one may have `properties` besides."""
 _SUBJECT_TOP = ("status", "org_id", "workspace_id")
-_SUBJECT_SPELLINGS = {squeezed(name): name for name in (*_SUBJECT_TOP, "attributes")}
+_SUBJECT_SPELLINGS = {as_read(name): name for name in (*_SUBJECT_TOP, "attributes")}
+_CONTEXT = {as_read(name): name for name in (ACTION_PROPERTIES, SUPPORTED_OBLIGATIONS)}
+_OPTIONS = {
+    as_read(name): "evaluations_semantic"
+    for name in ("evaluations_semantic", "evaluation_semantics", "evaluation_semantic")
+}
 _BOTH = ("org_id", "region", "jurisdiction")
 """What policies read of a subject beside `id` as well as in its attributes; the two may differ, and they judge that."""
 _REASON = re.compile(r"[a-z][a-z0-9_+-]*(\.[a-z0-9_+-]+)*")
@@ -214,7 +219,7 @@ def _check_top(value: Any) -> None:
     if not isinstance(value, Mapping):
         raise RequestError("a request is a JSON object", got=_kind(value))
     for key in value:
-        name = _TOP.get(squeezed(key), key) if isinstance(key, str) else ""
+        name = _meant(_TOP, key) if isinstance(key, str) else ""
         if key != name:
             raise RequestError("a member is almost one of the request", got=key, hint=f"write {name}")
 
@@ -249,7 +254,7 @@ def _subject(entity: Mapping[str, Any]) -> dict[str, Any]:
     attributes: dict[str, Any] = {}
     properties = entity.get("properties", {})
     for key, value in properties.items():
-        name = _SUBJECT_SPELLINGS.get(squeezed(key), key)
+        name = _meant(_SUBJECT_SPELLINGS, key)
         if key != name:
             raise RequestError("subject.properties has a name that is not the one policies read", got=key, hint=name)
         if key in _SUBJECT_TOP:
@@ -259,7 +264,7 @@ def _subject(entity: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in _object("subject.properties.attributes", properties.get("attributes", {})).items():
         if key in attributes and key in _BOTH:
             subject[key] = attributes.pop(key)
-        if key in attributes or (squeezed(key) in _SUBJECT_SPELLINGS and key not in _BOTH):
+        if key in attributes or _is_misplaced(key):
             raise RequestError("subject.properties.attributes says what belongs to subject.properties", got=key)
         attributes[key] = value
     return {**subject, "attributes": attributes} if attributes else subject
@@ -275,12 +280,14 @@ def _resource(entity: Mapping[str, Any]) -> dict[str, Any]:
 
 def _environment(value: Mapping[str, Any], action_properties: Mapping[str, Any]) -> dict[str, Any]:
     environment = dict(_object("context", value.get("context", {})))
-    reserved = (squeezed(ACTION_PROPERTIES), squeezed(SUPPORTED_OBLIGATIONS))
     for key in environment:
-        if squeezed(key) == reserved[0]:
-            raise RequestError(f"context may not set {key}", hint="put it into action.properties")
-        if squeezed(key) == reserved[1] and key != SUPPORTED_OBLIGATIONS:
-            raise RequestError("context has a name that is not the profile's", got=key, hint=SUPPORTED_OBLIGATIONS)
+        name = _meant(_CONTEXT, key)
+        if name == ACTION_PROPERTIES:
+            raise RequestError(
+                f"context may not set {ACTION_PROPERTIES}", got=key, hint="put it into action.properties"
+            )
+        if name != key:
+            raise RequestError("context has a name that is not the profile's", got=key, hint=name)
     supported = environment.get(SUPPORTED_OBLIGATIONS, [])
     if not isinstance(supported, list) or not all(isinstance(item, str) for item in supported):
         raise RequestError(f"context.{SUPPORTED_OBLIGATIONS} is not an array of texts", got=_kind(supported))
@@ -290,11 +297,8 @@ def _environment(value: Mapping[str, Any], action_properties: Mapping[str, Any])
 
 
 def _semantic(options: Any) -> str:
-    known = squeezed("evaluations_semantic")
     for key in _object("options", options):
-        if squeezed(key) in {known, squeezed("evaluation_semantics"), squeezed("evaluation_semantic")} and (
-            key != "evaluations_semantic"
-        ):
+        if key != "evaluations_semantic" and _meant(_OPTIONS, key) == "evaluations_semantic":
             raise RequestError("an option is almost one that is known", got=key, hint="write evaluations_semantic")
     semantic = options.get("evaluations_semantic", SEMANTICS[0])
     if semantic not in SEMANTICS:
@@ -316,7 +320,7 @@ def _with_defaults(item: Any, defaults: Mapping[str, Any]) -> Any:
 def _subject_properties(subject: Mapping[str, Any]) -> dict[str, Any]:
     properties = dict(subject.get("attributes", {}))
     for key in properties:
-        if squeezed(key) in _SUBJECT_SPELLINGS and key not in _BOTH:
+        if _is_misplaced(key):
             raise RequestError("subject.attributes has a name that AuthZEN has another place for", got=key)
     both: dict[str, Any] = {"org_id": properties.pop("org_id")} if "org_id" in properties else {}
     for key in subject.keys() - {"id", "type", "attributes"}:
@@ -358,3 +362,13 @@ def _obligation(value: Any) -> Obligation:
 
 def _kind(value: Any) -> str:
     return type(value).__name__
+
+
+def _is_misplaced(key: Any) -> bool:
+    """Whether an attribute's name reads like one that AuthZEN has beside the attributes, and nowhere else."""
+    return key not in _BOTH and _meant(_SUBJECT_SPELLINGS, key) in _SUBJECT_SPELLINGS.values()
+
+
+def _meant(names: Mapping[str, str], key: Any) -> Any:
+    """The name that a key is taken for, if it is for one of these; otherwise the key."""
+    return names.get(as_read(key), key) if isinstance(key, str) else key

@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from companyos.authz._text import is_visible, plain, squeezed
+from companyos.authz._lookalikes import as_read, look_alike
+from companyos.authz._text import is_visible, plain
 from companyos.authz.interface import RequestError
 from companyos.ports import AccessRequest
 
@@ -67,10 +68,10 @@ _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 _SPELLINGS = {
-    part: {squeezed(name): name for name in {**types, **({} if "." in part else {"id": str, "type": str})}}
+    part: {as_read(name): name for name in {**types, **({} if "." in part else {"id": str, "type": str})}}
     for part, types in _TYPED.items()
 }
-"""The names that policies read, by what is left of them without letter case and separators."""
+"""The names that policies read, by what is left of them for a hasty eye."""
 _NESTED = {
     ("subject", "properties"): "subject.attributes",
     ("resource", "properties"): "resource",
@@ -121,10 +122,11 @@ def build_request(
     who = _part(_SUBJECT, subject, budget)
     what = _part(_RESOURCE, resource, budget)
     where = {} if environment is None else _part(_ENVIRONMENT, environment, budget)
+    if type(action) is not str and isinstance(action, str):
+        action = str.__str__(action)
     _check_action(action)
     _check_named("subject", who)
     _check_named("resource", what)
-    _check_look_alike(who["id"])
     _check_scope(what)
     if not is_visible(where.get("approval_ticket", "")):
         raise RequestError("environment.approval_ticket holds invisible characters", expected="printable characters")
@@ -197,18 +199,27 @@ def _name(part: _Part, key: object, budget: list[int]) -> str:
     """A key, checked; one that is almost one that policies read would be passed over by them."""
     name = _key(key, part.name, budget)
     if name not in part.types:
+        if len(name) > MAX_ID and not name.isascii():
+            raise RequestError(f"a key of {part.name} is too long", expected=f"at most {MAX_ID} characters")
         meant = _meant(part.name, name) if len(name) <= _SHORT else _meant.__wrapped__(part.name, name)
         if meant != name:
             raise RequestError(
                 f"{part.name} has a key that is not the one policies read", got=name, hint=f"write {meant}"
             )
+        if not name.isascii():
+            _check_key(part, name)
     return name
+
+
+def _check_key(part: _Part, key: str) -> None:
+    """No letter of a key is taken for another; a small or a wide one is none, and may be in a name of one's own."""
+    _check_look_alike(f"a key of {part.name}", unicodedata.normalize("NFKC", key))
 
 
 @functools.lru_cache(maxsize=4096)
 def _meant(part: str, key: str) -> str:
     """The name that policies read, if `key` is a spelling of one; otherwise the key."""
-    return _SPELLINGS[part].get(squeezed(key), key)
+    return _SPELLINGS[part].get(as_read(key), key)
 
 
 def _attribute(part: _Part, key: str, item: Any, budget: list[int], depth: int) -> Any:
@@ -223,12 +234,16 @@ def _attribute(part: _Part, key: str, item: Any, budget: list[int], depth: int) 
     expected = part.types.get(key)
     if (expected is not None and type(copied) is not expected) or expected is list:
         _check_type(f"{part.name}.{key}", copied, expected)
+    if key == "owner" and part is _RESOURCE:
+        _check_look_alike("resource.owner", copied)
     return copied
 
 
 def _json(value: Any, where: str, depth: int, budget: list[int]) -> Any:
     """A deep copy of `value`, which must be JSON; `where` names it in errors."""
     if isinstance(value, str):
+        if type(value) is not str:
+            value = str.__str__(value)  # of a subclass the text alone, which nothing can change
         _spend(budget, len(value) + 1)
         return value if value.isascii() else _unicode(value, where)
     _spend(budget, 1)
@@ -250,6 +265,8 @@ def _json(value: Any, where: str, depth: int, budget: list[int]) -> Any:
 def _key(key: object, where: str, budget: list[int]) -> str:
     if not isinstance(key, str):
         raise RequestError(f"{where} has a key that is not text", got=type(key).__name__)
+    if type(key) is not str:
+        key = str.__str__(key)
     _spend(budget, len(key))
     return key if key.isascii() else _unicode(key, where)
 
@@ -296,12 +313,14 @@ def _check_name(where: str, value: object) -> None:
         raise RequestError(f"{where} is not in Unicode normal form C", expected="one spelling per id")
     if not is_visible(value):
         raise RequestError(f"{where} holds invisible characters", expected="printable characters only")
+    _check_look_alike(where, value)
 
 
-def _check_look_alike(identity: str) -> None:
-    """A subject written in wide or styled letters would be somebody else's name to every reader of the log."""
-    if not identity.isascii() and identity != unicodedata.normalize("NFKC", identity):
-        raise RequestError("subject.id is written in look-alike letters", expected="Unicode normal form KC")
+def _check_look_alike(where: str, text: str) -> None:
+    """What is written in others' letters would be another name to every reader of the log, and to no policy."""
+    why = look_alike(text)
+    if why is not None:
+        raise RequestError(f"{where} {why}", expected="Unicode normal form KC, and letters of one script in a word")
 
 
 def _check_action(action: object) -> None:

@@ -68,10 +68,16 @@ def request_for(
         RequestError: the request is malformed.
         UnresolvedSubjectError: the id is unknown, or could not be looked up.
     """
-    if not isinstance(subject, str) or subjects is None:
-        # Without a resolver an id is no subject, which is what `build_request` says then.
-        return build_request(subject, action, resource, environment)  # type: ignore[arg-type] # it checks
-    return _resolved(subjects, build_request(_stub(subject), action, resource, environment))
+    try:
+        if not isinstance(subject, str) or subjects is None:
+            # Without a resolver an id is no subject, which is what `build_request` says then.
+            return build_request(subject, action, resource, environment)  # type: ignore[arg-type] # it checks
+        bare = build_request(_stub(subject), action, resource, environment)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise _unreadable(error) from error
+    return _resolved(subjects, bare)
 
 
 def request_of(subjects: SubjectResolver | None, value: Any) -> AccessRequest:
@@ -81,10 +87,21 @@ def request_of(subjects: SubjectResolver | None, value: Any) -> AccessRequest:
         RequestError: the request is malformed.
         UnresolvedSubjectError: as `request_for`.
     """
-    subject = value.get("subject") if isinstance(value, Mapping) else None
-    if not isinstance(subject, str) or subjects is None:
-        return request_from_dict(value)
-    return _resolved(subjects, request_from_dict({**value, "subject": _stub(subject)}))
+    try:
+        subject = value.get("subject") if isinstance(value, Mapping) else None
+        if not isinstance(subject, str) or subjects is None:
+            return request_from_dict(value)
+        bare = request_from_dict({**value, "subject": _stub(subject)})
+    except RequestError:
+        raise
+    except Exception as error:
+        raise _unreadable(error) from error
+    return _resolved(subjects, bare)
+
+
+def _unreadable(error: Exception) -> RequestError:
+    """Whatever a mapping of the caller's raises while it is read; what that says may be a secret of the caller's."""
+    return RequestError("the request could not be read", got=type(error).__name__, expected="plain mappings")
 
 
 def _stub(subject_id: str) -> dict[str, str]:
@@ -99,7 +116,7 @@ def _resolved(subjects: SubjectResolver, bare: AccessRequest) -> AccessRequest:
             "resource.workspace_id is of the wrong type", got=type(workspace).__name__, expected="a text"
         )
     try:
-        found = subjects.resolve(name, workspace)
+        found = dict(subjects.resolve(name, workspace) or {})
     except Exception as error:
         raise UnresolvedSubjectError(bare, _refusal(error)) from error
     if not found or found.get("id") != name:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from companyos._json import strict_loads
 from companyos.errors import UserError
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def _from_file(file: IO[str], parts: dict[str, str | None]) -> Any:
 
 def _json(text: str, option: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return strict_loads(text)
+    except ValueError as error:
         raise UserError(
             f"{option} is not JSON", got=error, hint=f"for example {_EXAMPLES.get(option, _WHOLE)}"
         ) from error

@@ -8,15 +8,15 @@ import msgspec
 
 from companyos._extras import require
 from companyos._version import __version__
-from companyos.authz.authzen import batch_from_authzen, parts_from_authzen
+from companyos.authz.authzen import batch_from_authzen
 from companyos.authz.interface import RequestError
 from companyos.authz.profile import OBLIGATION_TYPES
 from companyos.server.body import parse_json, read_body
 from companyos.server.gate import Gate, refusal
-from companyos.server.interface import HttpRefusedError, one_line
+from companyos.server.interface import HttpRefusedError
 from companyos.server.limits import RateLimiter
 from companyos.server.openapi import EVALUATION, EVALUATIONS, operation
-from companyos.server.pdp import trace_of
+from companyos.server.pdp import parts_or_error, trace_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,14 +104,16 @@ def _add_decisions(app: Any, pdp: Pdp, limits: Limits) -> None:
 
     async def evaluation(request: Request) -> Response:
         value = await value_of(request)
-        answer = await pdp.evaluate(_parts(value), _trace(request))
+        answer = await pdp.evaluate(parts_or_error(value), _trace(request))
         return Response(_encode(answer), media_type=_JSON)
 
     async def evaluations(request: Request) -> Response:
         value = await value_of(request)
         batch = _batch(value)
         if batch is None:
-            answer = await pdp.evaluate(_parts(value), _trace(request))
+            answer = await pdp.evaluate(parts_or_error(value), _trace(request))
+        elif isinstance(batch, RequestError):
+            answer = await pdp.evaluate(batch, _trace(request))
         else:
             request.scope["companyos.charge"](len(batch.evaluations) - 1)
             answer = {"evaluations": await pdp.evaluate_batch(batch, _trace(request))}
@@ -166,22 +168,11 @@ def _add_public(app: Any, url: str, status: Callable[[], Status]) -> None:
         app.add_api_route(path, call, methods=["GET"], response_class=Response, response_model=None, summary=summary)
 
 
-def _parts(value: Any) -> Any:
-    try:
-        return parts_from_authzen(value)
-    except RequestError as error:
-        raise _malformed(error) from error
-
-
 def _batch(value: Any) -> Any:
     try:
         return batch_from_authzen(value)
     except RequestError as error:
-        raise _malformed(error) from error
-
-
-def _malformed(error: RequestError) -> HttpRefusedError:
-    return HttpRefusedError(400, one_line(error.message))
+        return error
 
 
 def _trace(request: Any) -> tuple[int, int] | None:

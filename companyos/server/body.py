@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
+from companyos._json import NotStrictError, strict_loads
 from companyos.server.interface import HttpRefusedError
 
 if TYPE_CHECKING:
@@ -51,11 +51,9 @@ def parse_json(body: bytes) -> Any:
     if not body:
         raise HttpRefusedError(400, "the body is empty")
     try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_constant)
-    except HttpRefusedError:
-        raise
-    except RecursionError:
-        raise HttpRefusedError(400, "the body nests too deeply") from None
+        return strict_loads(body.decode())
+    except NotStrictError as error:
+        raise HttpRefusedError(400, f"the body is not JSON: {error}") from None
     except ValueError:
         raise HttpRefusedError(400, "the body is not JSON in UTF-8") from None
 
@@ -92,14 +90,3 @@ def _too_large(limit: int) -> HttpRefusedError:
 
 def _too_slow(seconds: float) -> HttpRefusedError:
     return HttpRefusedError(408, f"the body did not come within {seconds:g} s", headers={"connection": "close"})
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise HttpRefusedError(400, "the body has a name twice in one object")
-    return value
-
-
-def _constant(name: str) -> Any:
-    raise HttpRefusedError(400, f"the body holds {name}, which is not JSON")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from companyos.decision import Decision, Obligation
     from companyos.ports import AccessRequest, DecisionEngine, Opinion
 
-__all__ = ("CarriedOutByCaller", "Generation", "NegotiatedEngine", "Pdp", "trace_of")
+__all__ = ("CarriedOutByCaller", "Generation", "NegotiatedEngine", "Pdp", "parts_or_error", "trace_of")
 
 UNSUPPORTED = "obligation.unsupported"
 """Reason of the deny for a caller that said it cannot carry out an obligation."""
@@ -141,8 +141,8 @@ class Pdp:
         old, self._current = self._current, generation
         old.retire()
 
-    async def evaluate(self, parts: Parts, trace: tuple[int, int] | None = None) -> dict[str, Any]:
-        """The response to one evaluation.
+    async def evaluate(self, parts: Parts | RequestError, trace: tuple[int, int] | None = None) -> dict[str, Any]:
+        """The response to one evaluation, or to what could not be read as one.
 
         Raises:
             HttpRefusedError: 400, the request is malformed; that it was refused is on the ledger.
@@ -174,7 +174,7 @@ class Pdp:
         self.executor.shutdown(wait=True)
         self._current.retire()
 
-    def _one(self, parts: Parts, trace: tuple[int, int] | None) -> Decision:
+    def _one(self, parts: Parts | RequestError, trace: tuple[int, int] | None) -> Decision:
         generation = self._enter()
         try:
             return _decide(generation, parts, trace)
@@ -197,22 +197,29 @@ def trace_of(traceparent: bytes | None) -> tuple[int, int] | None:
     return (trace, span) if trace and span else None
 
 
-def _decide(generation: Generation, parts: Parts, trace: tuple[int, int] | None) -> Decision:
+def _decide(generation: Generation, parts: Parts | RequestError, trace: tuple[int, int] | None) -> Decision:
     with _traced(trace):
+        if isinstance(parts, RequestError):
+            return generation.authorizer.refuse_malformed(parts)
         return generation.authorizer.authorize(parts.subject, parts.action, parts.resource, parts.environment)
 
 
 def _answer(generation: Generation, item: Any, trace: tuple[int, int] | None) -> dict[str, Any]:
     """The response to one evaluation of a batch, where a malformed one is a deny that says so."""
-    try:
-        decision = _decide(generation, parts_from_authzen(item), trace)
-    except RequestError as error:
-        return _malformed(error.message)
+    decision = _decide(generation, parts_or_error(item), trace)
     answer = response_to_authzen(decision)
     if decision.reason != INVALID:
         return answer
     kept = {key: answer["context"][key] for key in ("audit_id", "durable") if key in answer["context"]}
     return _malformed(decision.message, kept)
+
+
+def parts_or_error(value: Any) -> Parts | RequestError:
+    """What an evaluation asks, or what is wrong with it: to be answered, and recorded, by the `Pdp` either way."""
+    try:
+        return parts_from_authzen(value)
+    except RequestError as error:
+        return error
 
 
 def _raised(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
@@ -221,9 +228,9 @@ def _raised(answer: dict[str, Any] | BaseException) -> dict[str, Any]:
     return answer
 
 
-def _malformed(message: str, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _malformed(message: str, recorded: Mapping[str, Any]) -> dict[str, Any]:
     context: dict[str, Any] = {"reason": INVALID, "error": {"status": 400, "message": one_line(message)}}
-    return {"decision": False, "context": {**context, **(recorded or {})}}
+    return {"decision": False, "context": {**context, **recorded}}
 
 
 def _until(generation: Generation, batch: Batch, trace: tuple[int, int] | None) -> list[dict[str, Any]]:

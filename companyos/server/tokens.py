@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import math
 import re
 import time
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
+from companyos._json import strict_loads
 from companyos.server.interface import AuthenticationError, Caller, ServerConfigError
 from companyos.server.jwks import ALGORITHMS
 
@@ -187,18 +187,11 @@ def _decoded(piece: str) -> bytes:
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(content.decode(), object_pairs_hook=_pairs)
-    except (ValueError, RecursionError):
+        value = strict_loads(content.decode())
+    except ValueError:
         raise AuthenticationError("pdp.jwt.malformed", "a part of the token is not JSON") from None
     if not isinstance(value, dict):
         raise AuthenticationError("pdp.jwt.malformed", "a part of the token is no object")
-    return value
-
-
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a name twice")
     return value
 
 

@@ -94,7 +94,11 @@ def test_a_request_from_a_file(run, tmp_path):
         (_eval("{"), "--subject is not JSON"),
         (_eval('{"id": "u-1"}'), "subject.type is missing"),
         (_eval("[" * 100_000), "--subject is not JSON"),
-        (_eval(USER, "read", '{"id": "d", "type": "t", "size": NaN}'), "not JSON"),
+        (_eval(USER, "read", '{"id": "d", "type": "t", "size": NaN}'), "NaN is no JSON value"),
+        (_eval('{"id": "u", "type": "user", "id": "v"}'), "--subject is not JSON\n  got: a name stands twice"),
+        (_eval(USER, "read", DOCUMENT, "--environment", '{"ip": "a", "ip": "b"}'), "--environment is not JSON"),
+        (("eval", "--request", "twice.json"), "--request is not JSON"),
+        (("explain", "--request", "twice.json"), "--request is not JSON"),
         (("eval", "--request", "nowhere.json"), "nowhere.json"),
         (("eval", "--request", "bad.json"), "cannot be read"),
         (("eval", "--request", "bad.json", "--action", "read"), "already holds"),
@@ -103,6 +107,9 @@ def test_a_request_from_a_file(run, tmp_path):
 def test_wrong_usage(run, tmp_path, arguments, text):
     """What is wrong with a call is said on stderr, with exit status 2 and nothing on stdout."""
     (tmp_path / "bad.json").write_bytes(b"\xff\xfe")
+    (tmp_path / "twice.json").write_text(
+        f'{{"subject": {USER}, "action": "export", "action": "read", "resource": {DOCUMENT}}}'
+    )
     status, out, err = run(*arguments)
 
     assert (status, out) == (2, "")

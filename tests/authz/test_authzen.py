@@ -89,6 +89,14 @@ def test_both_places_of_a_subject_arrive_as_both():
         ({"context": {"supportedObligations": []}}, "supported_obligations"),
         ({"context": {"supported_obligations": [1]}}, "supported_obligations"),
         ({"Subject": SUBJECT}, "subject"),
+        ({"cont\u0435xt": {"destination_region": "us"}}, "context"),
+        ({"evaluati\u043ens": []}, "evaluations"),
+        ({"context": {"\u0430ction_properties": {}}}, "action_properties"),
+        ({"context": {"supp\u043erted_obligations": []}}, "supported_obligations"),
+        ({"subject": {**SUBJECT, "properties": {"st\u03b1tus": "suspended"}}}, "status"),
+        ({"subject": {**SUBJECT, "properties": {"attributes": {"st\u03b1tus": "x"}}}}, "belongs to subject.properties"),
+        ({"resource": {**RESOURCE, "properties": {"cont\u0430ins_pii": True}}}, "contains_pii"),
+        ({"subject": {**SUBJECT, "properties": {7: 1}}}, "not text"),
     ],
 )
 def test_nothing_is_passed_over(body, named):

@@ -47,6 +47,31 @@ BAD = {
     "a resource id with a blank pattern": (SUBJECT, "read", {"id": "d\u2800", "type": "document"}, None),
     "an id in wide letters": ({"id": "\uff41dmin", "type": "user"}, "read", RESOURCE, None),
     "an id in styled letters": ({"id": "\U0001d41admin", "type": "user"}, "read", RESOURCE, None),
+    "an id with a Cyrillic letter": ({"id": "\u0430dmin", "type": "user"}, "read", RESOURCE, None),
+    "an id with a Greek letter": ({"id": "r\u03bfot", "type": "user"}, "read", RESOURCE, None),
+    "an id with an Armenian letter": ({"id": "b\u0585b", "type": "user"}, "read", RESOURCE, None),
+    "an id with a Cherokee letter": ({"id": "\u13aadmin", "type": "user"}, "read", RESOURCE, None),
+    "an id with a Lisu letter": ({"id": "\ua4d0ob", "type": "user"}, "read", RESOURCE, None),
+    "an id with a phonetic letter": ({"id": "\u0251dmin", "type": "user"}, "read", RESOURCE, None),
+    "an id with small capitals": ({"id": "\u1d00dmin", "type": "user"}, "read", RESOURCE, None),
+    "an id with a Cyrillic letter set apart": ({"id": "\u0430-dmin", "type": "user"}, "read", RESOURCE, None),
+    "a Cyrillic name that reads as a Latin one": (
+        {"id": "\u0441\u043e\u0441\u043e@example.com", "type": "user"},
+        "read",
+        RESOURCE,
+        None,
+    ),
+    "an id in two scripts that are not Latin": ({"id": "\u03b1.\u0430", "type": "user"}, "read", RESOURCE, None),
+    "a subject's type with a Cyrillic letter": ({"id": "u", "type": "us\u0435r"}, "read", RESOURCE, None),
+    "a resource's id with a Cyrillic letter": (SUBJECT, "read", {"id": "p\u0430yroll", "type": "document"}, None),
+    "a resource's id in wide letters": (SUBJECT, "read", {"id": "\uff41bc", "type": "document"}, None),
+    "a resource's id with a subscript": (SUBJECT, "read", {"id": "d-\u2081", "type": "document"}, None),
+    "a resource's type with a Cyrillic letter": (SUBJECT, "read", {"id": "d", "type": "secr\u0435t"}, None),
+    "an owner with a Cyrillic letter": (SUBJECT, "read", {**RESOURCE, "owner": "\u0430nn"}, None),
+    "an owner in wide letters": (SUBJECT, "read", {**RESOURCE, "owner": "\uff41nn"}, None),
+    "a domain with a Cyrillic letter": (SUBJECT, "read", {**RESOURCE, "domain": "fin\u0430nce"}, None),
+    "a service with a Cyrillic letter": (SUBJECT, "read", {**RESOURCE, "service": "p\u0430yroll"}, None),
+    "an action with a Cyrillic letter": (SUBJECT, "d\u0435lete", RESOURCE, None),
     "an action that is nothing": (SUBJECT, None, RESOURCE, None),
     "an action that is empty": (SUBJECT, "", RESOURCE, None),
     "an action that is a list": (SUBJECT, ["read"], RESOURCE, None),
@@ -61,6 +86,21 @@ BAD = {
     "personal data in camel case": (SUBJECT, "read", {**RESOURCE, "containsPii": True}, None),
     "personal data with a hyphen": (SUBJECT, "read", {**RESOURCE, "contains-pii": True}, None),
     "personal data in wide letters": (SUBJECT, "read", {**RESOURCE, "contains_\uff50ii": True}, None),
+    "personal data with a Cyrillic letter": (SUBJECT, "read", {**RESOURCE, "cont\u0430ins_pii": True}, None),
+    "personal data in capitals with a Cyrillic one": (SUBJECT, "read", {**RESOURCE, "CONT\u0410INS_PII": True}, None),
+    "personal data with an l for an i": (SUBJECT, "read", {**RESOURCE, "contalns_pii": True}, None),
+    "personal data with another hyphen": (SUBJECT, "read", {**RESOURCE, "contains\u2010pii": True}, None),
+    "personal data with a zero-width space": (SUBJECT, "read", {**RESOURCE, "contains\u200b_pii": True}, None),
+    "personal data with a second dot": (SUBJECT, "read", {**RESOURCE, "contai\u0307ns_pii": True}, None),
+    "a region without a dot": (SUBJECT, "read", {**RESOURCE, "reg\u0131on": "us"}, None),
+    "a clearance with a digit": (SUBJECT, "read", {**RESOURCE, "required_c1earance": "high"}, None),
+    "an owner with a digit": (SUBJECT, "read", {**RESOURCE, "0wner": "u-2"}, None),
+    "a status with a Greek letter": ({**SUBJECT, "st\u03b1tus": "suspended"}, "read", RESOURCE, None),
+    "attributes with a Cyrillic letter": ({**SUBJECT, "attribut\u0435s": {}}, "read", RESOURCE, None),
+    "roles with a small capital": ({**SUBJECT, "attributes": {"role\ua731": []}}, "read", RESOURCE, None),
+    "a destination with a Cyrillic letter": (SUBJECT, "read", RESOURCE, {"destination_regi\u043en": "us"}),
+    "a key of one's own with a Cyrillic letter": (SUBJECT, "read", {**RESOURCE, "p\u0430yload": 1}, None),
+    "an endless key beyond ASCII": (SUBJECT, "read", {**RESOURCE, "\u00e9" * 257: 1}, None),
     "a second spelling beside the first": (SUBJECT, "read", {**RESOURCE, "region": "eu", "Region": "us"}, None),
     "a status in capitals": ({**SUBJECT, "STATUS": "suspended"}, "read", RESOURCE, None),
     "attributes in capitals": ({**SUBJECT, "Attributes": {}}, "read", RESOURCE, None),
@@ -108,6 +148,62 @@ def test_malformed(arguments):
     assert len(caught.value.message) < 1000
 
 
+class Broken(dict):
+    """A mapping that fails while it is read."""
+
+    def __init__(self, method):
+        super().__init__(id="secret-1", type="user")
+        self.method = method
+
+    def items(self):
+        if self.method == "items":
+            raise RuntimeError("secret-1")
+        return super().items()
+
+    def get(self, key, default=None):
+        if self.method == "get":
+            raise RuntimeError("secret-1")
+        return super().get(key, default)
+
+    def __contains__(self, key):
+        if self.method == "contains":
+            raise OSError("secret-1")
+        return super().__contains__(key)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (Broken("items"), "read", RESOURCE),
+        (SUBJECT, "read", Broken("items")),
+        (SUBJECT, "read", RESOURCE, Broken("items")),
+        ({**SUBJECT, "attributes": Broken("items")}, "read", RESOURCE),
+        (SUBJECT, "read", {**RESOURCE, "more": [{"a": Broken("items")}]}),
+    ],
+    ids=["subject", "resource", "environment", "attributes", "deep within"],
+)
+def test_what_cannot_be_read_is_denied_and_recorded(authorizer, ledger, arguments):
+    """A mapping that raises while it is read is a malformed request, recorded without what it said."""
+    decision = authorizer.authorize(*arguments)
+    (entry,) = ledger.read()
+
+    assert (decision.verdict.value, decision.reason) == ("deny", "request.invalid")
+    assert "RuntimeError" in decision.message
+    assert entry.id == decision.audit_id
+    assert "secret-1" not in str(entry.data) + decision.message
+
+
+@pytest.mark.parametrize("method", ["get", "contains", "items"])
+def test_whole_requests_that_cannot_be_read(authorizer, ledger, method):
+    """Nor does a whole request escape, one of many or alone."""
+    broken = Broken(method)
+    broken.update(subject=SUBJECT, action="read", resource=Broken("items"))
+    answers = [authorizer.authorize_dict(broken), *authorizer.authorize_many([broken])]
+
+    assert [answer.reason for answer in answers] == ["request.invalid"] * 2
+    assert [entry.id for entry in ledger.read()] == [answer.audit_id for answer in answers]
+
+
 @pytest.mark.parametrize("arguments", BAD.values(), ids=BAD.keys())
 def test_malformed_is_denied_and_recorded(authorizer, ledger, arguments):
     """`authorize` answers a malformed request with a recorded deny; none of its values reaches the ledger."""
@@ -144,14 +240,38 @@ def test_the_right_name_is_said(resource, match):
 
 def test_names_of_ones_own():
     """What no policy of the playbook reads may be called as one likes."""
-    build_request(SUBJECT, "read", {**RESOURCE, "Title": "x", "region_note": "y", "properties": ["a"]})
+    own = {"Title": "x", "region_note": "y", "properties": ["a"], "1d": 1}
+    beyond = {"\u540d\u524d": "z", "gr\u00f6\u00dfe_m\u00b2": 1, "\u0446\u0435\u043d\u0430_usd": 1, "r\u00e9gion": "x"}
+
+    build_request(SUBJECT, "read", {**RESOURCE, **own, **beyond}, {"lp": "x"})
 
 
-def test_an_id_in_another_script_is_an_id():
-    """Names are not held to ASCII, and a file may be called what it likes."""
-    request = build_request({"id": "j\u00fcrgen", "type": "user"}, "read", {"id": "m\u00b2.pdf", "type": "document"})
+@pytest.mark.parametrize(
+    "name",
+    [
+        "j\u00fcrgen",
+        "\u0131\u015f\u0131k",
+        "\u0438\u0432\u0430\u043d",
+        "\u0421\u0430\u0440\u0430",
+        "\u0438\u0432\u0430\u043d@example.com",
+        "CN=\u0418\u0432\u0430\u043d\u043e\u0432,OU=users",
+        "\u043e\u0442\u0447\u0451\u0442-2026_v2.pdf",
+        "\u0391\u03b8\u03ae\u03bd\u03b1",
+        "\u5c71\u7530\u592a\u90ce",
+        "\u30e6\u30fc\u30b6\u30fc1",
+        "iPhone\u624b\u673a.pdf",
+        "\uae40\ucca0\uc218",
+        "\u0645\u062d\u0645\u062f",
+        "\u0e44\u0e1f\u0e25\u0e4cv2",
+        "\u05e9\u05dc\u05d5\u05dd@example.com",
+        "O\u02bbzbek",
+    ],
+)
+def test_an_id_in_another_script_is_an_id(name):
+    """Names are not held to ASCII: one script, or one beside Latin where no word could be read as another."""
+    request = build_request({"id": name, "type": "user"}, "read", {"id": name, "type": "document", "owner": name})
 
-    assert (request.subject["id"], request.resource["id"]) == ("j\u00fcrgen", "m\u00b2.pdf")
+    assert (request.subject["id"], request.resource["id"], request.resource["owner"]) == (name, name, name)
 
 
 def test_the_plain_spelling_of_an_action_is_named():
@@ -176,11 +296,45 @@ def test_the_request_is_a_copy():
     assert request.resource["tags"] == ["a"]
 
 
-def test_look_alikes_are_different_ids():
-    """A Cyrillic letter that looks like a Latin one makes another id, and is taken as it is."""
-    request = build_request({"id": "\u0430dmin", "type": "user"}, "read", RESOURCE)
+class Masquerade(str):
+    """A text that says of itself whatever is asked for."""
 
-    assert request.subject["id"] != "admin"
+    __slots__ = ()
+
+    def isascii(self):
+        return True
+
+    def __len__(self):
+        return 1
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = str.__hash__
+
+
+def test_texts_of_a_subclass_are_texts():
+    """Of a text that overrides what a text is, the text alone is judged."""
+    subject = {"id": Masquerade("u-1"), "type": "user"}
+    request = build_request(subject, Masquerade("read"), {**RESOURCE, "note": [Masquerade("x")], Masquerade("k"): 1})
+
+    assert {type(request.subject["id"]), type(request.action), type(request.resource["note"][0])} == {str}
+    assert {type(key) for key in request.resource} == {str}
+    with pytest.raises(RequestError, match="look alike"):
+        build_request({"id": Masquerade("\u0430dmin"), "type": "user"}, "read", RESOURCE)
+
+
+_LETTERS = st.sampled_from("\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u03bf\u03c1\u0585\u057d\u13aa\ua4d0\u1d00\uff41")
+
+
+_LATIN = st.text(st.sampled_from("abcxyz"), min_size=1, max_size=4)
+
+
+@given(_LATIN, _LETTERS, st.text(st.sampled_from("abc1_-."), max_size=4))
+def test_no_letter_passes_for_a_latin_one(before, letter, after):
+    """Wherever a look-alike stands in a Latin name, the name is no id."""
+    with pytest.raises(RequestError):
+        build_request({"id": f"{before}{letter}{after}", "type": "user"}, "read", RESOURCE)
 
 
 _json = st.recursive(

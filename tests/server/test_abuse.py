@@ -77,6 +77,11 @@ def test_a_policy_that_explodes_is_ended_and_the_others_are_answered(pdp):
     [
         pytest.param(with_part("subject", id="\u0430lice\u200b"), "subject.id", id="invisible"),
         pytest.param(with_part("subject", id="\uff41lice"), "look-alike", id="wide-letters"),
+        pytest.param(with_part("subject", id="\u0430lice"), "mixes scripts", id="a-cyrillic-letter"),
+        pytest.param(with_part("resource", id="record-\u2082"), "look-alike", id="a-subscript"),
+        pytest.param(with_part("subject", properties={"st\u0430tus": "x"}), "status", id="almost-status"),
+        pytest.param(with_part("resource", properties={"cont\u0430ins_pii": True}), "contains_pii", id="almost-pii"),
+        pytest.param({**request(), "cont\u0435xt": {"ip": "192.0.2.1"}}, "context", id="context-look-alike"),
         pytest.param(with_part("subject", id="e\u0301ve"), "normal form", id="decomposed"),
         pytest.param(with_part("subject", id=""), "subject.id", id="empty-id"),
         pytest.param(with_part("subject", id=["alice"]), "subject.id", id="id-is-a-list"),
@@ -304,6 +309,32 @@ def test_the_trace_of_the_caller_is_on_record(start):
 
     assert found.pop(named) == trace
     assert list(found.values()) == [None]
+
+
+def test_each_malformed_request_is_on_record(start):
+    """A request that cannot be read as one is an entry, with the caller's trace, and so is each one of a batch."""
+    server = start(None, {"policy.rego": POLICY})
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    stranger = {"subject": {"type": "user", "id": "alice", "role": "x"}}
+    for body, path in (
+        ({**request(), **stranger}, "evaluation"),
+        ({**request(), "evaluations": 3}, "evaluations"),
+        (request(), "evaluation"),
+        ([7], "evaluations"),
+    ):
+        server.ask(body, f"/access/v1/{path}", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    items = [{}, {"subject": []}, {"resource": 3}, stranger, 7]
+    answers = server.ask({**request(), "evaluations": items}, "/access/v1/evaluations").json()["evaluations"]
+    server.stop()
+    found = {entry.id: entry.data for entry in entries(server.directory, "companyos.authz.decision")}
+    named = [answer["context"]["audit_id"] for answer in answers]
+
+    assert [answer["context"]["reason"] for answer in answers] == ["cert.read", *["request.invalid"] * 4]
+    assert [answer["context"]["error"]["status"] for answer in answers[1:]] == [400] * 4
+    assert [found[name]["reason"] for name in named] == ["cert.read", *["request.invalid"] * 4]
+    others = [data for name, data in found.items() if name not in named]
+    assert sorted(data["reason"] for data in others) == ["cert.read", *["request.invalid"] * 3]
+    assert {data["trace_id"] for data in others} == {trace}
 
 
 VALUES = st.recursive(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz.engines._shape import obligation, strict_loads
+from companyos._json import strict_loads
+from companyos.authz.engines._shape import obligation
 from companyos.authz.interface import PolicyError
 from companyos.authz.request import copy_json
 from companyos.decision import Obligation

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from companyos._extras import require
+from companyos._json import strict_loads
 from companyos.authz.engines._breaker import Breaker
 from companyos.authz.engines._deadline import Deadline, Network
-from companyos.authz.engines._shape import strict_loads
 from companyos.authz.interface import EngineError, EngineTimeoutError, EngineUnreachableError
 from companyos.errors import ConfigError
 

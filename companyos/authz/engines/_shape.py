@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from companyos.authz.interface import EngineError
 from companyos.authz.profile import CUSTOM, OBLIGATION_TYPES
@@ -14,7 +13,7 @@ from companyos.ports import Opinion
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ("DEFAULT_DENY", "combined", "obligation", "opinion", "strict_loads")
+__all__ = ("DEFAULT_DENY", "combined", "obligation", "opinion")
 
 DEFAULT_DENY = "policy.default_deny"
 """The reason for what no policy allows."""
@@ -71,29 +70,6 @@ def obligation(entry: Any) -> Obligation:
     if kind not in OBLIGATION_TYPES or not isinstance(properties, Mapping):
         raise ValueError(f"obligation {entry['id']!r} of type {kind!r}")
     return Obligation(entry["id"], kind, dict(properties))
-
-
-def strict_loads(text: str) -> Any:
-    """The JSON value in a text; what two readers could understand differently is none.
-
-    Raises:
-        ValueError: not JSON, a key twice in one object, NaN or an infinity, or nested without measure.
-    """
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise ValueError("it nests too deeply") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def _reason(entry: Any) -> tuple[str, str]:

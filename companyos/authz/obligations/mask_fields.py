@@ -7,10 +7,7 @@ A field is a name (`email`, anywhere) or a dotted path (`customer.email`, also a
 
 from __future__ import annotations
 
-import datetime as dt
-import decimal
 import enum
-import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +16,8 @@ from pydantic import BaseModel, RootModel
 from companyos.authz.audit import append_discharge
 from companyos.authz.interface import ObligationError, Phase
 from companyos.authz.obligations._fields import MASK, Fields, parts
+from companyos.authz.obligations._models import bare_copy, check_shown, spellings
+from companyos.authz.obligations._scalars import is_scalar, scalar
 from companyos.authz.obligations.mask_lines import JsonLines, LineMasker
 from companyos.authz.obligations.mask_text import JsonText, mask_json
 
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from companyos.decision import Obligation
 
 __all__ = ("MASK", "MaskFields", "mask")
-
-_SCALARS = (str, int, float, decimal.Decimal, dt.date, dt.time, dt.timedelta, uuid.UUID, enum.Enum)
 
 
 class MaskFields:
@@ -100,7 +97,7 @@ def mask(value: Any, fields: Iterable[str]) -> Any:
 
 
 def _mask(value: Any, fields: Fields) -> Any:
-    if isinstance(value, _SCALARS):
+    if value is not None and is_scalar(value):
         raise ObligationError("a lone value has no fields to mask", got=type(value).__name__, expected="an object")
     try:
         return _Mask(fields).walk(value, ())
@@ -116,50 +113,78 @@ class _Mask:
 
     def walk(self, value: Any, path: tuple[str, ...]) -> Any:
         """The masked copy of what lies at `path`."""
-        if value is None or isinstance(value, _SCALARS):
-            return _masked(value) if self._fields.all else value
+        if is_scalar(value):
+            return _masked(value) if self._fields.all else scalar(value)
         if isinstance(value, BaseModel):
             return self._model(value, path)
         if isinstance(value, Mapping):
-            return {key: self._field(item, path, *_spellings(key)) for key, item in value.items()}
+            return {_key(key): self._field(item, path, *_spellings(key)) for key, item in value.items()}
         if isinstance(value, list):
             return [self.walk(item, path) for item in value]
         if isinstance(value, tuple):
-            if hasattr(value, "_fields"):
-                named = zip(value._fields, value, strict=True)
-                row: Any = type(value)
-                return row._make(self._field(item, path, name) for name, item in named)
-            return tuple(self.walk(item, path) for item in value)
-        raise ObligationError(
-            "the result holds something that cannot be looked into",
-            got=type(value).__name__,
-            expected="mappings, lists, pydantic models and plain values",
-        )
+            return self._tuple(value, path)
+        raise _opaque(value)
 
     def _field(self, value: Any, path: tuple[str, ...], name: str, *other_names: str) -> Any:
-        # Each name is looked at, even after one has matched, so that every field that matches anything is noted.
-        matches = [self._fields.named(path, each) for each in (name, *other_names)]
-        if any(matches):
+        if self._is_named(path, name, *other_names):
             return _masked(value)
-        if self._fields.all and self._fields.is_kept(name) and isinstance(value, _SCALARS):
-            return value
+        if self._fields.all and self._fields.is_kept(name) and is_scalar(value):
+            return scalar(value)
         return self.walk(value, (*path, *parts(name)))
+
+    def _is_named(self, path: tuple[str, ...], *names: str) -> bool:
+        # Each name is looked at, even after one has matched, so that every field that matches anything is noted.
+        matches = [self._fields.named(path, each) for each in names]
+        return any(matches)
+
+    def _tuple(self, value: tuple[Any, ...], path: tuple[str, ...]) -> tuple[Any, ...]:
+        if not hasattr(value, "_fields"):
+            return tuple(self.walk(item, path) for item in value)
+        named = zip(value._fields, value, strict=True)
+        return tuple.__new__(type(value), [self._field(item, path, name) for name, item in named])
 
     def _model(self, model: BaseModel, path: tuple[str, ...]) -> BaseModel:
         kind = type(model)
-        if kind.__pydantic_decorators__.model_serializers:
-            raise ObligationError(f"{kind.__name__} says itself what is shown of it", hint="return a dict")
-        for name in kind.model_computed_fields:
-            if self._fields.all or self._fields.named(path, name):
-                raise ObligationError(f"{kind.__name__}.{name} is computed and cannot be masked", hint="return a dict")
-        if isinstance(model, RootModel):
-            return model.model_copy(update={"root": self.walk(model.root, path)})
-        update = {
-            name: self._field(getattr(model, name), path, name, *_aliases(field))
-            for name, field in kind.model_fields.items()
+        check_shown(kind)
+        for name, field in kind.model_computed_fields.items():
+            if self._fields.all or self._is_named(path, name, *spellings(field)):
+                raise _computed(kind, name)
+        # What is neither a field nor an extra, such as what a cached property remembers, stays behind.
+        held = {name: value for name, value in vars(model).items() if name in kind.model_fields}
+        extra = {_key(key): self._field(item, path, key) for key, item in (model.__pydantic_extra__ or {}).items()}
+        copy = bare_copy(model, self._held(kind, held, path), extra)
+        self._check_computed(copy, path)
+        return copy
+
+    def _held(self, kind: type[BaseModel], held: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+        if issubclass(kind, RootModel):
+            return {name: self.walk(value, path) for name, value in held.items()}
+        return {
+            name: self._field(value, path, name, *spellings(kind.model_fields[name])) for name, value in held.items()
         }
-        extra = {key: self._field(item, path, key) for key, item in (model.model_extra or {}).items()}
-        return model.model_copy(update={**update, **extra})
+
+    def _check_computed(self, copy: BaseModel, path: tuple[str, ...]) -> None:
+        """What is computed from masked fields, and from whatever else the model knows, has nothing left to mask."""
+        for name in type(copy).model_computed_fields:
+            try:
+                value = getattr(copy, name)
+                masked = self.walk(value, (*path, *parts(name)))
+                is_masked = masked is value or bool(masked == value)
+            except Exception as error:
+                raise _computed(type(copy), name) from error
+            if not is_masked:
+                raise _computed(type(copy), name)
+
+
+def _key(key: Any) -> Any:
+    """A mapping's key, which leaves as it is, so that nothing with an inside can be one."""
+    if is_scalar(key):
+        return scalar(key)
+    if type(key) is tuple:
+        return tuple(_key(part) for part in key)
+    if type(key) is bytes:
+        return key
+    raise _opaque(key)
 
 
 def _spellings(key: object) -> tuple[str, ...]:
@@ -171,9 +196,16 @@ def _spellings(key: object) -> tuple[str, ...]:
     return (str(key),)
 
 
-def _aliases(field: Any) -> tuple[str, ...]:
-    given = (field.alias, field.serialization_alias, field.validation_alias)
-    return tuple({name for name in given if isinstance(name, str)})
+def _opaque(value: object) -> ObligationError:
+    return ObligationError(
+        "the result holds something that cannot be looked into",
+        got=type(value).__name__,
+        expected="mappings, lists, pydantic models and plain values",
+    )
+
+
+def _computed(kind: type, name: str) -> ObligationError:
+    return ObligationError(f"{kind.__name__}.{name} is computed and cannot be masked", hint="return a dict")
 
 
 def _masked(value: Any) -> Any:

@@ -6,13 +6,14 @@ what leaves, breaks the ledger, offers one factor where two are due, and uses a 
 
 from __future__ import annotations
 
+import enum
 import json
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, computed_field, field_serializer
 
 from companyos.authz.derived import MULTI_FACTOR_ACR
 from companyos.authz.obligations.mask_lines import JsonLines
@@ -57,6 +58,41 @@ class _Account(BaseModel):
     iban: str = SECRET
     account: str = Field(default=SECRET, serialization_alias="IBAN")
     ibanity: str = "kept"
+
+
+class _Remembering(BaseModel):
+    """A model that holds its secret twice more: as what a property remembers, and as a private attribute."""
+
+    id: int = 7
+    iban: str = SECRET
+    ibanity: str = "kept"
+    _first: str = PrivateAttr("")
+
+    @computed_field  # type: ignore[prop-decorator] # as pydantic documents it
+    @cached_property
+    def title(self) -> str:
+        """What is computed from the secret, once."""
+        return f"account {self.iban}"
+
+    def model_post_init(self, _: object) -> None:
+        """Keep the secret in both places."""
+        self._first = self.title
+
+
+class _Telling(BaseModel):
+    """A model that says itself what is shown of a field."""
+
+    id: str = "7"
+    iban: str = SECRET
+
+    @field_serializer("id")
+    def tell(self, _: str) -> str:
+        """Another field than the one asked about."""
+        return SECRET
+
+
+class _Member(enum.Enum):
+    ACCOUNT = {"iban": SECRET}  # noqa: RUF012 - a value with an inside is what is planted
 
 
 def obligations_control() -> Control:
@@ -116,11 +152,19 @@ def _results() -> Iterator[tuple[str, Callable[[], Any]]]:
     yield "a model", _Account
     yield "models in an object", lambda: {"rows": [_Account()], **rest}
     yield "an extra field of a model", lambda: _Account.model_validate({"more": {"iban": SECRET}})
+    yield "a model that remembers", _Remembering
     for name, line in _lines():
         yield f"JSON text with {name}", partial(JsonText, line)
         yield f"streamed JSON with {name}", partial(JsonLines, [f"{line}\n", line])
     whole = f'{{"iban":"{SECRET}",{_REST}}}\n'.encode()
     yield "a stream cut in the secret", lambda: JsonLines([whole[:14], whole[14:], b'{"x":{"iban":"', f'{SECRET}"}}}}'])
+
+
+def _insides() -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Results that hold the secret where no mask can reach it; to be refused, or left without it."""
+    yield "a model that says itself what is shown", _Telling
+    yield "a member of an enumeration", lambda: {"kind": _Member.ACCOUNT}
+    yield "a key of a mapping", lambda: [{_Member.ACCOUNT: 1}]
 
 
 def _lines() -> Iterator[tuple[str, str]]:
@@ -142,6 +186,9 @@ def _probe_masks(wiring: Wiring) -> Iterator[tuple[str, str]]:
             yield "obligation.kept", f"what was not to be masked did not leave in {name}"
         elif "JSON" in name and _REST not in shown:
             yield "obligation.kept", f"what was not to be masked left changed in {name}"
+    for name, give in _insides():
+        if SECRET in _shown(attempt(wiring, allowed(MASK), give).left):
+            yield "obligation.masked", f"the field left inside {name}"
     for fields in (None, [], "iban", [7], [" "]):
         outcome = attempt(wiring, allowed(replace(MASK, properties={"fields": fields})), lambda: {"iban": SECRET})
         if SECRET in _shown(outcome.left):
@@ -154,12 +201,12 @@ def _shown(left: Any) -> str:
         return left.text
     if isinstance(left, str):
         return left
-    return json.dumps(left, default=_plain, ensure_ascii=False)
+    return json.dumps(left, default=_plain, ensure_ascii=False, skipkeys=True) + repr(left)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
-        return {**{name: getattr(value, name) for name in type(value).model_fields}, **(value.model_extra or {})}
+        return [{**vars(value), **(value.model_extra or {})}, value.__pydantic_private__, value.model_dump()]
     return repr(value)
 
 

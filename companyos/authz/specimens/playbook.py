@@ -108,7 +108,30 @@ def _spellings() -> tuple[Specimen, ...]:
     actions = {"a capital": "Delete", "capitals": "EXPORT", "wide letters": "\uff44elete", "a filler": "delete\u3164"}
     ids = {"a zero-width space": "u\u200b-1", "a filler": "u\u3164-1", "wide letters": "\uff55-1"}
     rule = "request.invalid"
+    names = {"a Cyrillic letter": "\u0430dmin", "a Greek letter": "r\u03bfot", "a small capital": "\u1d00dmin"}
+    resources: dict[str, dict[str, Any]] = {
+        "an id in wide letters": {"id": "\uff44-1"},
+        "an id with a subscript": {"id": "d-\u2081"},
+        "a type with a Cyrillic letter": {"type": "d\u043ecument"},
+        "an owner with a Cyrillic letter": {"owner": "\u0430nn"},
+        "a domain with a Cyrillic letter": {"domain": "specim\u0435ns"},
+        "a look-alike of contains_pii": {"cont\u0430ins_pii": True, "region": "us-east-1"},
+        "contains_pii with another hyphen": {"contains\u2010pii": True, "region": "us-east-1"},
+        "required_clearance with a digit": {"required_c1earance": "high"},
+    }
+    one_script = {
+        "Cyrillic": "\u0438\u0432\u0430\u043d",
+        "Han": "\u5c71\u7530\u592a\u90ce",
+        "Arabic": "\u0645\u062d\u0645\u062f",
+        "Latin with an accent": "j\u00fcrgen",
+        "Cyrillic before a Latin domain": "\u0438\u0432\u0430\u043d@example.com",
+    }
     return (
+        *(case(f"a subject's id with {it}", "read", subject={"id": name}, violates=rule) for it, name in names.items()),
+        *(case(f"a resource with {it}", "read", resource=held, violates=rule) for it, held in resources.items()),
+        case("a look-alike of status", "read", subject={"st\u03b1tus": "suspended"}, violates=rule),
+        case("an action with a Cyrillic letter", "d\u0435lete", attributes=admin, violates=rule),
+        *(case(f"names in {it}", "read", subject={"id": its}, resource={"id": its}) for it, its in one_script.items()),
         *(case(f"an action with {it}", action, attributes=admin, violates=rule) for it, action in actions.items()),
         *(case(f"a subject's id with {it}", "read", subject={"id": name}, violates=rule) for it, name in ids.items()),
     )

@@ -162,6 +162,11 @@ def _maskers() -> tuple[Specimen, ...]:
         _mask_by("a mask of one letter case", out, lambda it: it if _is(it, dict) and "IBAN" in it else _right(it)),
         _mask_by("a mask that passes models by", out, lambda it: it if hasattr(it, "iban") else _right(it)),
         _mask_by("a mask that forgets an alias", out, _alias_forgotten),
+        _mask_by("a mask that keeps what a property remembers", out, lambda it: _with_memory(it, "__dict__")),
+        _mask_by("a mask that keeps private attributes", out, lambda it: _with_memory(it, "__pydantic_private__")),
+        _mask_by("a mask that lets a model tell", out, lambda it: it if hasattr(it, "tell") else _right(it)),
+        _mask_by("a mask that passes members by", out, lambda it: it if "_Member" in repr(it) else _right(it)),
+        _mask_by("a mask that passes keys by", out, lambda it: it if "[{<_Member" in repr(it) else _right(it)),
         _mask_by("a mask that passes JSON text by", out, lambda it: it if _is(it, JsonText) else _right(it)),
         _mask_by("a mask of one of two equal keys", out, sub(1)),
         _mask_by("a mask that reads no escaped key", out, sub(0)),
@@ -188,6 +193,16 @@ def _text(chunk: Any) -> str:
 def _alias_forgotten(value: Any) -> Any:
     masked = _right(value)
     return masked.model_copy(update={"account": value.account}) if hasattr(value, "account") else masked
+
+
+def _with_memory(value: Any, place: str) -> Any:
+    """The masked model, with what the model itself holds beside its fields."""
+    masked = _right(value)
+    if hasattr(value, "title"):
+        memory = getattr(value, place)
+        kept = {name: item for name, item in memory.items() if name not in type(value).model_fields}
+        object.__setattr__(masked, place, {**getattr(masked, place), **kept})
+    return masked
 
 
 def _renamed(value: Any, name: str) -> Any:

@@ -212,6 +212,8 @@ class TestReading:
             ("version: 1\nsubjects: [{id: al1}, {id: all}]", "look alike"),
             ("version: 1\nsubjects: [{id: \u0430\u0435}, {id: ae}]", "look alike"),
             ("version: 1\nsubjects: [{id: p\u0430y}]", "mixes scripts"),
+            ("version: 1\nsubjects: [{id: \u0430-pay}]", "mixes scripts"),
+            ("version: 1\nsubjects: [{id: p\u0251y}]", "look-alike"),
             ("version: 1\nroles: [{id: r}, {id: R}]", "look alike"),
             ("version: 1\nsubjects: [{id: a, id: b}]", "second time"),
             ("version: 1\nsubjects: &x [{id: a}]", "anchors"),
