@@ -122,6 +122,10 @@ class AuthzSection(_Section):
         "pii", description="Retention class of ip and device in decisions; `null` keeps them with the decision."
     )
     remote: RemoteSection | None = Field(None, description="Where a remote engine is.")
+    isolation: Literal["none", "process"] = Field(
+        "none", description="Whether an embedded engine decides in processes that are ended when they take too long."
+    )
+    deadline_seconds: float = Field(1.0, gt=0, le=60, description="How long one decision of such a process may take.")
 
 
 class Budget(_Section):

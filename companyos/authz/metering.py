@@ -19,7 +19,7 @@ from typing import Any
 from companyos.authz.interface import EngineError, PolicyError
 from companyos.errors import CompanyOSError, MissingExtraError, RefusedError, UnverifiableError, UserError
 
-__all__ = ("Limits", "MeterExceededError", "MeterFailedError", "metered")
+__all__ = ("Limits", "MeterExceededError", "MeterFailedError", "MeterTimeoutError", "metered")
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest answer that is read of a child."""
@@ -34,6 +34,10 @@ class MeterExceededError(RefusedError):
     """Policies took more time or memory than they may, and their process was ended."""
 
     code = "authz.metering"
+
+
+class MeterTimeoutError(MeterExceededError):
+    """Policies took more time than they may."""
 
 
 class MeterFailedError(UnverifiableError):
@@ -122,7 +126,7 @@ def _run(command: list[str], stdin: bytes, answer: Any, bounds: Limits, what: st
         try:
             process.communicate(stdin, timeout=bounds.deadline_seconds)
         except subprocess.TimeoutExpired as error:
-            raise MeterExceededError(
+            raise MeterTimeoutError(
                 f"{what} took too long",
                 got="ended by force",
                 expected=f"an answer within {bounds.deadline_seconds:g} s",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from companyos import config
+from companyos.cli.isolated import deadline_option
 from companyos.cli.output import echo_json, echo_table, json_option
 
 if TYPE_CHECKING:
@@ -25,18 +26,23 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.argument("paths", nargs=-1, type=_DIRECTORY, metavar="[PATH]...")
 @click.option("--stage", help="Stage of policies laid out by stage; by default authz.stage, or prod.")
 @click.option("--junit", "report", type=_FILE, help="Write a JUnit report to this file.")
+@deadline_option
 @json_option
-def test(*, paths: tuple[Path, ...], stage: str | None, report: Path | None, as_json: bool) -> int:
+def test(
+    *, paths: tuple[Path, ...], stage: str | None, report: Path | None, deadline: float, as_json: bool
+) -> int:
     """Run the test cases of policy directories (tests/*.yaml).
 
-    Without PATH it runs those of the policies that companyos.yaml names, or of the built-in ones. Exits 0 if all pass,
-    1 if one fails, 3 if there is none.
+    Without PATH it runs those of the policies that companyos.yaml names, or of the built-in ones. The suffix of the
+    policies, .rego or .cedar, says which engine is asked. Exits 0 if all pass, 1 if one fails, 3 if there is none or
+    the policies could not be loaded in time.
     """
-    from companyos.authz import RegoEngine
+    from companyos.authz.engines.embedded import recipe_for
+    from companyos.authz.engines.isolated import IsolatedEngine
     from companyos.authz.layout import PLAYBOOK, find_places
     from companyos.authz.policytests import junit, read_cases, run_cases
 
-    named, stage = _configured(paths, stage)
+    named, stage, configured = _configured(paths, stage)
     asked = {path.resolve() for path in named} or {PLAYBOOK}
     places = [
         place
@@ -44,7 +50,9 @@ def test(*, paths: tuple[Path, ...], stage: str | None, report: Path | None, as_
         # What others extend has its own tests, and is tightened by those who extend it.
         if place.directory != PLAYBOOK or PLAYBOOK in asked
     ]
-    outcomes = run_cases(RegoEngine(named, stage=stage), read_cases(places))
+    cases = read_cases(places)
+    with IsolatedEngine(recipe_for(named, stage=stage, default=configured), seconds=deadline) as engine:
+        outcomes = run_cases(engine, cases)
     if report is not None:
         report.write_text(junit(outcomes), encoding="utf-8")
     _show(outcomes, as_json=as_json)
@@ -53,12 +61,13 @@ def test(*, paths: tuple[Path, ...], stage: str | None, report: Path | None, as_
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
 
-def _configured(paths: Sequence[Path], stage: str | None) -> tuple[tuple[Path, ...], str]:
+def _configured(paths: Sequence[Path], stage: str | None) -> tuple[tuple[Path, ...], str, str]:
+    """The directories, the stage, and the engine where the directories do not say which."""
     found = config.find(Path.cwd())
-    if found is None:
-        return tuple(paths), stage or "prod"
     settings = config.load(found).authz
-    return tuple(paths) or tuple(found.parent / path for path in settings.policies), stage or settings.stage
+    root = Path.cwd() if found is None else found.parent
+    named = tuple(paths) or tuple(root / path for path in settings.policies)
+    return named, stage or settings.stage, settings.engine
 
 
 def _show(outcomes: Sequence[Outcome], *, as_json: bool) -> None:

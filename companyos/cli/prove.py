@@ -120,13 +120,15 @@ def _by_room(controls: Mapping[str, Control]) -> dict[str, list[str]]:
 
 def _judge_policies_in_force(chosen: dict[str, Control], found: Path | None, settings: Settings) -> list[str]:
     """Let the playbook's control judge the engine in force; where it cannot, take it out and return its id."""
+    from companyos.authz.engines.embedded import configured_recipe
     from companyos.authz.specimens.playbook import ID, playbook_control
     from companyos.company import Company
 
     if ID not in chosen or not (settings.authz.policies or settings.authz.engine != "rego"):
         return []
     with Company.open(found) as company:
-        engine = company.engine
+        recipe = configured_recipe(settings.authz, company.root)
+        engine = company.engine if recipe is None else recipe.make()
     if getattr(engine, "extends_playbook", False):
         chosen[ID] = playbook_control(engine)
         return []
