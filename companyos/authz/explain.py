@@ -148,7 +148,9 @@ def _traced(policy: CedarPolicy, *, fired: bool) -> Trace:
     return Trace(kind, policy.id, file, int(line), fired, ())
 
 
-def _flips(engine: DecisionEngine, request: AccessRequest, options: Sequence[Change], *, wanted: bool) -> Iterator[Flip]:
+def _flips(
+    engine: DecisionEngine, request: AccessRequest, options: Sequence[Change], *, wanted: bool
+) -> Iterator[Flip]:
     """Single changes first, one for each attribute; two at once only where no single one is enough."""
     enough, shown = False, set()
     for count, changes in enumerate(_combinations(options)):

@@ -39,6 +39,8 @@ class MeterExceededError(RefusedError):
 class MeterTimeoutError(MeterExceededError):
     """Policies took more time than they may."""
 
+    code = "authz.metering_timeout"
+
 
 class MeterFailedError(UnverifiableError):
     """The metered process could not be started, or ended without an answer for a reason of its own."""

@@ -57,7 +57,8 @@ def explain(
         return 3
     except MeterTimeoutError:
         say_late(deadline)
-        return echo_decision(Decision.undetermined("policy.timeout", "the policies did not answer in time"), as_json=as_json)
+        late = Decision.undetermined("policy.timeout", "the policies did not answer in time")
+        return echo_decision(late, as_json=as_json)
     if as_json:
         echo_json(explanation)
     else:
@@ -75,9 +76,7 @@ def _explanation(request: Any, deadline: float) -> Any:
     section = config.load(found).authz
     recipe = configured_recipe(section, found.parent if found else Path.cwd())
     if recipe is None:
-        raise UserError(
-            "only an embedded engine can explain itself", got=section.engine, expected=", ".join(SUFFIXES)
-        )
+        raise UserError("only an embedded engine can explain itself", got=section.engine, expected=", ".join(SUFFIXES))
     argument = {"recipe": dataclasses.asdict(recipe), "request": request}
     return metered("companyos.authz.explain:explain_in_child", argument, Limits(deadline), what="the explanation")
 

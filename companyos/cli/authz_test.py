@@ -28,14 +28,12 @@ _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option("--junit", "report", type=_FILE, help="Write a JUnit report to this file.")
 @deadline_option
 @json_option
-def test(
-    *, paths: tuple[Path, ...], stage: str | None, report: Path | None, deadline: float, as_json: bool
-) -> int:
+def test(*, paths: tuple[Path, ...], stage: str | None, report: Path | None, deadline: float, as_json: bool) -> int:
     """Run the test cases of policy directories (tests/*.yaml).
 
     Without PATH it runs those of the policies that companyos.yaml names, or of the built-in ones. The suffix of the
-    policies, .rego or .cedar, says which engine is asked. Exits 0 if all pass, 1 if one fails, 3 if there is none or
-    the policies could not be loaded in time.
+    policies, .rego or .cedar, says which engine is asked. What is not answered before the deadline has failed. Exits
+    0 if all pass, 1 if one fails, 3 if there is none.
     """
     from companyos.authz.engines.embedded import recipe_for
     from companyos.authz.engines.isolated import IsolatedEngine

@@ -9,11 +9,12 @@ from tests.authz.requests import READ
 from tests.authz.test_rego import ALLOW, PACKAGE
 
 DATA = '{"limits": {"rows": 3, "names": ["a"]}}'
-HELPERS = "package companyos.helpers\n\nimport rego.v1\n\nlarge(n) if n > data.limits.rows\n\ntable := {\"a\": 1}\n"
+HELPERS = 'package companyos.helpers\n\nimport rego.v1\n\nlarge(n) if n > data.limits.rows\n\ntable := {"a": 1}\n'
 
 
 def _deny(literal, imports=""):
-    return f'{ALLOW.replace("import rego.v1", f"import rego.v1{imports}")}deny contains {{"id": "x"}} if {{\n\t{literal}\n}}\n'
+    head = ALLOW.replace("import rego.v1", f"import rego.v1{imports}")
+    return f'{head}deny contains {{"id": "x"}} if {{\n\t{literal}\n}}\n'
 
 
 def _load(policies, literal, imports=""):
@@ -77,7 +78,7 @@ def test_by_an_import(policies, imports, literal):
         "count(data.companyos.helpers) == 77",
         "data.companyos.helpers.large(3); false",
         "input.derived.destination.jurisdiction == 9",
-        "limits := {\"rows\": 1}; limits.columns == 3",
+        'limits := {"rows": 1}; limits.columns == 3',
         "some input_like in [{}]; input_like.anything",
     ],
 )

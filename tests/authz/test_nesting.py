@@ -66,7 +66,7 @@ def test_bodies_of_rules_are_no_levels():
 
 
 def test_wide_literals():
-    """Below the limit of levels, a text that is wide at the bottom is refused too: every level reads all of it twice."""
+    """Below the limit of levels a text that is wide at the bottom is refused too: each level reads it twice."""
     row = "[" * MAX_LEVELS + "1" + "]" * MAX_LEVELS
     text = PACKAGE + f"x := {row}\n" * (MAX_WORK // 100_000)
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from companyos.authz.engines._cedar_text import Statement
     from companyos.authz.layout import Place
 
-__all__ = ("CEDAR_PLAYBOOK", "CedarPolicies", "CedarPolicy", "load_cedar", "parse_cedar")
+__all__ = ("CEDAR_PLAYBOOK", "CedarPolicies", "CedarPolicy", "load_cedar", "parse_cedar", "policy_tree")
 
 CEDAR_PLAYBOOK = Path(__file__).parents[1] / "policies_cedar"
 """The built-in policies, in Cedar."""
@@ -168,30 +168,40 @@ def _is_policy(path: Path, directory: Path) -> bool:
     )
 
 
-def _policy(statement: Statement, declared: Slice) -> CedarPolicy:
+def policy_tree(statement: Statement) -> dict[str, Any]:
+    """One policy in Cedar's JSON form.
+
+    Raises:
+        PolicyError: it does not parse, or is a template.
+    """
     cedar = require("cedarpy", extra="authz-cedar")
     try:
         parsed = json.loads(cedar.policies_to_json_str(statement.text))
     except ValueError as error:
         raise PolicyError("a policy does not parse", got=f"{statement.place}: {error}", expected="Cedar") from error
-    found = list(parsed["staticPolicies"].values())
+    found: list[dict[str, Any]] = list(parsed["staticPolicies"].values())
     if len(found) != 1:
         raise PolicyError(
             "a policy is a template", got=statement.place, expected="policies without ?principal and ?resource"
         )
-    said = {name: "" if text is None else text for name, text in found[0].get("annotations", {}).items()}
+    return found[0]
+
+
+def _policy(statement: Statement, declared: Slice) -> CedarPolicy:
+    tree = policy_tree(statement)
+    said = {name: "" if text is None else text for name, text in tree.get("annotations", {}).items()}
     _check_annotations(said, statement.place)
     return CedarPolicy(
         id=said["id"],
         reason=said.get("reason", said["id"]),
         message=said.get("message", ""),
-        permits=found[0]["effect"] == "permit",
+        permits=tree["effect"] == "permit",
         obligations=parse_obligations(said["obligations"], statement.place) if "obligations" in said else (),
         text=statement.text,
         slice=declared,
         place=statement.place,
-        tree=found[0],
-        reads=reads(found[0]),
+        tree=tree,
+        reads=reads(tree),
     )
 
 

@@ -1,4 +1,4 @@
-"""One child process with an engine, seen from its parent: the frames to and from it, and the end that it may be given."""
+"""One child process with an engine, seen from its parent: the frames between them, and how it is ended."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """References that lead nowhere: paths below `data` that nobody defines, and members that no request has.
 
-Rego answers what is not there with *undefined*, and a rule that reads it never fires. A misspelt name in a `deny` would
-therefore take the rule away without a word. The shape of a request is fixed down to its attributes, which are open: what
-stands below `input.resource` is not looked at.
+Rego answers what is not there with *undefined*, and a rule that reads it never fires. A misspelt name in a `deny`
+would therefore take the rule away without a word. The shape of a request is fixed down to its attributes, which are
+open: what stands below `input.resource` is not looked at.
 """
 
 from __future__ import annotations

@@ -94,6 +94,8 @@ def load(policies: PolicySet, *, most_engines: int = MAX_ENGINES) -> Loaded:
     Raises:
         PolicyError: they cannot be used; the text names file, line and reason.
     """
+    if any(name.endswith(".cedar") for name in policies.sources):
+        raise PolicyError("these are policies for Cedar", got=", ".join(policies.sources), hint="use CedarEngine.of")
     combination = (Path(__file__).parent / FIXED).read_text(encoding="utf-8")
     modules = _parsed({FIXED: combination, **policies.sources}, policies.data)
     _probe.check(_lint.check(modules, FIXED))

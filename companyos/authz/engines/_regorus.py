@@ -164,8 +164,9 @@ def _regorus() -> Any:
             "the embedded Rego engine is not there",
             got=f"{error.__cause__ or error.what}, on {_machine()}",
             expected="its wheel, which runs on linux x86_64 with glibc 2.34 or later",
-            hint=f"{error.hint}; on another machine let an OPA server decide, which is built in: authz.engine: opa with "
-            "authz.remote.url, or Cedar in this process: authz.engine: cedar (docs/authz-engines.md)",
+            hint=f"{error.hint}; on another machine let an OPA server decide, whose engine is built in "
+            "(authz.engine: opa with authz.remote.url), or Cedar in this process (authz.engine: cedar): "
+            "docs/authz-engines.md",
         ) from error
 
 

@@ -94,6 +94,4 @@ def _engines(directories: Sequence[Path], stage: str) -> set[str]:
     places = find_places(directories, stage=stage) if directories else []
     # What is extended is there for either engine.
     held = [place.directory for place in places if place.directory != PLAYBOOK or PLAYBOOK in own]
-    return {
-        name for name, suffix in SUFFIXES.items() for directory in held if any(directory.rglob(f"*{suffix}"))
-    }
+    return {name for name, suffix in SUFFIXES.items() for directory in held if any(directory.rglob(f"*{suffix}"))}

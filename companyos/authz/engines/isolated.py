@@ -29,9 +29,7 @@ class IsolatedEngine:
     memory that it takes for example, costs the one decision; the next has a new child.
     """
 
-    def __init__(
-        self, recipe: Recipe, *, seconds: float = DEADLINE_SECONDS, memory_bytes: int = _MEMORY_BYTES
-    ) -> None:
+    def __init__(self, recipe: Recipe, *, seconds: float = DEADLINE_SECONDS, memory_bytes: int = _MEMORY_BYTES) -> None:
         """Take what to make the engine of; a child may use `memory_bytes` of address space."""
         self._recipe = recipe
         self._seconds = seconds
