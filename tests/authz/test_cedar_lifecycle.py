@@ -26,6 +26,7 @@ from companyos.authz.bundles.difference import find_difference
 from companyos.authz.engines._cedar_policies import CEDAR_PLAYBOOK
 from companyos.authz.engines.cedar import CedarEngine
 from companyos.authz.explain import explain
+from companyos.authz.metering import Limits, MeterExceededError
 from companyos.authz.specimens.bundles import key_of, trust_of
 from tests.authz.test_authz_cli import run  # noqa: F401 - the fixture
 
@@ -37,10 +38,15 @@ when { context.environment has freeze && context.environment.freeze };
 """
 OPEN = '@id("policy.open") permit (principal, action == Action::"read", resource);\n'
 SCHEMA = """
-entity Role;
-namespace Subject { entity user in [Role] { id: String, type: String }; }
+type Place = { stated: Bool, in_eea: Bool, jurisdiction?: String };
+type Resource = { stated: Bool, in_eea: Bool, jurisdiction?: String, personal: Bool, required_clearance: Long,
+  high_sensitivity: Bool };
+type Subject = { stated: Bool, in_eea: Bool, jurisdiction?: String, clearance: Long };
+namespace Subject { entity user { id: String, type: String }; }
 namespace Resource { entity document { id: String, type: String }; }
-action read appliesTo { principal: [Subject::user], resource: [Resource::document], context: {} };
+action read appliesTo { principal: [Subject::user], resource: [Resource::document], context: {
+  environment: {}, stated: Set<String>,
+  derived: { resource: Resource, destination: Place, subject: Subject, multi_factor: Bool } } };
 """
 USER, DOCUMENT = {"id": "u-1", "type": "user"}, {"id": "d-1", "type": "document", "owner": "u-1"}
 ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
@@ -222,7 +228,7 @@ class TestBundles:
         directory = policies("open", policy__cedar=OPEN, schema__cedarschema=SCHEMA)
         engine = CedarEngine.of(build(directory).policy_set())
 
-        assert engine.decide(build_request(USER, "read", {"id": "d-1", "type": "document"})).allow
+        assert engine.decide(build_request(USER, "read", {"id": "d-1", "type": "document"})).reason == "policy.open"
         (directory / "policy.cedar").write_text(OPEN.replace("read", "launch"))
         with pytest.raises(PolicyError, match="does not agree with the schema"):
             build(directory)
@@ -248,6 +254,11 @@ class TestBundles:
 
         with pytest.raises(BundleRefusedError, match="no place in a bundle"):
             Bundle.from_bytes(smuggled.to_bytes())
+
+    def test_what_takes_too_long(self, frozen):
+        """Cedar policies are metered like others; what takes too long is said of the bundle as a whole."""
+        with pytest.raises(MeterExceededError, match="^freeze: takes more time or memory"):
+            build(frozen(), limits=Limits(deadline_seconds=0.01))
 
     def test_the_wrong_engine(self, frozen):
         """Policies for Cedar that are given to the Rego engine are refused as what they are."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,6 @@ class Recipe:
     """Its policy directories; none at all means the built-in playbook."""
     stage: str = STAGES[-1]
     """The stage of directories laid out by stage."""
-    more: Mapping[str, Any] = field(default_factory=dict)
-    """Other keyword arguments."""
 
     @property
     def factory(self) -> str:
@@ -46,7 +44,7 @@ class Recipe:
     @property
     def arguments(self) -> dict[str, Any]:
         """The keyword arguments of the factory, as JSON."""
-        return {"directories": list(self.directories), "stage": self.stage, **self.more}
+        return {"directories": list(self.directories), "stage": self.stage}
 
     def make(self) -> RegoEngine | CedarEngine:
         """The engine, in this process."""
