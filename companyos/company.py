@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from companyos.authz import Authorizer
     from companyos.authz.bundles import BundlePlace
     from companyos.authz.identity import IdentityStore
-    from companyos.config import Settings
+    from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
     from companyos.finops import CostStore
     from companyos.ledger import Ledger
@@ -198,7 +198,22 @@ class Company:
                 "token": None if token is None else self.key_uri(token),
                 "ca_file": None if ca_file is None else str(self.root / ca_file),
             }
+        if section.isolation == "process":
+            return self._in_processes(section)
         return self.plugins.engine(section.engine, settings)
+
+    def _in_processes(self, section: AuthzSection) -> DecisionEngine:
+        from companyos.authz.engines.embedded import SUFFIXES, configured_recipe
+        from companyos.authz.engines.pool import WorkerEngine
+
+        recipe = configured_recipe(section, self.root)
+        if recipe is None:
+            raise ConfigError(
+                "authz.isolation is process, but authz.engine does not evaluate policies in this process anyway",
+                got=section.engine,
+                expected=" or ".join(SUFFIXES),
+            )
+        return WorkerEngine(recipe.factory, recipe.arguments, deadline_seconds=section.deadline_seconds)
 
     def _open_authorizer(self) -> Authorizer:
         return self.authorizer_for(self.engine)

@@ -136,15 +136,26 @@ class AuthzSection(_Section):
         "pii", description="Retention class of ip and device in decisions; `null` keeps them with the decision."
     )
     remote: RemoteSection | None = Field(None, description="Where a remote engine is.")
+    isolation: Literal["none", "process"] = Field(
+        "none", description="Whether an embedded engine decides in processes that are ended when they take too long."
+    )
+    deadline_seconds: float = Field(1.0, gt=0, le=60, description="How long one decision of such a process may take.")
 
     @field_validator("bundle")
     @classmethod
     def _bundle_is_alone(cls, bundle: BundleSetting | None, info: ValidationInfo) -> BundleSetting | None:
         if bundle is not None and info.data.get("policies"):
             raise ValueError("either authz.policies or authz.bundle, not both")
-        if bundle is not None and info.data.get("engine", "rego") != "rego":
-            raise ValueError("authz.engine: rego, which decides by bundles")
+        if bundle is not None and info.data.get("engine", "rego") not in {"rego", "cedar"}:
+            raise ValueError("no authz.engine beside authz.bundle: which engine decides, the bundle says")
         return bundle
+
+    @field_validator("isolation")
+    @classmethod
+    def _isolation_is_of_directories(cls, isolation: str, info: ValidationInfo) -> str:
+        if isolation == "process" and info.data.get("bundle") is not None:
+            raise ValueError("authz.isolation: none beside authz.bundle, whose policies were metered before")
+        return isolation
 
 
 class Budget(_Section):

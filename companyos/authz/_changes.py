@@ -12,11 +12,10 @@ from companyos.authz.request import attribute_type, copy_json, request_from_dict
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from companyos.authz.engines._loaded import Loaded
     from companyos.authz.engines._syntax import Path, Rule
     from companyos.ports import AccessRequest
 
-__all__ = ("ABSENT", "Change", "candidates", "changed")
+__all__ = ("ABSENT", "Change", "Said", "candidates", "changed", "said_by")
 
 ABSENT = object()
 """Stands for an attribute that is not there."""
@@ -72,12 +71,28 @@ class Change:
         return {key: value for key, value in values.items() if value is not ABSENT}
 
 
-def candidates(request: AccessRequest, rules: Sequence[Rule], loaded: Loaded) -> list[Change]:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one rule of any engine says about requests."""
+
+    paths: Sequence[Path]
+    """The attributes that it reads; derived facts begin with `derived`."""
+    constants: Sequence[Any]
+    """What it may compare them with."""
+
+
+def said_by(rule: Rule, data: Mapping[str, Any]) -> Said:
+    """What a rule in Rego says, with the data that it reads by name."""
+    paths = [path[1:] for path in rule.inputs if path[0] == "input" and WILD not in path and len(path) > 1]
+    return Said(paths, [*_constants(rule.bodies), *_named(rule, data)])
+
+
+def candidates(request: AccessRequest, rules: Iterable[Said]) -> list[Change]:
     """The changes worth trying, those of the environment first, for they are the easiest to make."""
     document = request.to_dict()
     found: dict[tuple[Path, str], Change] = {}
     for rule in rules:
-        for path, values in _options(rule, document, loaded):
+        for path, values in _options(rule, document):
             before = _held(document, path)
             for value in values:
                 if value is not before and (value != before or type(value) is not type(before)):
@@ -104,15 +119,13 @@ def changed(request: AccessRequest, changes: Iterable[Change]) -> AccessRequest:
     return request_from_dict(document)
 
 
-def _options(rule: Rule, document: Mapping[str, Any], loaded: Loaded) -> Iterator[tuple[Path, tuple[Any, ...]]]:
-    read = [path[1:] for path in rule.inputs if path[0] == "input" and WILD not in path and len(path) > 1]
-    constants = [*_constants(rule.bodies), *_named(rule, loaded.data)]
-    for path in read:
+def _options(rule: Said, document: Mapping[str, Any]) -> Iterator[tuple[Path, tuple[Any, ...]]]:
+    for path in rule.paths:
         if path[0] == "derived":
             yield from _derived(path[1:])
         elif path[0] in _ORDER and path not in _FIXED and (len(path) > 1 or path == ("action",)):
-            others = [_held(document, other) for other in read if other != path and other[0] != "derived"]
-            yield path, tuple(_fitting(path, [*constants, *others]))
+            others = [_held(document, other) for other in rule.paths if other != path and other[0] != "derived"]
+            yield path, tuple(_fitting(path, [*rule.constants, *others]))
 
 
 def _derived(path: Path) -> Iterator[tuple[Path, tuple[Any, ...]]]:

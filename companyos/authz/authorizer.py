@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from companyos.authz.audit import RETENTION, AuditLedger, Record, append_records
 from companyos.authz.duty import Duty, unhandled
 from companyos.authz.enforcement import handlers_by_obligation, with_obligations, with_obligations_async
-from companyos.authz.interface import EngineError, RequestError
+from companyos.authz.interface import EngineError, EngineTimeoutError, RequestError
 from companyos.authz.low_risk import checked_actions, is_of_low_risk
 from companyos.authz.request import copy_json, copy_request
 from companyos.authz.subjects import UnresolvedSubjectError, request_for, request_of
@@ -324,6 +324,9 @@ def evaluate(engine: DecisionEngine, request: AccessRequest, *, facts: Mapping[s
         verdict = Verdict.ALLOW if opinion.allow is True else Verdict.DENY
         facts = facts if opinion.version is None else {**facts, "policy_digest": opinion.version}
         return Decision(verdict, opinion.reason, opinion.message, tuple(opinion.obligations), facts=facts)
+    except EngineTimeoutError as error:
+        _log.warning("the policy engine did not decide in time; the request is refused: %s", error.what)
+        return Decision.undetermined(error.reason, "the policies did not answer in time", facts=facts)
     except Exception as error:  # noqa: BLE001 - whatever an engine raises, it has not decided
         _log.exception("the policy engine failed; the request is refused")
         reason = error.reason if isinstance(error, EngineError) else EngineError.reason

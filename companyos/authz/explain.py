@@ -10,16 +10,21 @@ import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz._changes import Change, candidates, changed
+from companyos.authz._changes import Change, Said, candidates, changed, said_by
+from companyos.authz.engines._cedar_terms import terms
 from companyos.authz.engines._trace import Trace, trace
+from companyos.authz.engines.embedded import Recipe
+from companyos.authz.engines.rego import RegoEngine
 from companyos.authz.interface import EngineError, RequestError
+from companyos.authz.request import request_from_dict
 from companyos.authz.slices import DIMENSIONS, key_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from companyos.authz.engines.rego import RegoEngine
-    from companyos.ports import AccessRequest, Opinion
+    from companyos.authz.engines._cedar_policies import CedarPolicy
+    from companyos.authz.engines.cedar import CedarEngine
+    from companyos.ports import AccessRequest, DecisionEngine, Opinion
 
 __all__ = ("Change", "Explanation", "Flip", "Trace", "explain")
 
@@ -84,25 +89,68 @@ class Explanation:
         }
 
 
-def explain(engine: RegoEngine, request: AccessRequest) -> Explanation:
+def explain(engine: RegoEngine | CedarEngine, request: AccessRequest) -> Explanation:
     """Take a decision apart; nothing is recorded.
+
+    Of Cedar's policies it is known which were satisfied, not which of their conditions held.
 
     Raises:
         PolicyError: the policies cannot be used.
         EngineError: they could not be evaluated for this request.
     """
+    parts = _parts_of_rego(engine, request) if isinstance(engine, RegoEngine) else _parts_of_cedar(engine, request)
+    options = candidates(request, parts.said)
+    flips = itertools.islice(_flips(engine, request, options, wanted=not parts.opinion.allow), MOST_CHANGES)
+    facts = dict(zip(DIMENSIONS, key_of(request), strict=True))
+    return Explanation(parts.opinion, facts, parts.evaluated, parts.of, parts.rules, tuple(flips))
+
+
+def explain_in_child(argument: Mapping[str, Any]) -> dict[str, Any]:
+    """Run in a metered child: the explanation of a request by the engine of a recipe, as a JSON object."""
+    engine = Recipe(**argument["recipe"]).make()
+    return explain(engine, request_from_dict(argument["request"])).to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What an engine says of one decision."""
+
+    opinion: Opinion
+    rules: tuple[Trace, ...]
+    said: Sequence[Said]
+    evaluated: int
+    of: int
+
+
+def _parts_of_rego(engine: RegoEngine, request: AccessRequest) -> _Parts:
     loaded = engine.loaded()
     opinion = engine.decide(request)
     members = loaded.slicing.members(key_of(request))
     rules = tuple(rule for rule in trace(loaded, request) if rule.id is not None or rule.fired or rule.conditions)
     visible = tuple(rule for rule in rules if rule.file != loaded.modules[0].file or rule.fired)
-    options = candidates(request, [rule for _, rule in loaded.slicing.rules(members)], loaded)
-    flips = tuple(itertools.islice(_flips(engine, request, options, wanted=not opinion.allow), MOST_CHANGES))
-    facts = dict(zip(DIMENSIONS, key_of(request), strict=True))
-    return Explanation(opinion, facts, len(members), len(loaded.slicing.everything), visible, flips)
+    said = [said_by(rule, loaded.data) for _, rule in loaded.slicing.rules(members)]
+    return _Parts(opinion, visible, said, len(members), len(loaded.slicing.everything))
 
 
-def _flips(engine: RegoEngine, request: AccessRequest, options: Sequence[Change], *, wanted: bool) -> Iterator[Flip]:
+def _parts_of_cedar(engine: CedarEngine, request: AccessRequest) -> _Parts:
+    loaded = engine.loaded()
+    opinion = engine.decide(request)
+    policies = loaded.applicable(request)
+    rules = tuple(_traced(policy, fired=loaded.holds(policy, request)) for policy in policies)
+    talk = [terms(policy.tree) for policy in policies]
+    said = [Said(spoken.paths, spoken.constants) for spoken in talk]
+    return _Parts(opinion, rules, said, len(policies), len(loaded.policies.policies))
+
+
+def _traced(policy: CedarPolicy, *, fired: bool) -> Trace:
+    kind = "obligation" if policy.obliges_only else "allow" if policy.permits else "deny"
+    file, _, line = policy.place.rpartition(":")
+    return Trace(kind, policy.id, file, int(line), fired, ())
+
+
+def _flips(
+    engine: DecisionEngine, request: AccessRequest, options: Sequence[Change], *, wanted: bool
+) -> Iterator[Flip]:
     """Single changes first, one for each attribute; two at once only where no single one is enough."""
     enough, shown = False, set()
     for count, changes in enumerate(_combinations(options)):
@@ -121,7 +169,7 @@ def _combinations(options: Sequence[Change]) -> Iterable[tuple[Change, ...]]:
     return itertools.chain(((option,) for option in options), pairs)
 
 
-def _ask(engine: RegoEngine, request: AccessRequest, changes: Sequence[Change]) -> Opinion | None:
+def _ask(engine: DecisionEngine, request: AccessRequest, changes: Sequence[Change]) -> Opinion | None:
     try:
         return engine.decide(changed(request, changes))
     except (RequestError, EngineError):

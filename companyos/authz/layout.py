@@ -216,11 +216,12 @@ def _subdirectories(directory: Path) -> list[Path]:
             found.append(path)
         elif not _is_text(path):
             raise PolicyError(
-                f"{path} is not part of the layout", expected="<domain>/<service>/<stage>/<version>/policy.rego"
+                f"{path} is not part of the layout",
+                expected="<domain>/<service>/<stage>/<version>/policy.rego, or .cedar",
             )
     return found
 
 
 def _is_text(path: Path) -> bool:
-    hidden = path.name.startswith(".") and ".rego" not in path.name.casefold()
+    hidden = path.name.startswith(".") and not any(suffix in path.name.casefold() for suffix in (".rego", ".cedar"))
     return hidden or (path.is_file() and (path.suffix == ".md" or path.name.startswith("README")))

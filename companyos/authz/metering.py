@@ -21,7 +21,7 @@ from typing import Any
 from companyos.authz.interface import EngineError, PolicyError
 from companyos.errors import CompanyOSError, MissingExtraError, RefusedError, UnverifiableError, UserError
 
-__all__ = ("Limits", "MeterExceededError", "MeterFailedError", "compute_at_most", "metered")
+__all__ = ("Limits", "MeterExceededError", "MeterFailedError", "MeterTimeoutError", "compute_at_most", "metered")
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Largest answer that is read of a child."""
@@ -37,6 +37,12 @@ class MeterExceededError(RefusedError):
     """Policies took more time or memory than they may, and their process was ended."""
 
     code = "authz.metering"
+
+
+class MeterTimeoutError(MeterExceededError):
+    """Policies took more time than they may."""
+
+    code = "authz.metering_timeout"
 
 
 class MeterFailedError(UnverifiableError):
@@ -136,7 +142,7 @@ def _run(command: list[str], stdin: bytes, answer: Any, bounds: Limits, what: st
         try:
             process.communicate(stdin, timeout=bounds.deadline_seconds)
         except subprocess.TimeoutExpired as error:
-            raise MeterExceededError(
+            raise MeterTimeoutError(
                 f"{what} took too long",
                 got="ended by force",
                 expected=f"an answer within {bounds.deadline_seconds:g} s",

@@ -14,16 +14,17 @@ What `expect` leaves out is not looked at. They are data and no `*_test.rego`, s
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from companyos.authz.authorizer import evaluate
-from companyos.authz.interface import PolicyError, RequestError
+from companyos.authz.interface import EngineTimeoutError, PolicyError, RequestError
 from companyos.authz.layout import TESTS, read_text
 from companyos.authz.request import request_from_dict
 from companyos.config import parse_yaml
-from companyos.decision import Decision
+from companyos.decision import Decision, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -99,12 +100,14 @@ def parse_cases(text: str, file: str) -> list[Case]:
 
 
 def run_cases(engine: DecisionEngine, cases: Iterable[Case]) -> list[Outcome]:
-    """Ask the engine each case's request; nothing is recorded.
+    """Ask the engine each case's request; nothing is recorded. A case that is not answered in time has failed.
 
     Raises:
         PolicyError: the engine's policies cannot be used.
     """
-    facts = {"policy_digest": engine.version}
+    facts = {"engine": engine.name}
+    with suppress(EngineTimeoutError):  # then no case has an answer, and each says so
+        facts["policy_digest"] = engine.version
     return [Outcome(case, _compare(_answer(engine, case, facts), case.expected)) for case in cases]
 
 
@@ -159,6 +162,8 @@ def _compare(decision: Decision, expected: Mapping[str, Any]) -> str:
         for key, wanted in expected.items()
         if got[key] != (sorted(wanted) if isinstance(wanted, list) else wanted)
     ]
+    if wrong and decision.verdict is Verdict.UNDETERMINED:
+        wrong.append(decision.reason)
     if wrong and decision.message:
         wrong.append(decision.message)
     return "; ".join(wrong)

@@ -263,16 +263,32 @@ class TestRefusedPolicies:
 
 
 class TestWithoutTheLibrary:
-    @pytest.mark.parametrize(
-        ("machine", "hint"), [("x86_64", "pip install 'companyos[authz]"), ("riscv64", "choose a remote engine")]
-    )
-    def test_what_to_do_is_said(self, monkeypatch, machine, hint):
-        """Without regorus the first use says what to install, or that there is nothing to install here."""
+    @pytest.mark.parametrize("machine", [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64")])
+    def test_what_to_do_is_said(self, monkeypatch, machine):
+        """Wherever regorus cannot be imported the first use says what to install, and which built-in engines remain."""
+        system, processor = machine
         monkeypatch.setitem(sys.modules, "regorus", None)
-        monkeypatch.setattr(platform, "machine", lambda: machine)
+        monkeypatch.setattr(sys, "platform", system)
+        monkeypatch.setattr(platform, "machine", lambda: processor)
 
-        with pytest.raises(MissingExtraError, match=re.escape(hint)):
+        with pytest.raises(MissingExtraError) as caught:
             _ = RegoEngine().version
+
+        assert f"on {system} {processor}" in caught.value.got
+        for hint in ("pip install 'companyos[authz]", "authz.engine: opa", "authz.engine: cedar"):
+            assert hint in caught.value.hint
+
+    def test_a_library_that_this_machine_cannot_load(self, monkeypatch, tmp_path):
+        """A wheel for a newer C library is there and does not load: its own complaint is shown, with the way out."""
+        (tmp_path / "regorus.py").write_text("raise ImportError('version `GLIBC_2.34 not found')")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "regorus")
+
+        with pytest.raises(MissingExtraError) as caught:
+            _ = RegoEngine().version
+
+        assert "GLIBC_2.34 not found" in caught.value.got
+        assert "authz.engine: opa" in caught.value.hint
 
 
 class TestThreads:

@@ -42,7 +42,7 @@ GUARDS = {
     'input.resource.level != "x"\n\tnot input.resource.a\n\tinput.resource.b\n\tinput.action == "read"': True,
     "input.action in data.mine.nested": False,
     "input.action in data.mine": False,
-    "input.action in data.nothing": False,
+    "input.action in data.companyos.access.helper": False,
     'input.action == lower("READ")': False,
     'input.action != "write"': False,
     'not input.action == "write"': False,

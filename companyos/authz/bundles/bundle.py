@@ -10,6 +10,8 @@ from companyos.authz.bundles.archive import pack, unpack
 from companyos.authz.bundles.hashing import file_hash, parse_structured, plain
 from companyos.authz.bundles.interface import BundleRefusedError
 from companyos.authz.bundles.manifest import MANIFEST, Manifest
+from companyos.authz.engines._cedar_policies import CEDAR_PLAYBOOK, SCHEMA
+from companyos.authz.engines.embedded import SUFFIXES
 from companyos.authz.layout import MAX_FILE, METADATA, PLAYBOOK, UNSCOPED
 from companyos.authz.policyset import PolicySet
 from companyos.authz.slices import KEYS, Slice
@@ -31,7 +33,6 @@ DATA_NAMES = frozenset({"data.json", "data.yaml", "data.yml"})
 SCOPE = "companyos_scope"
 """The key of `data` that the fixed combination reads; our engine finds its value itself."""
 MAX_SIGNATURES_BYTES = 1024 * 1024
-_POLICIES = {"rego": ".rego", "cedar": ".cedar"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +105,17 @@ class Bundle:
         return plain(value.get(SCOPE)) if isinstance(value, dict) else None
 
     def sources(self) -> dict[str, str]:
-        """The policies' text by name, without the fixed combination.
+        """The policies' text by name, without the fixed combination; with the schema, where Cedar has one.
 
         Raises:
             BundleRefusedError: one is not UTF-8.
         """
-        suffix = _POLICIES[self.manifest.engine]
-        found = {name: _decode(name, content) for name, content in self.files.items() if name.endswith(suffix)}
+        suffix = SUFFIXES[self.manifest.engine]
+        found = {
+            name: _decode(name, content)
+            for name, content in self.files.items()
+            if name.endswith(suffix) or (self.manifest.engine == "cedar" and _is_schema(name))
+        }
         found.pop(COMBINATION, None)
         return found
 
@@ -129,8 +134,8 @@ class Bundle:
             BundleRefusedError: nothing to decide by, or metadata without an owner.
         """
         sources = self.sources()
-        if not sources:
-            raise BundleRefusedError("bundle.kind", "there are no policies", expected=_POLICIES[self.manifest.engine])
+        if not any(name.endswith(SUFFIXES[self.manifest.engine]) for name in sources):
+            raise BundleRefusedError("bundle.kind", "there are no policies", expected=SUFFIXES[self.manifest.engine])
         metadata = dict(self._metadata())
         slices = {directory: _slice(directory, values) for directory, values in metadata.items()}
         declared = {name: slices[_home(name, slices)] for name in sources}
@@ -151,7 +156,9 @@ class Bundle:
                 yield directory, value
 
     def _extends_playbook(self) -> bool:
-        rules = {f"playbook/{path.relative_to(PLAYBOOK)}": path.read_bytes() for path in PLAYBOOK.rglob("*.rego")}
+        playbook = CEDAR_PLAYBOOK if self.manifest.engine == "cedar" else PLAYBOOK
+        files = playbook.rglob(f"*{SUFFIXES[self.manifest.engine]}")
+        rules = {f"playbook/{path.relative_to(playbook)}": path.read_bytes() for path in files}
         return rules.items() <= self.files.items()
 
 
@@ -193,6 +200,10 @@ def is_test(name: str) -> bool:
     return name.endswith(".yaml") and "tests" in name.split("/")[:-1] and name.rpartition("/")[2] not in DATA_NAMES
 
 
+def _is_schema(name: str) -> bool:
+    return name.rpartition("/")[2] == SCHEMA
+
+
 def read_bytes(path: Path, limit: int) -> bytes:
     """The bytes of a tarball, no more of them than can be one.
 
@@ -214,12 +225,13 @@ def _check_kind(name: str, content: bytes, engine: str) -> None:
     last = name.rpartition("/")[2]
     if name == MANIFEST or last in DATA_NAMES or last == METADATA or is_test(name):
         return
-    if not name.endswith((_POLICIES[engine], ".rego" if name == COMBINATION else _POLICIES[engine])):
+    extra = name == COMBINATION if engine == "rego" else _is_schema(name)
+    if not (name.endswith(SUFFIXES[engine]) or extra):
         raise BundleRefusedError(
             "bundle.kind",
             "a file that has no place in a bundle",
             got=name,
-            expected=f"*{_POLICIES[engine]}, data.json, {METADATA}, tests/*.yaml",
+            expected=f"*{SUFFIXES[engine]}, data.json, {METADATA}, tests/*.yaml",
         )
     if len(content) > MAX_FILE:
         raise BundleRefusedError("bundle.size", "a policy is too large", got=name, expected=f"at most {MAX_FILE} bytes")

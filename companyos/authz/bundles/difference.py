@@ -85,7 +85,6 @@ def find_difference(
     Raises:
         PolicyError: the policies of one are refused.
         MeterExceededError: the policies take too much time or memory for a search.
-        BundleUnverifiableError: a bundle is for an engine that cannot be asked.
     """
     bounds = limits or Limits(deadline_seconds=120)
     argument = {

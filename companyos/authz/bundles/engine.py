@@ -11,6 +11,7 @@ from companyos.authz.interface import PoliciesExpiredError
 
 if TYPE_CHECKING:
     from companyos.authz.bundles.bundle import Bundle
+    from companyos.authz.engines.cedar import CedarEngine
     from companyos.authz.engines.rego import RegoEngine
     from companyos.ports import AccessRequest, Opinion
 
@@ -21,12 +22,8 @@ class BundleEngine:
     """Decides by a bundle; whoever makes one has verified it, as `find_in_force` does."""
 
     def __init__(self, bundle: Bundle, until: datetime) -> None:
-        """Take the policies of `bundle`, which count until a moment.
-
-        Raises:
-            BundleUnverifiableError: there is no engine here for what is in it.
-        """
-        self.rego: RegoEngine = engine_of(bundle)
+        """Take the policies of `bundle`, which count until a moment."""
+        self.policies: RegoEngine | CedarEngine = engine_of(bundle)
         """What evaluates the policies, with no regard to their expiry."""
         self._until = until
         self._ends = until.timestamp()
@@ -34,8 +31,8 @@ class BundleEngine:
 
     @property
     def name(self) -> str:
-        """`rego`."""
-        return self.rego.name
+        """`rego` or `cedar`, as the policies are."""
+        return self.policies.name
 
     @property
     def version(self) -> str:
@@ -44,7 +41,7 @@ class BundleEngine:
         Raises:
             PolicyError: the policies cannot be used.
         """
-        self.rego.loaded()
+        self.policies.version  # noqa: B018 - raises if they cannot be used
         return self._digest
 
     @property
@@ -54,7 +51,7 @@ class BundleEngine:
         Raises:
             PolicyError: the policies cannot be used.
         """
-        return self.rego.extends_playbook
+        return self.policies.extends_playbook
 
     def decide(self, request: AccessRequest) -> Opinion:
         """The policies' opinion of a request.
@@ -69,4 +66,4 @@ class BundleEngine:
                 got=f"valid until {moment_text(self._until)}",
                 hint="promote a newer version, or sign it with a key that counts",
             )
-        return self.rego.decide(request)
+        return self.policies.decide(request)

@@ -61,11 +61,7 @@ class InForce:
         return archive_digest(self.data)
 
     def engine(self) -> BundleEngine:
-        """An engine over it.
-
-        Raises:
-            BundleUnverifiableError: there is none here for what is in it.
-        """
+        """An engine over it."""
         return BundleEngine(self.verified.bundle, self.verified.until)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from companyos.authz.bundles.bundle import DATA_NAMES, is_test
 from companyos.authz.bundles.hashing import parse_json, plain
 from companyos.authz.bundles.interface import BundleBuildError, BundleRefusedError
+from companyos.authz.engines._cedar_policies import CEDAR_PLAYBOOK, SCHEMA
+from companyos.authz.engines.embedded import SUFFIXES
 from companyos.authz.layout import METADATA, STAGES, find_places
 from companyos.authz.policyset import DATA, RESERVED_DATA
 
@@ -22,7 +24,7 @@ __all__ = ("Unit", "find_units")
 
 MAX_SOURCE_BYTES = 8 * 1024 * 1024
 _PART = re.compile(r"[a-z0-9_][a-z0-9._-]{0,62}")
-_ENGINES = {".rego": "rego", ".cedar": "cedar"}
+_ENGINES = {suffix: engine for engine, suffix in SUFFIXES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,22 @@ def find_units(paths: Sequence[Path], stage: str) -> list[Unit]:
     Raises:
         PolicyError: there is none, or one cannot be used.
     """
-    units = [_placed(place) for place in find_places(paths, stage=stage)]
+    units = _with_their_playbook([_placed(place) for place in find_places(paths, stage=stage)])
     if len(units) > 1:
         units = [_without_tests(unit) if unit.label == "playbook" else unit for unit in units]
     labels = [unit.label for unit in units]
     if len(set(labels)) != len(labels):
         raise BundleBuildError("two directories have the same place in the bundle", got=", ".join(labels))
     return units
+
+
+def _with_their_playbook(units: list[Unit]) -> list[Unit]:
+    """The same, where Cedar policies extend the playbook with the playbook in Cedar, as the engine takes it."""
+    engines = {engine for unit in units if unit.label != "playbook" for engine in unit.engines}
+    if engines != {"cedar"}:
+        return units
+    (own,) = find_places([CEDAR_PLAYBOOK])
+    return [_unit(own, "playbook", "playbook") if unit.label == "playbook" else unit for unit in units]
 
 
 def _without_tests(unit: Unit) -> Unit:
@@ -94,7 +105,10 @@ def _unit(place: Place, label: str, domain: str) -> Unit:
     data = _data(directory, content.pop(DATA, b"{}"))
     if not any(Path(name).suffix in _ENGINES for name in content):
         raise BundleBuildError(f"no policies in {directory}", expected="*.rego or *.cedar")
-    return Unit(label, directory, domain, place.metadata["version"], content, data)
+    unit = Unit(label, directory, domain, place.metadata["version"], content, data)
+    if data and unit.engines == {"cedar"}:
+        raise BundleBuildError(f"{directory / DATA} would be read by nobody", expected="no data beside Cedar policies")
+    return unit
 
 
 def _contents(directory: Path) -> Iterator[tuple[str, bytes]]:
@@ -106,19 +120,19 @@ def _contents(directory: Path) -> Iterator[tuple[str, bytes]]:
         name = path.relative_to(directory).as_posix()
         if name.endswith("_test.rego"):
             raise BundleBuildError(f"{path} is not read as a policy", expected="test cases in tests/*.yaml")
-        if name in {DATA, METADATA} or path.suffix in _ENGINES or is_test(name):
+        if name in {DATA, METADATA} or path.name == SCHEMA or path.suffix in _ENGINES or is_test(name):
             yield name, _read(path)
         elif path.name in DATA_NAMES:
             raise BundleBuildError(f"{path} would be data in a place of its own", expected=f"one {DATA} at the top")
         elif not _is_text(path):
             raise BundleBuildError(
                 f"{path} has no place in a bundle",
-                expected=f"*.rego, *.cedar, {DATA}, {METADATA}, tests/*.yaml, README, *.md",
+                expected=f"*.rego, *.cedar, {SCHEMA}, {DATA}, {METADATA}, tests/*.yaml, README, *.md",
             )
 
 
 def _is_text(path: Path) -> bool:
-    hidden = path.name.startswith(".") and ".rego" not in path.name.casefold()
+    hidden = path.name.startswith(".") and not any(suffix in path.name.casefold() for suffix in _ENGINES)
     return hidden or path.suffix == ".md" or path.name.startswith("README")
 
 

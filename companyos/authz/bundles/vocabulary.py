@@ -7,7 +7,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from companyos.authz.engines._cedar_policies import policy_tree
+from companyos.authz.engines._cedar_terms import comparisons, terms
+from companyos.authz.engines._cedar_text import statements
 from companyos.authz.engines._regorus import prepare
+from companyos.authz.engines.embedded import SUFFIXES
 from companyos.authz.request import attribute_type
 
 if TYPE_CHECKING:
@@ -75,7 +79,14 @@ def read_vocabulary(*policies: tuple[Mapping[str, str], Mapping[str, Any]]) -> V
     near: dict[tuple[str, ...], dict[str, Any]] = {}
     bodies: dict[str, list[tuple[tuple[str, ...], Any]]] = {}
     for sources, data in policies:
-        for module in json.loads(prepare(sources, data).get_ast_as_json()):
+        trees = list(_trees(sources))
+        for tree in trees:
+            spoken = terms(tree)
+            named = (value for constant in spoken.constants for value in _with_neighbours(constant))
+            constants.update((json.dumps(value), value) for value in named)
+            reads.update(path for path in spoken.paths if path[0] != "derived")
+            _compared_in_cedar(tree, near, bodies)
+        for module in () if trees else json.loads(prepare(sources, data).get_ast_as_json()):
             for constant in _constants(module["ast"]["rules"]):
                 constants[json.dumps(constant)] = constant
             reads.update(_paths(module["ast"]["rules"]))
@@ -94,6 +105,31 @@ def read_vocabulary(*policies: tuple[Mapping[str, str], Mapping[str, Any]]) -> V
 
 def _is_mark(value: Any) -> bool:
     return isinstance(value, str) and len(value) <= _MAX_MARK and not any(map(str.isalnum, value))
+
+
+def _trees(sources: Mapping[str, str]) -> Iterator[Mapping[str, Any]]:
+    """The policies in Cedar's JSON form; none if there are none in Cedar."""
+    for name, text in sources.items():
+        if name.endswith(SUFFIXES["cedar"]):
+            yield from (policy_tree(statement) for statement in statements(name, text))
+
+
+def _compared_in_cedar(
+    tree: Mapping[str, Any],
+    near: dict[tuple[str, ...], dict[str, Any]],
+    bodies: dict[str, list[tuple[tuple[str, ...], Any]]],
+) -> None:
+    """What a policy compares with what: the likeliest values, alone and together."""
+    compared = comparisons(tree)
+    for path, values in compared:
+        near.setdefault(path, {}).update({json.dumps(value): value for item in values for value in _around(item)})
+    choices = [[(path, value) for value in values] for path, values in compared if path[0] != "derived"]
+    for combination in itertools.islice(itertools.product(*choices), _MAX_VARIANTS if choices else 0):
+        bodies[json.dumps(combination)] = list(combination)
+
+
+def _around(value: Any) -> Iterator[Any]:
+    yield from (value,) if isinstance(value, list) else _with_neighbours(value)
 
 
 def _vocabulary(

@@ -25,6 +25,8 @@ from companyos.authz.engines._cedar_reads import EVERYTHING, Read, reads
 from companyos.authz.engines._cedar_text import check_depth, statements
 from companyos.authz.interface import PolicyError
 from companyos.authz.layout import METADATA, PLAYBOOK, TESTS, find_places, read_text
+from companyos.authz.policyset import PolicySet
+from companyos.authz.slices import Slice
 from companyos.canonical import digest, sha256_hex
 
 if TYPE_CHECKING:
@@ -32,9 +34,8 @@ if TYPE_CHECKING:
 
     from companyos.authz.engines._cedar_text import Statement
     from companyos.authz.layout import Place
-    from companyos.authz.slices import Slice
 
-__all__ = ("CEDAR_PLAYBOOK", "CedarPolicies", "CedarPolicy", "load_cedar")
+__all__ = ("CEDAR_PLAYBOOK", "CedarPolicies", "CedarPolicy", "load_cedar", "parse_cedar", "policy_tree")
 
 CEDAR_PLAYBOOK = Path(__file__).parents[1] / "policies_cedar"
 """The built-in policies, in Cedar."""
@@ -61,6 +62,10 @@ class CedarPolicy:
     """The policy itself."""
     slice: Slice
     """The requests that its directory may speak about."""
+    place: str
+    """File and line where it begins."""
+    tree: Mapping[str, Any]
+    """The same in Cedar's JSON form."""
     reads: frozenset[Read] = EVERYTHING
     """What of a request it can read."""
 
@@ -91,27 +96,42 @@ def load_cedar(directories: Sequence[Path], *, stage: str) -> CedarPolicies:
         PolicyError: a file cannot be read or is not read at all, or a policy cannot be used; the text names the place.
     """
     files: dict[str, str] = {}
-    policies: list[CedarPolicy] = []
-    schemas: list[str] = []
-    places = _places(directories or (CEDAR_PLAYBOOK,), stage)
+    sources: dict[str, str] = {}
+    declared: dict[str, Slice] = {}
+    places = list(_places(directories or (CEDAR_PLAYBOOK,), stage))
     for place in places:
         for path in _files(place.directory):
             name = f"{place.label}/{path.relative_to(place.directory).as_posix()}"
             text = read_text(path)
             files[name] = sha256_hex(text.encode())
-            if path.suffix == ".cedar":
-                policies += [_policy(statement, place.declared) for statement in statements(name, text)]
-            elif path.name == SCHEMA:
-                schemas.append(text)
+            if path.name != METADATA:
+                sources[name], declared[name] = text, place.declared
+    extends = any(place.directory == CEDAR_PLAYBOOK for place in places)
+    owners = tuple(place.metadata["owner"] for place in places)
+    return parse_cedar(PolicySet(sources, {}, owners, digest(files), extends, declared))
+
+
+def parse_cedar(read: PolicySet) -> CedarPolicies:
+    """The policies in texts that were read already, with their schema if there is one.
+
+    Raises:
+        PolicyError: there is none, or one cannot be used; the text names the place.
+    """
+    policies = [
+        _policy(statement, read.declared.get(name, Slice()))
+        for name, text in read.sources.items()
+        if name.endswith(".cedar")
+        for statement in statements(name, text)
+    ]
     if not policies:
-        raise PolicyError("no policies found", got=", ".join(map(str, directories)), expected="at least one in .cedar")
+        raise PolicyError("no policies found", got=", ".join(read.sources), expected="at least one in .cedar")
     _check_unique(policies)
+    schemas = [text for name, text in read.sources.items() if name.rpartition("/")[2] == SCHEMA]
     if len(schemas) > 1:
         raise PolicyError(f"there is more than one {SCHEMA}", hint="keep the one that describes all policies")
     schema = _checked_schema(schemas[0], policies) if schemas else None
-    version = digest({"cedar": digest(files), "facts": facts_digest()})
-    extends = any(place.directory == CEDAR_PLAYBOOK for place in places)
-    return CedarPolicies(tuple(policies), schema, version, extends)
+    version = digest({"cedar": read.digest, "facts": facts_digest()})
+    return CedarPolicies(tuple(policies), schema, version, read.extends_playbook)
 
 
 def _places(directories: Sequence[Path], stage: str) -> Iterator[Place] | list[Place]:
@@ -148,28 +168,40 @@ def _is_policy(path: Path, directory: Path) -> bool:
     )
 
 
-def _policy(statement: Statement, declared: Slice) -> CedarPolicy:
+def policy_tree(statement: Statement) -> dict[str, Any]:
+    """One policy in Cedar's JSON form.
+
+    Raises:
+        PolicyError: it does not parse, or is a template.
+    """
     cedar = require("cedarpy", extra="authz-cedar")
     try:
         parsed = json.loads(cedar.policies_to_json_str(statement.text))
     except ValueError as error:
         raise PolicyError("a policy does not parse", got=f"{statement.place}: {error}", expected="Cedar") from error
-    found = list(parsed["staticPolicies"].values())
+    found: list[dict[str, Any]] = list(parsed["staticPolicies"].values())
     if len(found) != 1:
         raise PolicyError(
             "a policy is a template", got=statement.place, expected="policies without ?principal and ?resource"
         )
-    said = {name: "" if text is None else text for name, text in found[0].get("annotations", {}).items()}
+    return found[0]
+
+
+def _policy(statement: Statement, declared: Slice) -> CedarPolicy:
+    tree = policy_tree(statement)
+    said = {name: "" if text is None else text for name, text in tree.get("annotations", {}).items()}
     _check_annotations(said, statement.place)
     return CedarPolicy(
         id=said["id"],
         reason=said.get("reason", said["id"]),
         message=said.get("message", ""),
-        permits=found[0]["effect"] == "permit",
+        permits=tree["effect"] == "permit",
         obligations=parse_obligations(said["obligations"], statement.place) if "obligations" in said else (),
         text=statement.text,
         slice=declared,
-        reads=reads(found[0]),
+        place=statement.place,
+        tree=tree,
+        reads=reads(tree),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from companyos.authz.derived import derive, facts_digest
 from companyos.authz.engines import _lint, _probe
+from companyos.authz.engines._dangling import check_references
 from companyos.authz.engines._regorus import MAX_ENGINES, Evaluator, first_lines, prepare
 from companyos.authz.engines._shape import opinion
 from companyos.authz.engines._slicing import Slicing
@@ -93,9 +94,12 @@ def load(policies: PolicySet, *, most_engines: int = MAX_ENGINES) -> Loaded:
     Raises:
         PolicyError: they cannot be used; the text names file, line and reason.
     """
+    if any(name.endswith(".cedar") for name in policies.sources):
+        raise PolicyError("these are policies for Cedar", got=", ".join(policies.sources), hint="use CedarEngine.of")
     combination = (Path(__file__).parent / FIXED).read_text(encoding="utf-8")
     modules = _parsed({FIXED: combination, **policies.sources}, policies.data)
     _probe.check(_lint.check(modules, FIXED))
+    check_references(modules, {**policies.data, SCOPE: []})
     slicing = Slicing(modules, policies.data, policies.declared)
     data = {**policies.data, SCOPE: list(slicing.scopes)}
     evaluator = Evaluator(slicing.texts, data, RULE, always=slicing.always, limit=most_engines)

@@ -9,22 +9,25 @@ from companyos.authz.engines._syntax import WILD, Path, Rule
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ("reached",)
+__all__ = ("Node", "reached", "tree_of")
 
 
-class _Node:
+class Node:
     """A place below `data`: the rules of exactly this path, and what lies beneath."""
 
     __slots__ = ("beneath", "here")
 
     def __init__(self) -> None:
         self.here: set[int] = set()
-        self.beneath: dict[str, _Node] = {}
+        """The rules of exactly this path."""
+        self.beneath: dict[str, Node] = {}
+        """What lies beneath, by name."""
 
     def add(self, path: Path, rule: int) -> None:
+        """Enter a rule at its path."""
         node = self
         for part in path:
-            node = node.beneath.setdefault(part, _Node())
+            node = node.beneath.setdefault(part, Node())
         node.here.add(rule)
 
     def matching(self, path: Path) -> Iterator[int]:
@@ -39,8 +42,16 @@ class _Node:
         for node in beneath:
             yield from node.matching(tuple(rest))
 
-    def _named(self, head: str) -> list[_Node]:
+    def _named(self, head: str) -> list[Node]:
         return [self.beneath[part] for part in (head, WILD) if part in self.beneath]
+
+
+def tree_of(rules: Sequence[Rule]) -> Node:
+    """All rules by their paths; each is called by its place in the sequence."""
+    tree = Node()
+    for place, rule in enumerate(rules):
+        tree.add(rule.path, place)
+    return tree
 
 
 def reached(rules: Sequence[Rule]) -> list[frozenset[int]]:
@@ -49,9 +60,7 @@ def reached(rules: Sequence[Rule]) -> list[frozenset[int]]:
     What is worked out at run time (`data.x[y]`) may be anything beneath; a rule that refers to `deny` needs every rule
     that adds to it.
     """
-    tree = _Node()
-    for place, rule in enumerate(rules):
-        tree.add(rule.path, place)
+    tree = tree_of(rules)
     memo: dict[Path, frozenset[int]] = {}
     direct: list[set[int]] = []
     for place, rule in enumerate(rules):

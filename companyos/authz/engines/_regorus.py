@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from companyos._extras import require
+from companyos.authz.engines._nesting import check_nesting
 from companyos.authz.interface import EngineError
 from companyos.errors import CompanyOSError, MissingExtraError
 
@@ -37,9 +38,11 @@ def prepare(sources: Mapping[str, str], data: Mapping[str, Any]) -> Any:
     """A new engine, for this thread, with policies parsed and data in place.
 
     Raises:
+        PolicyError: a policy nests so deeply that regorus would not come to an end with it.
         MissingExtraError: regorus is not installed.
         RuntimeError: regorus does not take a policy.
     """
+    check_nesting(sources)
     engine = _regorus().Engine()
     engine.set_gather_prints(True)
     for name, text in sources.items():
@@ -157,12 +160,15 @@ def _regorus() -> Any:
     try:
         return require("regorus", extra="authz")
     except MissingExtraError as error:
-        if sys.platform == "linux" and platform.machine() == "x86_64":
-            raise
         raise MissingExtraError(
-            "the embedded Rego engine has no wheel for this machine",
-            got=f"{sys.platform} {platform.machine()}",
-            expected="linux x86_64",
-            hint="choose a remote engine in authz.engine (a plugin's, speaking to an OPA or AuthZEN server), "
-            "or build regorus from source: docs/adr/0007-embedded-rego-engine.md",
+            "the embedded Rego engine is not there",
+            got=f"{error.__cause__ or error.what}, on {_machine()}",
+            expected="its wheel, which runs on linux x86_64 with glibc 2.34 or later",
+            hint=f"{error.hint}; on another machine let an OPA server decide, whose engine is built in "
+            "(authz.engine: opa with authz.remote.url), or Cedar in this process (authz.engine: cedar): "
+            "docs/authz-engines.md",
         ) from error
+
+
+def _machine() -> str:
+    return " ".join((sys.platform, platform.machine(), *filter(None, platform.libc_ver())))

@@ -38,6 +38,8 @@ class Rule:
     """Everything below `data` that it may refer to, in full; a name that may be another rule's counts as one."""
     inputs: frozenset[Path]
     """Everything of the request that it reads by name."""
+    written: tuple[tuple[Path, int], ...]
+    """Every path of `input` or `data` that it names as such, or by an import of it, with the line of its first use."""
     calls: tuple[tuple[str, int], ...]
     """Every function that it calls, with imported names in full, and the line."""
 
@@ -111,7 +113,7 @@ class _Reader:
     def __init__(self, file: str, source: bytes) -> None:
         self._file = file
         self._source = source
-        self.paths: set[Path] = set()
+        self.paths: dict[Path, int] = {}
         self.calls: list[tuple[Path, int]] = []
 
     def visit(self, node: Any) -> None:
@@ -129,7 +131,8 @@ class _Reader:
 
     def refer(self, node: Mapping[str, Any]) -> None:
         """Note the longest path of a reference, and visit what stands in its brackets."""
-        self.paths.add(path_of(node))
+        ((_, whole),) = node.items()
+        self.paths.setdefault(path_of(node), whole["span"]["line"])
         while True:
             ((kind, body),) = node.items()
             if kind not in _REFERENCES:
@@ -207,7 +210,15 @@ class _Names:
         references = frozenset(path for path in paths if path[0] == "data")
         calls = tuple((self._called(path), line) for path, line in reader.calls)
         path, span = (*self.package, *path_of(head["refr"])), body["span"]
-        return Rule(path, kind, span["line"], span["start"], bodies, references, frozenset(paths - references), calls)
+        inputs, written = frozenset(paths - references), tuple(self._written(reader.paths))
+        return Rule(path, kind, span["line"], span["start"], bodies, references, inputs, written, calls)
+
+    def _written(self, paths: Mapping[Path, int]) -> Iterator[tuple[Path, int]]:
+        """The paths that are certain to be those of the request or of the data; any other may be a local name."""
+        for (head, *rest), line in paths.items():
+            path = (*self._imports.get(head, (head,)), *rest)
+            if path[0] in _ROOTS:
+                yield path, line
 
     def _in_full(self, path: Path) -> Iterator[Path]:
         """What a name may mean: something imported, something below `data`, a rule of its own package."""

@@ -43,6 +43,8 @@ class Start(msgspec.Struct, array_like=True, frozen=True):
     """After how long an evaluation ends this process."""
     memory_bytes: int
     """How much address space it may use; 0 for no limit."""
+    start_seconds: float = 0
+    """After how long making the engine ends this process; 0 for no limit."""
 
 
 def make_engine(factory: str, arguments: dict[str, Any]) -> DecisionEngine:
@@ -85,11 +87,13 @@ def _limit(memory_bytes: int) -> None:
 def _started(connection: socket.socket, start: Start) -> DecisionEngine | None:
     """The engine, its policies read and checked; None if the parent was told that there is none."""
     try:
+        signal.setitimer(signal.ITIMER_REAL, start.start_seconds)
         engine = make_engine(start.factory, start.arguments)
         hello: tuple[Any, ...] = (True, engine.name, engine.version)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from starting is for the parent to say
         _send(connection, (False, *_told(error)))
         return None
+    signal.setitimer(signal.ITIMER_REAL, 0)
     _send(connection, hello)
     gc.collect()
     gc.freeze()
@@ -114,11 +118,12 @@ def _answer(opinion: Opinion) -> tuple[Any, ...]:
     return True, opinion.allow is True, opinion.reason, opinion.message, obligations, opinion.version
 
 
-def _told(error: Exception) -> tuple[str, str | None, str]:
+def _told(error: Exception) -> tuple[str | None, ...]:
+    """What the parent is told: the parts of the text, the reason for the refused caller, the error's code."""
     reason = error.reason if isinstance(error, EngineError) else EngineError.reason
     if isinstance(error, UserError):
-        return error.what, error.got, reason
-    return "the policy engine failed", type(error).__name__, reason
+        return error.what, error.got, error.expected, error.hint, reason, error.code
+    return "the policy engine failed", type(error).__name__, None, None, reason, EngineError.code
 
 
 def _read(incoming: BufferedReader) -> bytes:

@@ -12,7 +12,7 @@ import msgspec
 
 from companyos._extras import require
 from companyos.authz.derived import derive
-from companyos.authz.engines._cedar_policies import CedarPolicy, load_cedar
+from companyos.authz.engines._cedar_policies import CedarPolicy, load_cedar, parse_cedar
 from companyos.authz.engines._cedar_reads import EVERYTHING, Tree, tree
 from companyos.authz.engines._cedar_request import translate
 from companyos.authz.engines._shape import combined
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from companyos.authz.engines._cedar_policies import CedarPolicies
+    from companyos.authz.policyset import PolicySet
     from companyos.decision import Obligation
     from companyos.ports import AccessRequest
 
@@ -55,7 +56,15 @@ class CedarEngine:
         self._directories = tuple(Path(directory) for directory in directories)
         self._stage = stage
         self._lock = threading.Lock()
-        self._ready: _Loaded | None = None
+        self._given: PolicySet | None = None
+        self._ready: Loaded | None = None
+
+    @classmethod
+    def of(cls, policies: PolicySet) -> CedarEngine:
+        """An engine for policies that were read already."""
+        engine = cls()
+        engine._given = policies
+        return engine
 
     @property
     def name(self) -> str:
@@ -69,7 +78,7 @@ class CedarEngine:
         Raises:
             PolicyError: the policies cannot be used.
         """
-        return self._loaded().policies.version
+        return self.loaded().policies.version
 
     @property
     def extends_playbook(self) -> bool:
@@ -78,7 +87,7 @@ class CedarEngine:
         Raises:
             PolicyError: the policies cannot be used.
         """
-        return self._loaded().policies.extends_playbook
+        return self.loaded().policies.extends_playbook
 
     def decide(self, request: AccessRequest) -> Opinion:
         """The policies' opinion of a request.
@@ -87,16 +96,35 @@ class CedarEngine:
             PolicyError: the policies cannot be used.
             EngineError: one of them failed on this request, or the request holds a value that Cedar cannot.
         """
-        return (self._ready or self._loaded()).ask(request)
+        return (self._ready or self.loaded()).ask(request)
 
-    def _loaded(self) -> _Loaded:
+    @property
+    def scopes(self) -> list[str]:
+        """`domain`, `service` or both: what requests must say of their resource's place.
+
+        Raises:
+            PolicyError: the policies cannot be used.
+        """
+        return list(self.loaded().scopes)
+
+    def loaded(self) -> Loaded:
+        """The policies as they are evaluated, read on the first call.
+
+        Raises:
+            PolicyError: the policies cannot be used.
+        """
         ready = self._ready
         if ready is None:
             with self._lock:
                 ready = self._ready
                 if ready is None:
-                    ready = self._ready = _Loaded(load_cedar(self._directories, stage=self._stage), pruned=self._pruned)
+                    ready = self._ready = Loaded(self._read(), pruned=self._pruned)
         return ready
+
+    def _read(self) -> CedarPolicies:
+        if self._given is not None:
+            return parse_cedar(self._given)
+        return load_cedar(self._directories, stage=self._stage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +149,7 @@ class _Parsed:
         return cls(policies, handle, tree(read))
 
 
-class _Loaded:
+class Loaded:
     """Policies made ready to be asked; those that share a slice of requests are parsed together, once."""
 
     def __init__(self, policies: CedarPolicies, *, pruned: bool) -> None:
@@ -130,7 +158,7 @@ class _Loaded:
         self.policies = policies
         self._schema = None if policies.schema is None else self._cedar.Schema.from_str(policies.schema)
         self._slices = tuple(dict.fromkeys(policy.slice for policy in policies.policies))
-        self._scopes = [
+        self.scopes = [
             name
             for place, name in ((2, "domain"), (3, "service"))
             if any(found.values()[place] is not None for found in self._slices)
@@ -140,7 +168,7 @@ class _Loaded:
 
     def ask(self, request: AccessRequest) -> Opinion:
         """The opinion on a request."""
-        unstated = [name for name in self._scopes if not request.resource.get(name)]
+        unstated = [name for name in self.scopes if not request.resource.get(name)]
         if unstated:
             message = f"resource.{unstated[0]} is not stated, and policies depend on it"
             return Opinion(False, UNSTATED, message)
@@ -159,6 +187,22 @@ class _Loaded:
             refusing = decided
         reasons = [(policy.reason, policy.message) for policy in (decided if allow else refusing)]
         return combined(reasons, _obligations(obliging, request), allow=allow)
+
+    def applicable(self, request: AccessRequest) -> list[CedarPolicy]:
+        """The policies whose slice a request lies in, in order."""
+        key = key_of(request)
+        return [policy for policy in self.policies.policies if policy.slice.holds(key)]
+
+    def holds(self, policy: CedarPolicy, request: AccessRequest) -> bool:
+        """Whether one policy, by itself, is satisfied by a request.
+
+        Raises:
+            EngineError: it fails on it.
+        """
+        alone = _Parsed.of([policy], whole=self.policies.schema is not None or not self._pruned)
+        asked = translate(request, alone.wanted)
+        entities = _guarded(lambda: self._cedar.Entities.from_json_str(asked.entities, self._schema))
+        return bool(self._evaluate(alone, asked.request, entities)[1])
 
     def _members(self, holds: tuple[bool, ...]) -> tuple[_Parsed, _Parsed]:
         found = self._sets.get(holds)

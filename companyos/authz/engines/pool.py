@@ -9,44 +9,21 @@ from __future__ import annotations
 
 import logging
 import queue
-import select
-import socket
-import subprocess
-import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
-
-from companyos.authz.engines._worker import HEADER, Start
-from companyos.authz.interface import (
-    EngineError,
-    EngineTimeoutError,
-    EngineUnreachableError,
-    PoliciesExpiredError,
-    PolicyError,
-)
-from companyos.decision import Obligation
-from companyos.ports import Opinion
+from companyos.authz.engines._child import Child, frame_of, opinion_of
+from companyos.authz.engines._worker import Start
+from companyos.authz.interface import EngineError, EngineTimeoutError, PolicyError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from companyos.ports import AccessRequest
+    from companyos.ports import AccessRequest, Opinion
 
 __all__ = ("EngineBusyError", "WorkerEngine")
 
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv[2:]; from companyos.authz.engines import _worker; "
-    "_worker.main(int(sys.argv[1]))"
-)
-_MOST = 64 * 1024 * 1024
-"""Largest answer of a child that is read, in bytes."""
 _log = logging.getLogger(__name__)
-_ERRORS = {kind.reason: kind for kind in (EngineTimeoutError, EngineUnreachableError, PoliciesExpiredError)}
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder().decode
 
 
 class EngineBusyError(EngineError):
@@ -76,15 +53,17 @@ class WorkerEngine:
 
         Raises:
             PolicyError: the engine cannot be made, or its policies cannot be used.
+            EngineTimeoutError: the children were not ready within `start_seconds`.
         """
-        self._start = Start(factory, dict(arguments or {}), 2 * deadline_seconds + 1, memory_bytes)
+        told = 2 * deadline_seconds + 1, memory_bytes, 2 * start_seconds + 1
+        self._start = Start(factory, dict(arguments or {}), *told)
         self._deadline = deadline_seconds
         self._start_seconds = start_seconds
-        self._idle: queue.SimpleQueue[_Child] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
         self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._children: set[_Child] = set()
+        self._children: set[Child] = set()
         self._size = workers
         self.replaced = 0
         """How many children were killed or ended and had to be replaced."""
@@ -126,10 +105,7 @@ class WorkerEngine:
             EngineBusyError: there was no free child within the deadline.
             EngineError: the engine could not decide, or its process ended while it did.
         """
-        try:
-            frame = _encode((request.subject, request.action, request.resource, request.environment))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise EngineError("the request holds a value that no worker can be given", got=error) from error
+        frame = frame_of(request)
         try:
             child = self._idle.get(timeout=self._deadline)
         except queue.Empty:
@@ -148,7 +124,7 @@ class WorkerEngine:
             self._replace(child)
             raise EngineError("the process of the policy engine ended", got=child.ending) from error
         self._give_back(child)
-        return _opinion(answer)
+        return opinion_of(answer)
 
     def close(self) -> None:
         """End the children; one that still evaluates ends after its answer."""
@@ -165,9 +141,9 @@ class WorkerEngine:
                 return
 
     def _begin(self, workers: int) -> tuple[str, str]:
-        children: list[_Child] = []
+        children: list[Child] = []
         try:
-            children.extend(_Child(self._start) for _ in range(workers))
+            children.extend(Child(self._start) for _ in range(workers))
             hello = _same({child.hello(self._start_seconds) for child in children})
         except BaseException:
             for child in children:
@@ -178,18 +154,18 @@ class WorkerEngine:
             self._idle.put(child)
         return hello
 
-    def _give_back(self, child: _Child) -> None:
+    def _give_back(self, child: Child) -> None:
         with self._lock:
             if not self._closing.is_set():
                 self._idle.put(child)
                 return
         self._end(child)
 
-    def _end(self, child: _Child) -> None:
+    def _end(self, child: Child) -> None:
         self._children.discard(child)
         child.stop()
 
-    def _replace(self, child: _Child) -> None:
+    def _replace(self, child: Child) -> None:
         self._children.discard(child)
         child.kill()
         with self._lock:
@@ -213,121 +189,14 @@ class WorkerEngine:
                 self._give_back(child)
                 break
 
-    def _another(self) -> _Child:
-        child = _Child(self._start)
+    def _another(self) -> Child:
+        child = Child(self._start)
         try:
             _same({child.hello(self._start_seconds), (self._name, self._version)})
         except BaseException:
             child.kill()
             raise
         return child
-
-
-class _Child:
-    """One process and the socket to it."""
-
-    __slots__ = ("_process", "_readable", "_socket", "_writable", "ending")
-
-    def __init__(self, start: Start) -> None:
-        self.ending: str | None = None
-        ours, theirs = socket.socketpair()
-        with theirs:
-            descriptor = theirs.fileno()
-            command = [sys.executable, "-c", _BOOT, str(descriptor), *sys.path]
-            try:
-                self._process = subprocess.Popen(
-                    command,
-                    pass_fds=[descriptor],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    start_new_session=True,  # what interrupts the server must not interrupt an evaluation
-                )
-            except BaseException:
-                ours.close()
-                raise
-        self._socket = ours
-        # The calls themselves never wait, so that each request costs three of them and no more.
-        ours.setblocking(False)
-        self._readable, self._writable = select.poll(), select.poll()
-        self._readable.register(ours, select.POLLIN)
-        self._writable.register(ours, select.POLLOUT)
-        frame = _encode(start)
-        try:
-            ours.send(HEADER.pack(len(frame)) + frame)
-        except OSError:
-            self.kill()
-            raise
-
-    def hello(self, seconds: float) -> tuple[str, str]:
-        """Name and version of the engine, once it stands."""
-        try:
-            answer = self._receive(seconds)
-        except OSError as error:
-            self.kill()
-            raise PolicyError("a policy worker did not start", got=self.ending or error) from error
-        if answer[0] is not True:
-            raise PolicyError(answer[1], got=answer[2])
-        return answer[1], answer[2]
-
-    def ask(self, frame: bytes, seconds: float) -> Any:
-        """The answer to one frame.
-
-        Raises:
-            TimeoutError: it did not come in time.
-            OSError: the process ended.
-        """
-        until = time.monotonic() + seconds
-        data = HEADER.pack(len(frame)) + frame
-        sent = self._socket.send(data)
-        while sent < len(data):
-            self._wait(self._writable, until)
-            sent += self._socket.send(data[sent:])
-        return self._receive(seconds)
-
-    def stop(self) -> None:
-        """Let it end by itself, for a moment."""
-        self._socket.close()
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self.kill()
-
-    def kill(self) -> None:
-        """End it now, whatever it does."""
-        self._process.kill()
-        code = self._process.wait()
-        self._socket.close()
-        self.ending = f"exit status {code}" if code >= 0 else f"signal {-code}"
-
-    def _receive(self, seconds: float) -> Any:
-        until = time.monotonic() + seconds
-        data = self._more(until)
-        while len(data) < HEADER.size:
-            data += self._more(until)
-        (size,) = HEADER.unpack_from(data)
-        if size > _MOST:
-            raise OSError("an answer without measure")
-        if len(data) < size + HEADER.size:
-            parts = [data]
-            left = size + HEADER.size - len(data)
-            while left:
-                parts.append(self._more(until))
-                left -= len(parts[-1])
-            data = b"".join(parts)
-        return _decode(memoryview(data)[HEADER.size :])
-
-    def _more(self, until: float) -> bytes:
-        self._wait(self._readable, until)
-        data = self._socket.recv(1 << 18)
-        if not data:
-            raise ConnectionResetError("the process ended")
-        return data
-
-    @staticmethod
-    def _wait(what: select.poll, until: float) -> None:
-        left = until - time.monotonic()
-        if left <= 0 or not what.poll(left * 1000):
-            raise TimeoutError
 
 
 def _same(hellos: set[tuple[str, str]]) -> tuple[str, str]:
@@ -337,11 +206,3 @@ def _same(hellos: set[tuple[str, str]]) -> tuple[str, str]:
             "workers decide by different policies", got=", ".join(sorted(version for _, version in hellos))
         )
     return hellos.pop()
-
-
-def _opinion(answer: Any) -> Opinion:
-    if answer[0] is not True:
-        _, what, got, reason = answer
-        raise _ERRORS.get(reason, EngineError)(what, got=got)
-    _, allow, reason, message, obligations, version = answer
-    return Opinion(allow is True, reason, message, tuple(Obligation(*item) for item in obligations), version)

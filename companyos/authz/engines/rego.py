@@ -81,6 +81,15 @@ class RegoEngine:
         """
         return self.loaded().policies.extends_playbook
 
+    @property
+    def scopes(self) -> list[str]:
+        """`domain`, `service` or both: what requests must say of their resource's place.
+
+        Raises:
+            PolicyError: the policies cannot be used.
+        """
+        return list(self.loaded().slicing.scopes)
+
     def loaded(self) -> Loaded:
         """The policies as they are evaluated, read on the first call.
 

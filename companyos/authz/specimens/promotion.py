@@ -206,6 +206,10 @@ def _policies() -> Iterator[Specimen]:
         "throws dice": 'rand.intn("x", 2) == 1',
         "calls what the engine does not know": "nobody.knows(1)",
         "does not parse": "input.action ==",
+        "nests literals without measure": f"input.resource.x == {'[' * 24}1{']' * 24}",
+        "reads data that is not there": "not data.nothing.here",
+        "reads a part that no request has": "not input.resourcee.classified",
+        "reads an action as if it had parts": 'input.action.name != "delete"',
     }
     for name, body in refused.items():
         yield _bad("policy", f"a policy that {name}", partial(_wish, policy=_policy(body)))
