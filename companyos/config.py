@@ -202,6 +202,11 @@ class ServerSection(_Section):
     tls_key: Path | None = Field(None, description="Its private key, PEM.")
     api_keys: Path | None = Field(None, description="File with the salted hashes of API keys.")
     jwt: JwtSetting | None = Field(None, description="Whose tokens count.")
+    subjects: Literal["store", "caller", "both"] | None = Field(
+        None,
+        description="Whose word counts about a subject: the identity store's (the default where there is one), the"
+        " caller's (the default where there is none), or the caller's where the store says nothing.",
+    )
     obligations: tuple[str, ...] = Field(
         (), description="Obligations that callers carry out, beside those with a handler here; all others are denied."
     )

@@ -24,6 +24,7 @@ from companyos.server.pdp import CarriedOutByCaller, Pdp
 from companyos.server.policies import ConfiguredPolicies
 from companyos.server.protocol import bounded_protocol
 from companyos.server.reload import Reloader
+from companyos.server.subjects import source_for
 from companyos.server.tokens import TokenVerifier
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def serve(
     with _listen(host, section.port if port is None else port) as listener:
         url = section.url or _url(section, host, listener.getsockname()[1])
         carried = [CarriedOutByCaller(name) for name in section.obligations]
-        make = partial(company.authorizer_for, handlers=carried)
+        make = partial(company.authorizer_for, handlers=carried, subject_source=source_for(company))
         reloader = Reloader(_policies(company), make, company.ledger, also=who.look)
         pdp = Pdp(reloader.first(), threads=section.threads)
         try:
