@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from companyos.company import Company
+from companyos.controls import prove
+from companyos.server.subject_specimens import CONTROL
 from tests.server.conftest import entries, write_company
 
 POLICY = """package companyos.access
@@ -77,6 +79,14 @@ def answer(server, *arguments, **options):
     """Decision and reason."""
     given = server.ask(body(*arguments, **options)).json()
     return given["decision"], given["context"]["reason"]
+
+
+def test_the_control_holds():
+    """Every planted claim is refused by its own rule, and every true one counts."""
+    proof = prove(CONTROL)
+
+    assert [result for result in proof.results if not result.passed] == []
+    assert (proof.caught, proof.clean, proof.false_alarms) == (19, 5, 0)
 
 
 @pytest.mark.parametrize("settings", [STORE, {}], ids=["a store by its URL", "the default store"])
