@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from companyos.company import Company
-    from companyos.config import ServerSection
+    from companyos.config import ServerSection, Settings
 
 __all__ = ("KeyFile", "authenticator_of", "serve")
 
 _GRACE_SECONDS = 30
+_DEADLINES_PER_TIMEOUT = 2
+"""How many deadlines' worth of its rate a caller pays for an evaluation that had to be ended; at least half a burst."""
 _log = logging.getLogger("companyos.server")
 
 
@@ -127,7 +129,7 @@ def serve(
                 lambda: who.authenticator,
                 url=url.rstrip("/"),
                 status=reloader.status,
-                limits=_limits(section),
+                limits=_limits(company.settings),
                 lifespan=_lifespan(pdp, reloader, section.reload_seconds, lambda: (listening or _ignore)(url)),
             )
             with _surviving_signals():
@@ -174,12 +176,16 @@ def _policies(company: Company) -> ConfiguredPolicies:
     )
 
 
-def _limits(section: ServerSection) -> Limits:
+def _limits(settings: Settings) -> Limits:
+    section = settings.server
+    of_rate = _DEADLINES_PER_TIMEOUT * section.rate_per_second * section.deadline_seconds
     return Limits(
         body_bytes=section.body_limit,
         body_seconds=section.body_seconds,
         rate_per_second=section.rate_per_second,
         burst=section.rate_burst,
+        # Where another server decides, that it is late is not the caller's doing.
+        timeout_cost=0 if settings.authz.remote is not None else max(of_rate, section.rate_burst / 2),
     )
 
 

@@ -39,7 +39,7 @@ def pdp(tmp_path_factory):
     from companyos.server import add_key
 
     directory = tmp_path_factory.mktemp("pdp")
-    limits = {"body_seconds": 1, "deadline_seconds": 1, "rate_per_second": 100_000, "rate_burst": 100_000}
+    limits = {"body_seconds": 1, "deadline_seconds": 1, "rate_per_second": 100_000, "rate_burst": 10_000_000}
     write_company(directory, {"server": {"api_keys": "keys.yaml", **limits}}, {"policy.rego": EXPLODING})
     key = add_key(directory / "keys.yaml", "tests")
     server = Running(directory, key=key)

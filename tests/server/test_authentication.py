@@ -191,7 +191,7 @@ def test_the_file_of_keys_holds_no_secret(tmp_path):
     first, second = add_key(path, "orders"), add_key(path, "billing", expires=datetime.now(UTC) + timedelta(days=1))
     text = path.read_text(encoding="utf-8")
 
-    assert not [key for key in (first, second) if key.rpartition("_")[2] in text]
+    assert not [key for key in (first, second) if key.split("_", 2)[2] in text]
     assert [load_keys(path).authenticate(key).id for key in (first, second)] == ["key:orders", "key:billing"]
 
 
@@ -223,6 +223,18 @@ def test_a_bucket_gives_what_it_has_and_says_how_long_to_wait():
     assert limiter.wait("b", now=0.5) == 0.5
     limiter.wait("c", now=0.5)
     assert len(limiter) == 2
+
+
+def test_what_is_charged_has_to_come_back():
+    """A charge is taken whether it is there or not, delays by what is owed, and by no more than a minute."""
+    limiter = RateLimiter(2.0, 3)
+    limiter.charge("a", 9.0, now=0.0)
+    limiter.charge("b", 1e9, now=0.0)
+
+    assert limiter.wait("a", now=0.0) == 3.5
+    assert limiter.wait("a", now=3.5) == 0.0
+    assert limiter.wait("b", now=0.0) == 60.5
+    assert limiter.wait("c", now=0.0) == 0.0
 
 
 def jwt_settings(**more):
