@@ -92,6 +92,7 @@ def authenticator_of(section: ServerSection, root: Path) -> Authenticator:
         algorithms=jwt.algorithms,
         leeway_seconds=jwt.leeway_seconds,
         required_scope=jwt.required_scope,
+        longest_seconds=jwt.longest_seconds,
     )
     return Authenticator(keys, tokens)
 

@@ -36,7 +36,32 @@ def test_the_control_holds():
     proof = prove(CONTROL)
 
     assert [result for result in proof.results if not result.passed] == []
-    assert (proof.caught, proof.false_alarms) == (36, 0)
+    assert (proof.caught, proof.false_alarms) == (53, 0)
+
+
+@pytest.mark.parametrize(
+    ("claims", "good", "bad", "rule"),
+    [
+        ({"nbf": -300, "exp": 0}, 29, 31, "pdp.jwt.expired"),
+        ({"nbf": 0}, -29, -31, "pdp.jwt.not_yet_valid"),
+        ({"nbf": -300, "iat": 0}, -29, -31, "pdp.jwt.issued"),
+    ],
+    ids=["exp", "nbf", "iat"],
+)
+@pytest.mark.parametrize("remembered", [False, True])
+def test_the_leeway_ends_where_it_says(tmp_path, claims, good, bad, rule, remembered):
+    """A second less than the leeway is admitted and a second more is not, whether or not the token was seen before."""
+    desk = Desk(tmp_path)
+    tokens = desk.authenticator.tokens
+    tokens.keys.refresh()
+    token = desk.token({name: desk.now + seconds for name, seconds in claims.items()})
+    if remembered:
+        assert tokens.verify(token, desk.now + good).id.endswith("#orders")
+
+    with pytest.raises(AuthenticationError) as caught:
+        tokens.verify(token, desk.now + bad)
+    assert caught.value.rule == rule
+    assert tokens.verify(token, desk.now + good).id.endswith("#orders")
 
 
 @pytest.mark.parametrize("algorithms", [("none",), ("HS256",), ("ES256", "HS512"), ("RS1",), ()])
@@ -244,6 +269,7 @@ def jwt_settings(**more):
         "algorithms": ["ES256"],
         "jwks": "file:jwks.json",
         "required_scope": SCOPE,
+        "longest_seconds": 600,
         **more,
     }
 
@@ -266,6 +292,11 @@ def test_a_server_admits_by_token_and_by_key(start, tmp_path):
     assert status(f"Bearer {desk.token()}") == (200, None)
     assert status() == (401, "Bearer")
     assert status(f"Bearer {desk.token(kid='three')}") == (401, 'Bearer error="invalid_token"')
+    late = {"exp": int(time.time()) - 60, "nbf": int(time.time()) - 600}
+    assert status(f"Bearer {desk.token(late)}") == (401, 'Bearer error="invalid_token"')
+    forever = {"exp": int(time.time()) + 400, "iat": int(time.time()) - 400}
+    assert status(f"Bearer {desk.token(forever)}") == (401, 'Bearer error="invalid_token"')
+    assert status(f"Bearer {desk.token({'exp': 10**400})}") == (401, 'Bearer error="invalid_token"')
     assert status(f"Bearer {desk.token({'scope': 'other'})}") == (403, 'Bearer error="insufficient_scope"')
     assert status("cos_" + "0" * 51, "x-api-key") == (401, 'Bearer error="invalid_token"')
     assert server.alive()
