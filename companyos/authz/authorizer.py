@@ -134,9 +134,7 @@ class Authorizer:
         request is denied as `request.invalid`.
         """
         try:
-            request = request_for(
-                self._subjects, subject, action, resource, environment, vouching=self._vouching
-            )
+            request = request_for(self._subjects, subject, action, resource, environment, vouching=self._vouching)
         except RequestError as error:
             return self._refuse_invalid(error)
         except UnresolvedSubjectError as error:

@@ -103,7 +103,7 @@ class Vouching:
         return more, denied
 
     def _is_home(self, denied: list[str], asked: AccessRequest) -> bool:
-        """Whether nothing is contradicted but the workspace, and that is the subject's own: it was resolved elsewhere."""
+        """Whether only the workspace is contradicted, and is the subject's own: it was resolved in the resource's."""
         if set(denied) != {"workspace_id"} or workspace_of(asked) is None:
             return False
         home = looked_up(self._subjects, _bare(asked), in_workspace=False)

@@ -48,13 +48,13 @@ async def read_body(
         return body
     try:
         async with asyncio.timeout(seconds):
-            body = await _rest(receive, message, limit)
+            whole = await _rest(receive, message, limit)
     except TimeoutError:
         raise _too_slow(seconds) from None
-    if body is None:
+    if whole is None:
         await _drop(receive, seconds)
         raise _too_large(limit)
-    return body
+    return whole
 
 
 def parse_json(body: bytes) -> Any:

@@ -119,7 +119,7 @@ def _case(
     return Specimen(name, partial(_Claim, source=source, subject=described, is_away=away), violates)
 
 
-_ACTIVE_EDITOR = {"status": "active", "attributes": {"roles": ["editor"]}}
+_ACTIVE_EDITOR: dict[str, Any] = {"status": "active", "attributes": {"roles": ["editor"]}}
 CONTROL = Control(
     id=ID,
     title="Subjects that callers describe otherwise than the identity store does",

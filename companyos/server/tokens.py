@@ -1,7 +1,8 @@
 """JSON Web Tokens as proof of who calls (RFC 7519, with the advice of RFC 8725).
 
 The algorithm must be one that the settings allow, and the key decides whether it fits: the token's header chooses
-neither. `iss`, `aud`, `exp` and `nbf` must be there; `iat` counts where it is. Headers that bring or point to a key are refused.
+neither. `iss`, `aud`, `exp` and `nbf` must be there; `iat` counts where it is. Headers that bring or point to a key are
+refused.
 """
 
 from __future__ import annotations

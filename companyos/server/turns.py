@@ -23,7 +23,7 @@ class Turns:
 
     @asynccontextmanager
     async def turn(self, caller: str | None) -> AsyncIterator[None]:
-        """Wait for a turn and have it within; None need not wait. Nothing is kept of a caller that has nothing to do."""
+        """Wait for a turn and have it within; None need not wait. A caller that has nothing to do is forgotten."""
         if caller is None:
             yield
             return

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -67,7 +68,7 @@ class Slow(Odd):
     """One that does not start as long as there is a file."""
 
     def __init__(self, unless):
-        while os.path.exists(unless):
+        while Path(unless).exists():
             time.sleep(0.01)
 
 

@@ -92,9 +92,7 @@ class RemoteClient:
     time) or `EngineError` (an answer that is none: another status than 200, too large, not JSON).
     """
 
-    def __init__(
-        self, settings: RemoteSettings, *, what: str, rest: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, settings: RemoteSettings, *, what: str, rest: Callable[[float], None] = time.sleep) -> None:
         """Take the settings; nothing is connected yet. `what` names it in messages, `rest` waits between attempts."""
         self._settings = settings
         self._what = what

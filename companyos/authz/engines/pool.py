@@ -4,8 +4,8 @@
 its children. An evaluation that takes longer than the deadline is refused as `policy.timeout`; its child is killed and
 replaced.
 
-Within `asking_as(name)` a caller has at most one child less than there are, so that whoever asks for evaluations that do
-not end leaves a child to the others. A child that was killed counts as its caller's until another is in its place.
+Within `asking_as(name)` a caller has at most one child less than there are, so that whoever asks for evaluations that
+do not end leaves a child to the others. A child that was killed counts as its caller's until another is in its place.
 """
 
 from __future__ import annotations

@@ -511,7 +511,11 @@ def _keys() -> Iterator[Specimen]:
     newer = _promoted("2", "dev", time=NOW + _HOUR)
     yield _bad("clock", "a ledger that is an hour ahead", partial(_offered, known=(newer,)))
     yield _bad("clock", "a ledger ahead whose newest entry is no promotion", partial(_behind, NOW + _HOUR))
-    yield _bad("clock", "a ledger ahead by a second more than clocks may differ", partial(_behind, _TOLERATED + timedelta(seconds=1)))
+    yield _bad(
+        "clock",
+        "a ledger ahead by a second more than clocks may differ",
+        partial(_behind, _TOLERATED + timedelta(seconds=1)),
+    )
     yield _clean("a ledger ahead by as much as clocks may differ", partial(_behind, _TOLERATED))
     late = NOW + 90 * 24 * _HOUR
     yield _bad("clock", "a bundle out of date, and a clock set back", partial(_behind, late, at=late - _HOUR))
