@@ -107,7 +107,11 @@ class TestPauses:
         settings = RemoteSettings(
             f"http://127.0.0.1:{free_port()}", **(PATIENT | {"backoff_seconds": 0.05}), attempts=4, failures=1000
         )
-        client = RemoteClient(settings, what="the service", rest=lambda pause: runs[-1].append(pause))
+
+        def rest(pause):
+            runs[-1].append(pause)
+
+        client = RemoteClient(settings, what="the service", rest=rest)
         for _ in range(40):
             runs.append([])
             with pytest.raises(EngineUnreachableError):

@@ -9,7 +9,6 @@ import datetime as dt
 import ipaddress
 import json
 import ssl
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -32,7 +31,7 @@ def evaluation(subject=ALICE, action=READ, resource=ONE, **more):
     return {"subject": subject, "action": action, "resource": resource, **more}
 
 
-def certificate(directory: Path) -> None:
+def certificate(directory):
     """A certificate for 127.0.0.1, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "pdp")])
