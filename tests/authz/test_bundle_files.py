@@ -234,7 +234,7 @@ def test_yaml_that_readers_differ_on_is_refused(content):
     ],
 )
 def test_what_tar_writes_with_its_extensions_is_refused_as_that(kind, name):
-    """A plain file whose name is too long for ustar is no device: the message says what is the matter, and a way out."""
+    """A file whose name is too long for ustar is no device: the message says what is the matter, and a way out."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz", format=kind) as archive:
         archive.addfile(tarfile.TarInfo(name), io.BytesIO())
