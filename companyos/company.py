@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from companyos.authz import Authorizer
     from companyos.authz.bundles import BundlePlace
     from companyos.authz.identity import IdentityStore
+    from companyos.authz.vouching import SubjectSource
     from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
     from companyos.finops import CostStore
@@ -129,12 +130,29 @@ class Company:
         """Every control, by id."""
         return self._once("controls", self.plugins.controls)
 
-    def authorizer_for(self, engine: DecisionEngine, *, handlers: Iterable[ObligationHandler] = ()) -> Authorizer:
-        """An authorizer of its own for an engine, with the ledger and plugins of the company, and further handlers."""
+    @property
+    def has_identity(self) -> bool:
+        """Whether there is an identity store: the settings say where, or the file of the default one is there."""
+        section = self.settings.identity
+        return "url" in section.model_fields_set or (self.root / section.url.removeprefix("sqlite:///")).is_file()
+
+    def authorizer_for(
+        self,
+        engine: DecisionEngine,
+        *,
+        handlers: Iterable[ObligationHandler] = (),
+        subject_source: SubjectSource | Callable[[], SubjectSource] = "caller",
+    ) -> Authorizer:
+        """An authorizer of its own for an engine, with the ledger and plugins of the company, and further handlers.
+
+        `subject_source` says whose word counts about subjects that are described, not only named by their id.
+        """
         from companyos.authz import Authorizer
         from companyos.authz.subjects import DeferredSubjects
+        from companyos.authz.vouching import Vouching
 
         section = self.settings.authz
+        subjects = DeferredSubjects(lambda: self.identity)
         return Authorizer(
             engine,
             self.ledger,
@@ -143,7 +161,8 @@ class Company:
             validators=(self.plugins.heard("companyos_validate_decision", self.plugins.validate_decision),),
             batched_actions=section.batched_actions,
             retention=section.origin_retention,
-            subjects=DeferredSubjects(lambda: self.identity),
+            subjects=subjects,
+            vouching=Vouching(subjects, subject_source),
         )
 
     @property

@@ -220,6 +220,9 @@ class JwtSetting(_Section):
     jwks: str = Field(description="The issuer's keys: `file:…` or `https://…`; no other place is ever asked.")
     required_scope: str | None = Field(None, description="A word that `scope` must hold.")
     leeway_seconds: float = Field(30, ge=0, le=300, description="How far the clocks may differ.")
+    longest_seconds: float | None = Field(
+        None, gt=0, description="How long a token may count, from `iat` or `nbf` to `exp`; any time if not set."
+    )
     max_age_seconds: float = Field(3600, gt=0, description="How old the issuer's keys may be.")
     refresh_seconds: float = Field(60, gt=0, description="Least time between two readings of the issuer's keys.")
 
@@ -236,6 +239,11 @@ class ServerSection(_Section):
     tls_key: Path | None = Field(None, description="Its private key, PEM.")
     api_keys: Path | None = Field(None, description="File with the salted hashes of API keys.")
     jwt: JwtSetting | None = Field(None, description="Whose tokens count.")
+    subjects: Literal["store", "caller", "both"] | None = Field(
+        None,
+        description="Whose word counts about a subject: the identity store's (the default where there is one), the"
+        " caller's (the default where there is none), or the caller's where the store says nothing.",
+    )
     obligations: tuple[str, ...] = Field(
         (), description="Obligations that callers carry out, beside those with a handler here; all others are denied."
     )

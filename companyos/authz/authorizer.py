@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from companyos.authz.stream import AuditStream
     from companyos.authz.subjects import SubjectResolver
     from companyos.authz.uses import Uses
+    from companyos.authz.vouching import Vouching
     from companyos.ports import DecisionEngine, ObligationHandler
 
 __all__ = ("MAX_MANY", "Authorizer", "evaluate")
@@ -48,8 +49,9 @@ class Authorizer:
     What it answers besides the policies' own reasons: `request.invalid` (the request is malformed),
     `policy.unavailable` (the engine could not decide), `policy.unreachable` and `policy.timeout` (a remote engine did
     not answer, or not in time), `validator.refused` and `validator.failed` (a veto), `obligation.unhandled` (nobody can
-    carry one out), `audit.unavailable` (the ledger did not take the decision) and, for a subject given by its id,
-    `subject.unknown` and `identity.unavailable` (it could not be looked up).
+    carry one out), `audit.unavailable` (the ledger did not take the decision) and, where subjects are looked up,
+    `subject.unknown`, `subject.contradicted` (the caller says what the store does not) and `identity.unavailable` (it
+    could not be looked up).
     None of them allows.
     """
 
@@ -65,8 +67,11 @@ class Authorizer:
         batched_actions: Iterable[str] = (),
         retention: str | None = RETENTION,
         uses: Uses | None = None,
+        vouching: Vouching | None = None,
     ) -> None:
         """Wire the parts together and load the engine's policies; `subjects` knows those that are given by their id.
+
+        `vouching` says how much of what callers say of a subject counts; without it, all of it does.
 
         `batched_actions` are reads of low risk: where one is allowed without obligations, on a resource that holds
         no personal data, its entry may be written up to 50 ms later; `close` the authorizer before its ledger then.
@@ -88,6 +93,7 @@ class Authorizer:
         self._retention = retention
         self._subjects = subjects
         self._uses = uses
+        self._vouching = vouching
         self.listener_failures = 0
         """How many times a listener raised since the start."""
         self.policy_digest = engine.version
@@ -128,7 +134,7 @@ class Authorizer:
         request, or one that raises while it is read, is denied as `request.invalid`.
         """
         try:
-            request = request_for(self._subjects, subject, action, resource, environment)
+            request = request_for(self._subjects, subject, action, resource, environment, vouching=self._vouching)
         except RequestError as error:
             return self.refuse_malformed(error)
         except UnresolvedSubjectError as error:
@@ -138,7 +144,7 @@ class Authorizer:
     def authorize_dict(self, request: Any, *, durable: bool = False) -> Decision:
         """The same for a request held by one JSON object with the playbook's keys; `durable` lets no decision wait."""
         try:
-            built = request_of(self._subjects, request)
+            built = request_of(self._subjects, request, vouching=self._vouching)
         except RequestError as error:
             return self.refuse_malformed(error)
         except UnresolvedSubjectError as error:
@@ -220,7 +226,7 @@ class Authorizer:
     def _judged(self, value: Any) -> tuple[AccessRequest | None, Decision, str]:
         """The request (None if it is malformed), what the ledger keeps of the decision, and the caller's message."""
         try:
-            request = request_of(self._subjects, value)
+            request = request_of(self._subjects, value, vouching=self._vouching)
         except RequestError as error:
             kept, message = self._invalid(error)
             return None, kept, message

@@ -25,7 +25,7 @@ from companyos.errors import IntegrityError, UnverifiableError
 from companyos.ledger.entry import timestamp
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from companyos.authz.instances import InstanceLedger
     from companyos.ledger.preparation import Draft
@@ -72,8 +72,10 @@ class AuditStream:
         *,
         retention: str | None = RETENTION,
         limit: int = LIMIT,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
+        self._clock = clock
         self._retention = retention
         self._limit = limit
         self._most = _room(limit, _GUESS_SECONDS)
@@ -117,7 +119,7 @@ class AuditStream:
             AuditError: the ledger does not take what waits, or the stream is closed.
         """
         with self._lock:
-            if self._ready and self._has_room(now := time.monotonic()):
+            if self._ready and self._has_room(now := self._clock()):
                 self._take(record, now)
                 return True
         return self._put_late(record)
@@ -131,7 +133,7 @@ class AuditStream:
         with self._lock:
             self._ready, first = False, not self._closing
             self._closing, self._hurry = True, True
-            self._deadline = min(self._deadline, time.monotonic() + _DRAIN_SECONDS)
+            self._deadline = min(self._deadline, self._clock() + _DRAIN_SECONDS)
             self._arrived.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -172,14 +174,14 @@ class AuditStream:
         if not self._opened():
             return False
         with self._lock:
-            deadline = time.monotonic() + LATE_SECONDS
-            while self._ready and not self._has_room(time.monotonic()):
+            deadline = self._clock() + LATE_SECONDS
+            while self._ready and not self._has_room(self._clock()):
                 self._hurry = True
                 self._arrived.notify()
                 # Not for ever: a listener of the ledger may be asking, and the write that we wait for waits for it.
-                if not self._written.wait(max(0.0, deadline - time.monotonic())) or time.monotonic() > deadline:
+                if not self._written.wait(max(0.0, deadline - self._clock())) or self._clock() > deadline:
                     break
-            if self._ready and self._has_room(now := time.monotonic()):
+            if self._ready and self._has_room(now := self._clock()):
                 self._take(record, now)
                 return True
         self._require_usable()
@@ -245,13 +247,14 @@ class AuditStream:
     def _gather(self) -> list[_Waiting]:
         """The next batch, once its first decision has waited long enough; nothing if there is none for long."""
         with self._lock:
-            idle = time.monotonic() + IDLE_SECONDS
+            idle = self._clock() + IDLE_SECONDS
             while not self._queue:
-                if self._closing or (left := idle - time.monotonic()) <= 0:
+                if self._closing or (left := idle - self._clock()) <= 0:
                     return []
                 self._arrived.wait(left)
-            due = time.monotonic() + _WINDOW_SECONDS
-            while not self._hurry and (left := due - time.monotonic()) > 0:
+            # Since it came, not since this thread woke up: on a busy machine that is a while later.
+            due = self._queue[0].since + _WINDOW_SECONDS
+            while not self._hurry and (left := due - self._clock()) > 0:
                 self._arrived.wait(left)
             self._hurry = self._closing
             batch = list(self._queue)
@@ -289,7 +292,7 @@ class AuditStream:
         """Bring a batch to the ledger, however long it takes; while it fails, no decision is taken."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            begun = time.monotonic()
+            begun = self._clock()
             try:
                 self._append(batch)
             except Exception:  # noqa: BLE001 - whatever a ledger raises, nothing is written
@@ -299,14 +302,14 @@ class AuditStream:
                     return
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
-                self._settle(batch, time.monotonic() - begun)
+                self._settle(batch, self._clock() - begun)
                 return
 
     def _wait_to_retry(self, pause: float) -> bool:
         with self._lock:
             self._failing, self._ready = True, False
             self._written.notify_all()
-            if time.monotonic() > self._deadline:
+            if self._clock() > self._deadline:
                 # Not written, and never will be: whoever closes the stream is told how many.
                 self._queue.clear()
                 return False

@@ -13,9 +13,18 @@ from companyos.decision import Decision
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from companyos.authz.vouching import Vouching
     from companyos.ports import AccessRequest
 
-__all__ = ("DeferredSubjects", "SubjectResolver", "UnresolvedSubjectError", "request_for", "request_of")
+__all__ = (
+    "DeferredSubjects",
+    "SubjectResolver",
+    "UnresolvedSubjectError",
+    "looked_up",
+    "request_for",
+    "request_of",
+    "workspace_of",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -61,27 +70,31 @@ def request_for(
     action: str,
     resource: Mapping[str, Any],
     environment: Mapping[str, Any] | None = None,
+    *,
+    vouching: Vouching | None = None,
 ) -> AccessRequest:
     """`build_request`, but a subject that is only an id is looked up, in the resource's workspace if it has one.
+
+    With `vouching`, a subject that is described counts as far as it is vouched for.
 
     Raises:
         RequestError: the request is malformed.
         UnresolvedSubjectError: the id is unknown, or could not be looked up.
     """
     try:
-        if not isinstance(subject, str) or subjects is None:
-            # Without a resolver an id is no subject, which is what `build_request` says then.
-            return build_request(subject, action, resource, environment)  # type: ignore[arg-type] # it checks
-        bare = build_request(_stub(subject), action, resource, environment)
+        # Without a resolver an id is no subject, which is what `build_request` says then.
+        resolver = subjects if isinstance(subject, str) else None
+        who = subject if resolver is None else _stub(str(subject))
+        bare = build_request(who, action, resource, environment)  # type: ignore[arg-type] # it checks
     except RequestError:
         raise
     except Exception as error:
         raise _unreadable(error) from error
-    return _resolved(subjects, bare)
+    return _vouched(vouching, bare) if resolver is None else _resolved(resolver, bare)
 
 
-def request_of(subjects: SubjectResolver | None, value: Any) -> AccessRequest:
-    """`request_from_dict`, but a subject that is only an id is looked up.
+def request_of(subjects: SubjectResolver | None, value: Any, *, vouching: Vouching | None = None) -> AccessRequest:
+    """`request_from_dict`, with subjects as in `request_for`.
 
     Raises:
         RequestError: the request is malformed.
@@ -89,14 +102,13 @@ def request_of(subjects: SubjectResolver | None, value: Any) -> AccessRequest:
     """
     try:
         subject = value.get("subject") if isinstance(value, Mapping) else None
-        if not isinstance(subject, str) or subjects is None:
-            return request_from_dict(value)
-        bare = request_from_dict({**value, "subject": _stub(subject)})
+        resolver = subjects if isinstance(subject, str) else None
+        bare = request_from_dict(value if resolver is None else {**value, "subject": _stub(str(subject))})
     except RequestError:
         raise
     except Exception as error:
         raise _unreadable(error) from error
-    return _resolved(subjects, bare)
+    return _vouched(vouching, bare) if resolver is None else _resolved(resolver, bare)
 
 
 def _unreadable(error: Exception) -> RequestError:
@@ -104,25 +116,58 @@ def _unreadable(error: Exception) -> RequestError:
     return RequestError("the request could not be read", got=type(error).__name__, expected="plain mappings")
 
 
+def _vouched(vouching: Vouching | None, asked: AccessRequest) -> AccessRequest:
+    return asked if vouching is None else vouching.vouched(asked)
+
+
 def _stub(subject_id: str) -> dict[str, str]:
     return {"id": subject_id, "type": NOBODY}
 
 
-def _resolved(subjects: SubjectResolver, bare: AccessRequest) -> AccessRequest:
-    """The request with its subject looked up; `bare` is what is recorded where nobody knows who asks."""
-    name, workspace = bare.subject["id"], bare.resource.get("workspace_id")
-    if workspace is not None and not isinstance(workspace, str):
-        raise RequestError(
-            "resource.workspace_id is of the wrong type", got=type(workspace).__name__, expected="a text"
-        )
+def looked_up(subjects: SubjectResolver, bare: AccessRequest, *, in_workspace: bool = True) -> Mapping[str, Any]:
+    """What is known of the subject, in the resource's workspace if it has one; `bare` is recorded if nobody knows.
+
+    Raises:
+        RequestError: the id, or the workspace, cannot be one.
+        UnresolvedSubjectError: the id is unknown, or could not be looked up.
+    """
+    name, workspace = bare.subject["id"], workspace_of(bare) if in_workspace else None
     try:
         found = dict(subjects.resolve(name, workspace) or {})
     except Exception as error:
+        _raise_if_malformed(error)
         raise UnresolvedSubjectError(bare, _refusal(error)) from error
     if not found or found.get("id") != name:
         _log.error("a resolver of subjects answered with another subject; the request is refused")
         raise UnresolvedSubjectError(bare, _unavailable())
-    return build_request(found, bare.action, bare.resource, bare.environment)
+    return found
+
+
+def workspace_of(request: AccessRequest) -> str | None:
+    """The workspace of a request's resource.
+
+    Raises:
+        RequestError: it is no text.
+    """
+    workspace = request.resource.get("workspace_id")
+    if workspace is not None and not isinstance(workspace, str):
+        raise RequestError(
+            "resource.workspace_id is of the wrong type", got=type(workspace).__name__, expected="a text"
+        )
+    return workspace
+
+
+def _resolved(subjects: SubjectResolver, bare: AccessRequest) -> AccessRequest:
+    """The request with its subject looked up; `bare` is what is recorded where nobody knows who asks."""
+    return build_request(looked_up(subjects, bare), bare.action, bare.resource, bare.environment)
+
+
+def _raise_if_malformed(error: Exception) -> None:
+    """An id that no store can hold is the caller's mistake, and says nothing about the store."""
+    from companyos.authz.identity.errors import IdentityInvalidError
+
+    if isinstance(error, IdentityInvalidError):
+        raise RequestError(error.what, got=error.got, expected=error.expected) from error
 
 
 def _refusal(error: Exception) -> Decision:

@@ -9,8 +9,9 @@ import msgspec
 from companyos._extras import require
 from companyos._version import __version__
 from companyos.authz.authzen import batch_from_authzen
-from companyos.authz.interface import RequestError
+from companyos.authz.interface import EngineTimeoutError, RequestError
 from companyos.authz.profile import OBLIGATION_TYPES
+from companyos.server.authenticate import ANYONE
 from companyos.server.body import parse_json, read_body
 from companyos.server.gate import Gate, refusal
 from companyos.server.interface import HttpRefusedError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from companyos.server.authenticate import Authenticator
     from companyos.server.gate import App
+    from companyos.server.interface import Caller
     from companyos.server.pdp import Pdp
     from companyos.server.reload import Status
 
@@ -44,6 +46,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Requests a caller may make in a second, in the long run; an evaluation of a batch counts as one."""
     burst: int = 2000
     """Requests it may make at once."""
+    timeout_cost: float = 2000.0
+    """As how many requests an evaluation counts that had to be ended: it cost a process."""
     failures_per_second: float = 5.0
     """Failed authentications from one address, before they are told to wait."""
     failures_burst: int = 50
@@ -102,21 +106,28 @@ def _add_decisions(app: Any, pdp: Pdp, limits: Limits) -> None:
         body = await read_body(request.receive, scope["headers"], limit=limits.body_bytes, seconds=limits.body_seconds)
         return parse_json(body)
 
+    def fine(request: Request, *answers: dict[str, Any]) -> None:
+        ended = sum(answer["context"]["reason"] == EngineTimeoutError.reason for answer in answers)
+        if ended:
+            request.scope["companyos.fine"](ended * limits.timeout_cost)
+
     async def evaluation(request: Request) -> Response:
         value = await value_of(request)
-        answer = await pdp.evaluate(parts_or_error(value), _trace(request))
+        answer = await pdp.evaluate(parts_or_error(value), _trace(request), _caller(request))
+        fine(request, answer)
         return Response(_encode(answer), media_type=_JSON)
 
     async def evaluations(request: Request) -> Response:
         value = await value_of(request)
         batch = _batch(value)
         if batch is None:
-            answer = await pdp.evaluate(parts_or_error(value), _trace(request))
+            answer = await pdp.evaluate(parts_or_error(value), _trace(request), _caller(request))
         elif isinstance(batch, RequestError):
-            answer = await pdp.evaluate(batch, _trace(request))
+            answer = await pdp.evaluate(batch, _trace(request), _caller(request))
         else:
             request.scope["companyos.charge"](len(batch.evaluations) - 1)
-            answer = {"evaluations": await pdp.evaluate_batch(batch, _trace(request))}
+            answer = {"evaluations": await pdp.evaluate_batch(batch, _trace(request), _caller(request))}
+        fine(request, *answer.get("evaluations", [answer]))
         return Response(_encode(answer), media_type=_JSON)
 
     for call, shapes, summary in (
@@ -173,6 +184,12 @@ def _batch(value: Any) -> Any:
         return batch_from_authzen(value)
     except RequestError as error:
         return error
+
+
+def _caller(request: Any) -> str | None:
+    """Who has its share and no more; where nobody shows who they are, all together may have everything."""
+    caller: Caller = request.scope["companyos.caller"]
+    return None if caller is ANYONE else caller.id
 
 
 def _trace(request: Any) -> tuple[int, int] | None:

@@ -91,6 +91,7 @@ class Gate:
         _wait(self._limiter.wait(caller.id))
         scope["companyos.caller"] = caller
         scope["companyos.charge"] = lambda cost: _wait(self._limiter.wait(caller.id, cost))
+        scope["companyos.fine"] = lambda cost: self._limiter.charge(caller.id, cost)
 
 
 class _Reply:

@@ -7,6 +7,8 @@ from time import monotonic
 
 __all__ = ("RateLimiter",)
 
+_MOST_OWED_SECONDS = 60.0
+
 
 class RateLimiter:
     """One bucket a caller: `burst` tokens at most, `rate` a second come back. Used from one thread.
@@ -37,6 +39,17 @@ class RateLimiter:
         if len(self._buckets) > self._callers:
             self._buckets.popitem(last=False)
         return seconds
+
+    def charge(self, caller: str, cost: float, *, now: float | None = None) -> None:
+        """Take `cost` tokens, there or not: what is missing has to come back before the next request.
+
+        Nobody owes more than a minute.
+        """
+        now = monotonic() if now is None else now
+        left, then = self._buckets.get(caller, (self._burst, now))
+        left = min(self._burst, left + max(0.0, now - then) * self._rate)
+        self._buckets[caller] = (max(left - cost, -_MOST_OWED_SECONDS * self._rate), now)
+        self._buckets.move_to_end(caller)
 
     def __len__(self) -> int:
         return len(self._buckets)

@@ -9,12 +9,14 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from companyos.authz.authzen import SUPPORTED_OBLIGATIONS, parts_from_authzen, response_to_authzen
+from companyos.authz.engines.pool import asking_as
 from companyos.authz.interface import ObligationError, RequestError
 from companyos.authz.profile import served
 from companyos.server.interface import HttpRefusedError, one_line
+from companyos.server.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +31,7 @@ __all__ = ("CarriedOutByCaller", "Generation", "NegotiatedEngine", "Pdp", "parts
 UNSUPPORTED = "obligation.unsupported"
 """Reason of the deny for a caller that said it cannot carry out an obligation."""
 INVALID = "request.invalid"
+_T = TypeVar("_T")
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _log = logging.getLogger(__name__)
 
@@ -130,6 +133,8 @@ class Pdp:
         self._current = generation
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="companyos-pdp")
         """Where everything that waits is done."""
+        # A quarter of the threads is always left to the other callers.
+        self._turns = Turns(max(1, threads - max(1, threads // 4)))
 
     @property
     def authorizer(self) -> Authorizer:
@@ -141,31 +146,34 @@ class Pdp:
         old, self._current = self._current, generation
         old.retire()
 
-    async def evaluate(self, parts: Parts | RequestError, trace: tuple[int, int] | None = None) -> dict[str, Any]:
+    async def evaluate(
+        self, parts: Parts | RequestError, trace: tuple[int, int] | None = None, caller: str | None = None
+    ) -> dict[str, Any]:
         """The response to one evaluation, or to what could not be read as one.
+
+        Of threads and workers a caller that is named leaves some to the others.
 
         Raises:
             HttpRefusedError: 400, the request is malformed; that it was refused is on the ledger.
         """
-        loop = asyncio.get_running_loop()
-        decision = await loop.run_in_executor(self.executor, self._one, parts, trace)
+        decision = await self._in_turn(caller, self._one, parts, trace)
         if decision.reason == INVALID:
             raise HttpRefusedError(400, one_line(decision.message))
         return response_to_authzen(decision)
 
-    async def evaluate_batch(self, batch: Batch, trace: tuple[int, int] | None = None) -> list[dict[str, Any]]:
+    async def evaluate_batch(
+        self, batch: Batch, trace: tuple[int, int] | None = None, caller: str | None = None
+    ) -> list[dict[str, Any]]:
         """The responses to a batch, all under the same policies, in its order; as far as its semantic goes."""
         loop = asyncio.get_running_loop()
         generation = self._enter()
         try:
             if batch.semantic == "execute_all":
-                tasks = [
-                    loop.run_in_executor(self.executor, _answer, generation, item, trace) for item in batch.evaluations
-                ]
+                tasks = [self._in_turn(caller, _answer, generation, item, trace) for item in batch.evaluations]
                 # All of them end before one's error goes on: the policies must not be closed under the others.
                 answers = await asyncio.gather(*tasks, return_exceptions=True)
                 return [_raised(answer) for answer in answers]
-            return await loop.run_in_executor(self.executor, _until, generation, batch, trace)
+            return await self._in_turn(caller, _until, generation, batch, trace)
         finally:
             await loop.run_in_executor(self.executor, generation.leave)
 
@@ -173,6 +181,11 @@ class Pdp:
         """Finish what is under way, then end."""
         self.executor.shutdown(wait=True)
         self._current.retire()
+
+    async def _in_turn(self, caller: str | None, do: Callable[..., _T], *arguments: Any) -> _T:
+        """The result of a call that waits, made in a thread when it is the caller's turn."""
+        async with self._turns.turn(caller):
+            return await asyncio.get_running_loop().run_in_executor(self.executor, _as, caller, do, arguments)
 
     def _one(self, parts: Parts | RequestError, trace: tuple[int, int] | None) -> Decision:
         generation = self._enter()
@@ -186,6 +199,11 @@ class Pdp:
             generation = self._current
             if generation.enter():
                 return generation
+
+
+def _as(caller: str | None, do: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
+    with asking_as(caller):
+        return do(*arguments)
 
 
 def trace_of(traceparent: bytes | None) -> tuple[int, int] | None:

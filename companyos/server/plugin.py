@@ -1,4 +1,4 @@
-"""How this room registers its control."""
+"""How this room registers its controls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ __all__ = ("companyos_controls",)
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
-    """The proof of the decision point's authentication."""
+    """The proofs of the decision point: who may ask, and whose word counts about whom they ask."""
     from companyos.server.specimens import CONTROL
+    from companyos.server.subject_specimens import CONTROL as SUBJECTS
 
-    return [CONTROL]
+    return [CONTROL, SUBJECTS]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
+from companyos.server.body import MOST_DROPPED
 
 if TYPE_CHECKING:
     import asyncio
@@ -13,8 +14,6 @@ __all__ = ("MAX_HEAD", "bounded_protocol")
 
 MAX_HEAD = 32 * 1024
 """Largest head of a request, in bytes."""
-_MAX_DISCARDED = 16 * 1024 * 1024
-"""How much of a body is read and dropped after its request was refused, before the connection is cut."""
 
 
 def bounded_protocol(head_seconds: float = 10.0) -> type[Any]:
@@ -68,7 +67,7 @@ class _Bounds:
     def on_body(self, body: bytes) -> None:
         if self.cycle.response_complete:
             self._discarded += len(body)
-            if self._discarded > _MAX_DISCARDED:
+            if self._discarded > MOST_DROPPED:
                 self.transport.close()
         super().on_body(body)  # type: ignore[misc] # the same
 

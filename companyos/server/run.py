@@ -25,6 +25,7 @@ from companyos.server.policies import ConfiguredPolicies
 from companyos.server.promoted import PromotedPolicies
 from companyos.server.protocol import bounded_protocol
 from companyos.server.reload import Reloader
+from companyos.server.subjects import source_for
 from companyos.server.tokens import TokenVerifier
 
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from companyos.company import Company
-    from companyos.config import ServerSection
+    from companyos.config import ServerSection, Settings
     from companyos.server.policies import PolicySource
 
 __all__ = ("KeyFile", "authenticator_of", "serve")
 
 _GRACE_SECONDS = 30
+_DEADLINES_PER_TIMEOUT = 2
+"""How many deadlines' worth of its rate a caller pays for an evaluation that had to be ended; at least half a burst."""
 _log = logging.getLogger("companyos.server")
 
 
@@ -91,6 +94,7 @@ def authenticator_of(section: ServerSection, root: Path) -> Authenticator:
         algorithms=jwt.algorithms,
         leeway_seconds=jwt.leeway_seconds,
         required_scope=jwt.required_scope,
+        longest_seconds=jwt.longest_seconds,
     )
     return Authenticator(keys, tokens)
 
@@ -119,7 +123,7 @@ def serve(
     with _policies(company) as policies, _listen(host, section.port if port is None else port) as listener:
         url = section.url or _url(section, host, listener.getsockname()[1])
         carried = [CarriedOutByCaller(name) for name in section.obligations]
-        make = partial(company.authorizer_for, handlers=carried)
+        make = partial(company.authorizer_for, handlers=carried, subject_source=source_for(company))
         reloader = Reloader(policies, make, company.ledger, also=who.look)
         pdp = Pdp(reloader.first(), threads=section.threads)
         try:
@@ -128,7 +132,7 @@ def serve(
                 lambda: who.authenticator,
                 url=url.rstrip("/"),
                 status=reloader.status,
-                limits=_limits(section),
+                limits=_limits(company.settings),
                 lifespan=_lifespan(pdp, reloader, section.reload_seconds, lambda: (listening or _ignore)(url)),
             )
             with _surviving_signals():
@@ -179,12 +183,16 @@ def _policies(company: Company) -> Iterator[PolicySource]:
         yield promoted
 
 
-def _limits(section: ServerSection) -> Limits:
+def _limits(settings: Settings) -> Limits:
+    section = settings.server
+    of_rate = _DEADLINES_PER_TIMEOUT * section.rate_per_second * section.deadline_seconds
     return Limits(
         body_bytes=section.body_limit,
         body_seconds=section.body_seconds,
         rate_per_second=section.rate_per_second,
         burst=section.rate_burst,
+        # Where another server decides, that it is late is not the caller's doing.
+        timeout_cost=0 if settings.authz.remote is not None else max(of_rate, section.rate_burst / 2),
     )
 
 

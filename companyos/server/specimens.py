@@ -34,6 +34,8 @@ ID = "AUTHZ-PDP-AUTH"
 ISSUER = "https://id.example.com"
 AUDIENCE = "companyos-pdp"
 SCOPE = "decide"
+LEEWAY = 30
+LONGEST = 3600
 RULES = {
     "pdp.auth.missing": "A request without a credential is refused.",
     "pdp.auth.ambiguous": "A request with two credentials is refused, whichever of them is good.",
@@ -50,6 +52,8 @@ RULES = {
     "pdp.jwt.audience": "A token is for this decision point.",
     "pdp.jwt.expired": "A token counts no longer than it says, but for the leeway.",
     "pdp.jwt.not_yet_valid": "A token counts no earlier than it says, but for the leeway.",
+    "pdp.jwt.issued": "A token was not issued in the future, but for the leeway.",
+    "pdp.jwt.lifetime": "A token counts for no longer than the settings allow.",
     "pdp.jwt.scope": "A token has the scope that is required.",
 }
 
@@ -63,7 +67,10 @@ class _Offer:
 
 
 class Desk:
-    """An authenticator with an issuer of its own, whose keys are a file, and API keys that are good, old and early."""
+    """An authenticator with an issuer of its own, whose keys are a file, and API keys that are good, old and early.
+
+    For tokens its clock stands still, so that a second more or less makes the difference on the slowest machine.
+    """
 
     def __init__(self, scratch: Path) -> None:
         self._keys = _issuer()
@@ -72,6 +79,8 @@ class Desk:
             {**self._keys[kid].as_dict(private=False), "kid": kid, "use": "sig"} for kid in ("one", "two", "three")
         ]
         path.write_text(json.dumps({"keys": known}), encoding="utf-8")
+        self.now = int(time.time())
+        """The time at which tokens are judged."""
         now = datetime.now(UTC)
         hour = timedelta(hours=1)
         made = {
@@ -86,8 +95,10 @@ class Desk:
             issuer=ISSUER,
             audience=AUDIENCE,
             algorithms=("ES256", "EdDSA", "RS256"),
-            leeway_seconds=30,
+            leeway_seconds=LEEWAY,
             required_scope=SCOPE,
+            longest_seconds=LONGEST,
+            clock=lambda: self.now,
         )
         self.authenticator = Authenticator(ApiKeys(record for _, record in made.values()), tokens)
         """Who admits."""
@@ -108,13 +119,13 @@ class Desk:
         """A token that is good, but for what is changed."""
         algorithm = {"one": "ES256", "two": "EdDSA", "three": "RS256"}.get(kid, "ES256")
         head = {"alg": algorithm, "kid": kid, "typ": "JWT", **(header or {})}
-        signing = _signing(head, claims_now(claims, without))
+        signing = _signing(head, claims_at(self.now, claims, without))
         models = require("joserfc.jws", extra="server").JWSRegistry.algorithms
         return f"{signing}.{encoded(models[algorithm].sign(signing.encode(), self._keys[signer or kid]))}"
 
     def forged(self, algorithm: str, signature: Callable[[bytes], bytes]) -> str:
         """A token under another algorithm, signed by whatever is given."""
-        signing = _signing({"alg": algorithm, "kid": "three"}, claims_now())
+        signing = _signing({"alg": algorithm, "kid": "three"}, claims_at(self.now))
         return f"{signing}.{encoded(signature(signing.encode()))}"
 
 
@@ -130,9 +141,8 @@ def _issuer() -> dict[str, Any]:
     }
 
 
-def claims_now(changed: Mapping[str, Any] | None = None, without: str = "") -> dict[str, Any]:
-    """Claims that are good at this moment, but for what is changed or left out."""
-    now = int(time.time())
+def claims_at(now: int, changed: Mapping[str, Any] | None = None, without: str = "") -> dict[str, Any]:
+    """Claims that are good at a moment, but for what is changed or left out."""
     claims = {"iss": ISSUER, "aud": AUDIENCE, "sub": "orders", "scope": SCOPE, "nbf": now - 5, "exp": now + 300}
     return {key: value for key, value in {**claims, **(changed or {})}.items() if key != without}
 
@@ -173,8 +183,14 @@ def _case(name: str, make: Callable[[Desk], list[tuple[bytes, bytes]]], violates
     return Specimen(name, build, violates)
 
 
-def _in(seconds: int) -> int:
-    return int(time.time()) + seconds
+def _timed(name: str, violates: str | None = None, **claims: Any) -> Specimen:
+    """A token whose times are so many seconds from now; what is no number is taken as it is."""
+
+    def make(desk: Desk) -> str:
+        moved = {key: desk.now + value if isinstance(value, int) else value for key, value in claims.items()}
+        return desk.token(moved)
+
+    return _bearer(name, make, violates)
 
 
 def _confused(desk: Desk) -> str:
@@ -207,7 +223,10 @@ _JWT_SPECIMENS = (
     _bearer("a token under ES256", lambda desk: desk.token()),
     _bearer("a token under EdDSA", lambda desk: desk.token(kid="two")),
     _bearer("a token under RS256, for several", lambda desk: desk.token({"aud": ["x", AUDIENCE]}, kid="three")),
-    _bearer("a token that expired within the leeway", lambda desk: desk.token({"exp": _in(-10)})),
+    _timed("a token that expired a second less than the leeway ago", exp=1 - LEEWAY, nbf=-300),
+    _timed("a token that counts in a second less than the leeway", nbf=LEEWAY - 1),
+    _timed("a token issued in a second less than the leeway", iat=LEEWAY - 1),
+    _timed("a token that counts for as long as it may", iat=0, nbf=0, exp=LONGEST),
     _bearer("no token at all", lambda _: "hello", "pdp.jwt.malformed"),
     _bearer("a token in a second spelling", _respelt, "pdp.jwt.malformed"),
     _bearer("no signature, algorithm none", lambda desk: desk.forged("none", lambda _: b""), "pdp.jwt.algorithm"),
@@ -230,8 +249,25 @@ _JWT_SPECIMENS = (
     _bearer("an expiry that is a text", lambda desk: desk.token({"exp": "9999999999"}), "pdp.jwt.claims"),
     _bearer("another issuer", lambda desk: desk.token({"iss": f"{ISSUER}/"}), "pdp.jwt.issuer"),
     _bearer("somebody else's token", lambda desk: desk.token({"aud": "billing"}), "pdp.jwt.audience"),
-    _bearer("a clock an hour ahead", lambda desk: desk.token({"nbf": _in(3600)}), "pdp.jwt.not_yet_valid"),
-    _bearer("a clock an hour behind", lambda desk: desk.token({"exp": _in(-3600)}), "pdp.jwt.expired"),
+    _timed("a clock an hour ahead", "pdp.jwt.not_yet_valid", nbf=3600, exp=3900),
+    _timed("a clock a second more than the leeway ahead", "pdp.jwt.not_yet_valid", nbf=LEEWAY + 1),
+    _timed("a clock an hour behind", "pdp.jwt.expired", nbf=-3900, exp=-3600),
+    _timed("a clock half an hour behind", "pdp.jwt.expired", nbf=-3000, exp=-1800),
+    _timed("a clock a second more than the leeway behind", "pdp.jwt.expired", nbf=-300, exp=-LEEWAY - 1),
+    _timed("expired exactly the leeway ago", "pdp.jwt.expired", nbf=-300, exp=-LEEWAY),
+    _timed("issued in an hour", "pdp.jwt.issued", iat=3600),
+    _timed("issued in a second more than the leeway", "pdp.jwt.issued", iat=LEEWAY + 1),
+    _timed("issued at a time that is a text", "pdp.jwt.claims", iat="yesterday"),
+    _timed("over before it begins", "pdp.jwt.claims", nbf=10, exp=5),
+    _timed("over as it begins", "pdp.jwt.claims", nbf=10, exp=10),
+    _timed("no end", "pdp.jwt.claims", exp=float("inf")),
+    _timed("an end that is no number", "pdp.jwt.claims", exp=float("nan")),
+    _timed("an end that no number holds", "pdp.jwt.claims", exp=10**400),
+    _timed("an end after the year 9999", "pdp.jwt.claims", exp=10**12),
+    _timed("a beginning before all times", "pdp.jwt.claims", nbf=-(10**11)),
+    _timed("a second longer than it may be", "pdp.jwt.lifetime", nbf=0, exp=LONGEST + 1),
+    _timed("longer than it may be since it was issued", "pdp.jwt.lifetime", iat=-LONGEST, exp=1),
+    _timed("a token for ever", "pdp.jwt.lifetime", exp=10**9),
     _bearer("a token without the scope", lambda desk: desk.token({"scope": "read"}), "pdp.jwt.scope"),
 )
 _KEY_SPECIMENS = (

@@ -1,7 +1,8 @@
 """JSON Web Tokens as proof of who calls (RFC 7519, with the advice of RFC 8725).
 
 The algorithm must be one that the settings allow, and the key decides whether it fits: the token's header chooses
-neither. `iss`, `aud`, `exp` and `nbf` must be there. Headers that bring or point to a key are refused.
+neither. `iss`, `aud`, `exp` and `nbf` must be there; `iat` counts where it is. Headers that bring or point to a key are
+refused.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import math
 import re
 import time
 from collections import OrderedDict
@@ -22,7 +22,7 @@ from companyos.server.interface import AuthenticationError, Caller, ServerConfig
 from companyos.server.jwks import ALGORITHMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from companyos.server.jwks import IssuerKeys, TrustedKey
 
@@ -33,6 +33,8 @@ _FORBIDDEN = ("jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip
 _PART = re.compile(r"[A-Za-z0-9_-]+")
 _CACHE = 4096
 _SUBJECT = 256
+_LATEST = 253_402_300_799
+"""The last second of the year 9999: no time is later, and far smaller numbers than Python's are no times at all."""
 
 
 class UnknownKeyError(AuthenticationError):
@@ -51,6 +53,7 @@ class _Verified:
     caller: Caller
     not_before: float
     expires: float
+    issued: float | None
     generation: int
 
 
@@ -70,7 +73,10 @@ class TokenVerifier:
         algorithms: Sequence[str],
         leeway_seconds: float = 30.0,
         required_scope: str | None = None,
+        longest_seconds: float | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`longest_seconds` is how long a token may count in all; None for any time."""
         wrong = sorted(set(algorithms) - ALGORITHMS.keys())
         if wrong or not algorithms or not issuer or not audience:
             raise ServerConfigError(
@@ -84,6 +90,8 @@ class TokenVerifier:
         self._algorithms = frozenset(algorithms)
         self._leeway = leeway_seconds
         self._scope = required_scope
+        self._longest = longest_seconds
+        self._clock = clock
         self._models = require("joserfc.jws", extra="server").JWSRegistry.algorithms
         self._seen: OrderedDict[bytes, _Verified] = OrderedDict()
 
@@ -101,7 +109,7 @@ class TokenVerifier:
             UnknownKeyError: its key is not known; refresh the keys and try once more.
             AuthenticationError: it does not count.
         """
-        moment = time.time() if now is None else now
+        moment = self._clock() if now is None else now
         mark = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         seen = self._seen.get(mark)
         if seen is None or seen.generation != self.keys.generation or not self.keys.is_fresh():
@@ -113,6 +121,8 @@ class TokenVerifier:
             raise AuthenticationError("pdp.jwt.not_yet_valid", "the token does not count yet")
         if moment - self._leeway >= seen.expires:
             raise AuthenticationError("pdp.jwt.expired", "the token has expired")
+        if seen.issued is not None and moment + self._leeway < seen.issued:
+            raise AuthenticationError("pdp.jwt.issued", "the token was issued in the future")
         return seen.caller
 
     def _verify(self, token: str) -> _Verified:
@@ -153,12 +163,21 @@ class TokenVerifier:
         if self._audience not in (audience if isinstance(audience, list) else [audience]):
             raise AuthenticationError("pdp.jwt.audience", "the token is for somebody else")
         expires, not_before = _seconds(claims, "exp"), _seconds(claims, "nbf")
+        issued = _seconds(claims, "iat") if "iat" in claims else None
+        self._check_lifetime(expires, not_before, not_before if issued is None else issued)
         subject = claims.get("sub", claims.get("client_id", ""))
         if not isinstance(subject, str) or len(subject) > _SUBJECT:
             raise AuthenticationError("pdp.jwt.claims", "the token's subject is no text")
         scope = claims.get("scope", "")
         scopes = frozenset(scope.split()) if isinstance(scope, str) else frozenset()
-        return _Verified(Caller(f"jwt:{self._issuer}#{subject}", scopes), not_before, expires, self.keys.generation)
+        caller = Caller(f"jwt:{self._issuer}#{subject}", scopes)
+        return _Verified(caller, not_before, expires, issued, self.keys.generation)
+
+    def _check_lifetime(self, expires: float, not_before: float, issued: float) -> None:
+        if expires <= not_before:
+            raise AuthenticationError("pdp.jwt.claims", "the token ends before it begins")
+        if self._longest is not None and expires - min(issued, not_before) > self._longest:
+            raise AuthenticationError("pdp.jwt.lifetime", "the token counts for too long")
 
 
 def _parts(token: str) -> tuple[dict[str, Any], bytes, bytes, bytes]:
@@ -197,6 +216,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float:
     value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # The bounds refuse infinities and NaN as well, and whole numbers that no float can hold.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LATEST:
         raise AuthenticationError("pdp.jwt.claims", f"the token's {name} is no time")
     return float(value)

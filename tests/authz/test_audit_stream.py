@@ -218,6 +218,16 @@ class Gate:
             self.open.wait(30)
 
 
+class Clock:
+    """A clock of seconds that the test sets."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
 def _record(number=0):
     from companyos.authz import build_request
 
@@ -544,3 +554,51 @@ def _ask_and_kill(folder, number, seconds):
         time.sleep(seconds)
         os.kill(process.pid, signal.SIGKILL)
     return [line.split() for line in path.read_text().splitlines()]
+
+
+class TestHowLate:
+    """The promise is 50 ms, which is written out here: a constant would follow whoever changes it."""
+
+    @pytest.fixture
+    def clock(self):
+        return Clock()
+
+    @pytest.fixture
+    def gate(self):
+        return Gate()
+
+    @pytest.fixture
+    def stream(self, tmp_path, clock, gate):
+        """A stream by the test's clock, to a ledger that takes no decision before the gate is opened."""
+        with Ledger.open(f"sqlite:///{tmp_path / 'gated.db'}", validators=[gate]) as gated:
+            made = AuditStream(gated, clock=clock)
+            made.open()
+            yield made
+            gate.open.set()
+            made.close()
+
+    def test_what_waits_is_being_written_when_50_ms_have_passed(self, stream, clock, gate):
+        """By the stream's own clock a batch is due at the latest then."""
+        assert stream.put(_record())
+        assert stream.waiting == 1
+        clock.now = 0.05
+
+        assert gate.reached.wait(30)
+
+    def test_nothing_more_may_wait_behind_what_is_late(self, stream, clock, gate):
+        """As long as nothing is late others may wait; once something is, whoever asks has to write it."""
+        assert stream.put(_record())
+        clock.now = 0.03
+        assert gate.reached.wait(30)
+
+        clock.now = 0.049
+        assert stream.put(_record(1))
+        clock.now = 0.05
+        assert not stream.put(_record(2))
+
+    def test_the_log_says_how_late(self, batching, ledger):
+        """Who reads the log learns how much a killed process may have lost."""
+        batching.authorize(USER, "read", FILE)
+        batching.close()
+
+        assert _marker(ledger, OPENED).data["late_ms"] == 50

@@ -18,6 +18,7 @@ IMPORTANT = {
     "bundle.kind",
     "bundle.link",
     "bundle.device",
+    "bundle.extension",
     "bundle.file_added",
     "bundle.gzip",
     "bundle.manifest",

@@ -224,3 +224,22 @@ def test_yaml_that_readers_differ_on_is_refused(content):
     """YAML beyond text, integers, true, false and null is no data."""
     with pytest.raises(BundleRefusedError, match=r"bundle\.data"):
         file_hash("data.yaml", content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(tarfile.PAX_FORMAT, "policies/" + "a" * 120 + ".rego", id="pax"),
+        pytest.param(tarfile.GNU_FORMAT, "policies/" + "a" * 120 + ".rego", id="gnu"),
+    ],
+)
+def test_what_tar_writes_with_its_extensions_is_refused_as_that(kind, name):
+    """A file whose name is too long for ustar is no device: the message says what is the matter, and a way out."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=kind) as archive:
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(BundleRefusedError) as caught:
+        unpack(buffer.getvalue())
+
+    assert caught.value.rule == "bundle.extension"
+    assert "ustar" in caught.value.message

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -29,10 +30,10 @@ ANN, BOB, EVE = "ann@example.org", "bob@example.org", "Eve <eve@example.org>"
 def signed(freeze):
     """A signed tarball of the freeze policy in some version."""
 
-    def make(version="1.0.0", **more):
+    def make(version="1.0.0", at=None, **more):
         expires = datetime.now(UTC) + timedelta(days=30)
         built = build_bundle([freeze(version, **more)], created_by=ANN, expires=expires)
-        return sign_bundle(built, key_of("EdDSA"), "k").to_bytes()
+        return sign_bundle(built, key_of("EdDSA"), "k", at=at).to_bytes()
 
     return make
 
@@ -240,11 +241,47 @@ def test_the_projection_has_a_name():
     assert Plugins().projections()["bundles"] is BundlesInForce
 
 
+@pytest.fixture
+def expired(freeze):
+    """A bundle that was signed a day ago and went out of date half an hour ago."""
+    now = datetime.now(UTC)
+    built = build_bundle([freeze()], created_by=ANN, expires=now - timedelta(minutes=30))
+    return sign_bundle(built, key_of("EdDSA"), "k", at=now - timedelta(days=1)).to_bytes()
+
+
+def an_hour_behind(ledger, data):
+    """The decision of a machine whose clock is an hour behind: the signature is older than that, so that it holds."""
+    return judge_bundle(data, trust_of(), promotions_of(ledger), at=datetime.now(UTC) - timedelta(hours=1))
+
+
 def test_a_clock_behind_the_ledger_is_named(ledger, signed):
-    """Who verifies with a clock an hour behind the ledger's last promotion is told so."""
-    data = signed()
+    """Who verifies with a clock an hour behind the ledger's last promotion is told so, and by how much."""
+    data = signed(at=datetime.now(UTC) - timedelta(hours=5))
     promote(ledger, data, "dev", ANN)
-    earlier = datetime.now(UTC) - timedelta(hours=1)
-    decision = judge_bundle(data, trust_of(), promotions_of(ledger), at=earlier)
+    decision = an_hour_behind(ledger, data)
 
     assert decision.reason == "bundle.clock"
+    assert re.search(r"the ledger is newer than now; got: this machine's clock is 3\d{3} s behind", decision.message)
+
+
+@pytest.mark.parametrize("promoted", [False, True], ids=["never promoted", "promoted long before"])
+def test_any_entry_tells_that_the_clock_is_behind(ledger, signed, expired, promoted):
+    """With the clock set back a bundle out of date is refused, whatever the ledger's newest entry is about."""
+    assert an_hour_behind(ledger, expired).allow
+    if promoted:
+        forge(ledger, "dev", version="0.9")
+    ledger.append("example.any", {"n": 1}, source="somebody/else")
+    decision = an_hour_behind(ledger, expired)
+
+    assert decision.reason == "bundle.clock"
+    assert "the ledger is newer than now" in decision.message
+
+
+def test_the_newest_time_is_that_of_the_newest_entry(ledger):
+    """It is the time of the last entry, whatever its type, with a projection that is kept and with one that is not."""
+    assert promotions_of(ledger).newest_time is None
+    forge(ledger, "dev")
+    ledger.append("example.any", {"n": 1}, source="somebody/else")
+    newest = list(ledger.read())[-1].time
+    with Database.open("sqlite://") as database:
+        assert promotions_of(ledger, database).newest_time == promotions_of(ledger).newest_time == newest

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from companyos.authz import build_request
-from companyos.authz.engines.pool import EngineBusyError, WorkerEngine
+from companyos.authz.engines.pool import EngineBusyError, WorkerEngine, asking_as
 from companyos.authz.interface import EngineError, EngineTimeoutError, PolicyError
 from companyos.ports import Opinion
 from companyos.testing import EngineContract
@@ -60,6 +62,14 @@ class Odd:
         if request.action == "late":
             raise EngineTimeoutError("not in time")
         return Opinion(True, "odd.yes", str(os.getpid()))
+
+
+class Slow(Odd):
+    """One that does not start as long as there is a file."""
+
+    def __init__(self, unless):
+        while Path(unless).exists():
+            time.sleep(0.01)
 
 
 def ask(action):
@@ -135,6 +145,26 @@ def test_errors_of_the_engine_come_through(make):
         engine.decide(ask("break"))
     assert "secret" not in caught.value.message
     assert engine.replaced == 0
+
+
+def test_a_caller_leaves_a_worker_to_the_others(make, tmp_path):
+    """Who has its share waits for it, also while a process that it ended is replaced; others are answered meanwhile."""
+    flag = tmp_path / "wait"
+    engine = make(f"{__name__}:Slow", {"unless": str(flag)}, workers=2, deadline_seconds=5)
+    flag.touch()
+    with asking_as("looping"):
+        with pytest.raises(EngineError, match="process of the policy engine ended"):
+            engine.decide(ask("die"))
+        with ThreadPoolExecutor(1) as threads:
+            context = contextvars.copy_context()
+            waiting = threads.submit(context.run, engine.decide, ask("read"))
+            with asking_as("innocent"):
+                assert [engine.decide(ask("read")).allow for _ in range(5)] == [True] * 5
+            with pytest.raises(EngineBusyError, match="that it may have"):
+                waiting.result()
+        flag.unlink()
+        assert retried(engine, ask("read")).allow is True
+    assert len(engine._shares) == 0
 
 
 def test_who_finds_no_free_worker_is_refused(make):

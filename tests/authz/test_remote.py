@@ -99,6 +99,39 @@ class TestTryingAgain:
         assert (caught.value.reason, caught.value.code) == ("policy.unreachable", "authz.unreachable")
 
 
+class TestPauses:
+    @pytest.fixture
+    def runs(self):
+        """The pauses of many runs against a service that nobody runs: by run, in the order of the attempts."""
+        runs = []
+        settings = RemoteSettings(
+            f"http://127.0.0.1:{free_port()}", **(PATIENT | {"backoff_seconds": 0.05}), attempts=4, failures=1000
+        )
+
+        def rest(pause):
+            runs[-1].append(pause)
+
+        client = RemoteClient(settings, what="the service", rest=rest)
+        for _ in range(40):
+            runs.append([])
+            with pytest.raises(EngineUnreachableError):
+                _ask(client)
+        client.close()
+        return runs
+
+    def test_each_is_a_random_share_of_a_bound_that_doubles(self, runs):
+        """No pause is longer than its bound, and over many runs they are spread over all of it."""
+        assert {len(run) for run in runs} == {3}
+        for pauses, longest in zip(zip(*runs, strict=True), (0.05, 0.1, 0.2), strict=True):
+            assert 0 <= min(pauses) < longest / 4
+            assert longest * 3 / 4 < max(pauses) <= longest
+            assert len(set(pauses)) > len(pauses) / 2
+
+    def test_no_two_callers_keep_step(self, runs):
+        """Callers that failed together do not come back together."""
+        assert len({tuple(run) for run in runs}) == len(runs)
+
+
 class TestTime:
     @pytest.mark.parametrize("kind", ["silent", "trickle", "drip"])
     def test_the_whole_has_a_deadline(self, client, opa_server, kind):

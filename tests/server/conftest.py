@@ -12,6 +12,8 @@ import httpx
 import pytest
 import yaml
 
+from tests.server.conformance import check_response
+
 ROOT = Path(__file__).resolve().parents[2]
 POLICY = """package companyos.access
 
@@ -61,7 +63,11 @@ class Running:
             raise AssertionError(self.log())
         self.url = line.rpartition(" ")[2].strip()
         headers = {} if key is None else {"x-api-key": key}
-        self.http = httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False, verify=verify)
+        # Whatever a test asks: each answered evaluation is held against the schemas of the specification.
+        hooks = {"response": [check_response]}
+        self.http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=30, trust_env=False, verify=verify, event_hooks=hooks
+        )
 
     def log(self) -> str:
         """What it wrote to standard error."""

@@ -6,6 +6,8 @@ import contextlib
 import json
 import socket
 import time
+import urllib.error
+import urllib.request
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -39,7 +41,7 @@ def pdp(tmp_path_factory):
     from companyos.server import add_key
 
     directory = tmp_path_factory.mktemp("pdp")
-    limits = {"body_seconds": 1, "deadline_seconds": 1, "rate_per_second": 100_000, "rate_burst": 100_000}
+    limits = {"body_seconds": 1, "deadline_seconds": 1, "rate_per_second": 100_000, "rate_burst": 10_000_000}
     write_company(directory, {"server": {"api_keys": "keys.yaml", **limits}}, {"policy.rego": EXPLODING})
     key = add_key(directory / "keys.yaml", "tests")
     server = Running(directory, key=key)
@@ -179,6 +181,35 @@ def test_ten_megabytes_are_refused(pdp):
     streamed = pdp.http.post("/access/v1/evaluation", content=chunks(), headers=kind)
 
     assert [announced.status_code, streamed.status_code] == [413, 413]
+
+
+@pytest.mark.parametrize("is_announced", [True, False], ids=["announced", "in-chunks"])
+def test_who_reads_only_when_all_is_sent_reads_the_refusal(pdp, is_announced):
+    """The standard library's client sends all of ten megabytes before it reads: it gets the 413 and no reset."""
+    body = json.dumps(request(context={"text": "x" * 10_000_000})).encode()
+    data = body if is_announced else (body[at : at + 65_536] for at in range(0, len(body), 65_536))
+    headers = {"content-type": "application/json", "x-api-key": pdp.key}
+    asked = urllib.request.Request(f"{pdp.url}/access/v1/evaluation", data, headers)  # noqa: S310 - our own server
+
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked, timeout=60)
+    with caught.value as answer:
+        assert (answer.code, answer.read()) == (413, b"the body is larger than 1048576 bytes")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param("content-length: 10000000\r\nexpect: 100-continue\r\n", id="on-demand"),
+        pytest.param("content-length: 100000000000\r\n", id="without-measure"),
+        pytest.param(f"content-length: {'9' * 5000}\r\n", id="a-length-that-is-none"),
+    ],
+)
+def test_what_need_not_be_read_is_refused_at_once(pdp, head):
+    """Who waits to be told before sending, or announces more than is ever read, is refused without a byte of it."""
+    start = HEAD + f"x-api-key: {pdp.key}\r\nconnection: close\r\n{head}\r\n".encode()
+
+    assert raw(pdp, start).startswith((b"HTTP/1.1 413", b"HTTP/1.1 400"))
 
 
 def test_too_many_evaluations_are_refused(pdp):

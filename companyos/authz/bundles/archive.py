@@ -36,6 +36,18 @@ _MAGIC = (b"ustar\x0000", b"ustar  \x00")
 _SEGMENT = re.compile(r"[A-Za-z0-9_@+.=-]{1,100}")
 _OCTAL = re.compile(rb" *([0-7]+)[ \0]*")
 _LINKS = {b"1": "hard link", b"2": "symbolic link"}
+_EXTENSIONS = {
+    b"x": "a pax header",
+    b"g": "a global pax header",
+    b"X": "a pax header of Solaris",
+    b"K": "a long link name of GNU",
+    b"L": "a long name of GNU",
+    b"S": "a sparse file of GNU",
+    b"V": "a volume label of GNU",
+    b"M": "a part of another volume of GNU",
+    b"N": "an old long name of GNU",
+    b"D": "a directory listing of GNU",
+}
 _FILES = (b"0", b"\0", b"7")
 _DIRECTORY = b"5"
 
@@ -165,6 +177,14 @@ def _parse(header: bytes) -> tuple[str, bytes, int]:
     name, kind = _name(header), header[156:157]
     if kind in _LINKS:
         raise BundleRefusedError("bundle.link", f"holds a {_LINKS[kind]}", got=name)
+    if kind in _EXTENSIONS:
+        raise BundleRefusedError(
+            "bundle.extension",
+            f"holds {_EXTENSIONS[kind]}",
+            got=f"{name}, of type {kind!r}",
+            expected="plain ustar",
+            hint="write it with opa build, companyos bundle build or tar --format=ustar",
+        )
     if kind not in _FILES and kind != _DIRECTORY:
         raise BundleRefusedError(
             "bundle.device", "holds something that is no file", got=f"{name}, of type {kind!r}", expected="files only"

@@ -6,7 +6,7 @@ version, the author's own hand) is kept with its reason and puts nothing in forc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,10 @@ class Promotions:
     entries: tuple[Promoted, ...] = ()
     """The promotions."""
     newest_time: datetime | None = None
-    """When the ledger's newest promotion was appended, one that was not taken included; None if there is none."""
+    """When the ledger's newest entry of any kind was appended; None if there is none, or nobody has looked.
+
+    Of a projection alone, without its ledger, it is the newest promotion, one that was not taken included.
+    """
 
     def of(self, name: str) -> tuple[Promoted, ...]:
         """All promotions of one bundle."""
@@ -124,13 +127,17 @@ def promotions_of(ledger: Reader, database: Any = None) -> Promotions:
     from companyos.ledger.database import Database
 
     if database is not None:
-        projection = BundlesInForce(database)
-        ledger.replay(projection)
-        return projection.promotions()
+        return _replayed(ledger, BundlesInForce(database))
     with Database.open("sqlite://") as memory:
-        projection = BundlesInForce(memory)
-        ledger.replay(projection)
-        return projection.promotions()
+        return _replayed(ledger, BundlesInForce(memory))
+
+
+def _replayed(ledger: Reader, projection: BundlesInForce) -> Promotions:
+    ledger.replay(projection)
+    found = projection.promotions()
+    # Whatever it is about, an entry says that it was so late already: a clock before it is behind.
+    times = [entry.time for entry in ledger.read(len(ledger) - 1)] + [found.newest_time]
+    return replace(found, newest_time=max((time for time in times if time is not None), default=None))
 
 
 def broken_rule(wanted: Promoted, before: Iterable[Promoted]) -> str | None:

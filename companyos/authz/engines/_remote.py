@@ -26,7 +26,7 @@ from companyos.authz.interface import EngineError, EngineTimeoutError, EngineUnr
 from companyos.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = ("Answer", "RemoteClient", "RemoteSettings", "strict_json")
 
@@ -92,10 +92,11 @@ class RemoteClient:
     time) or `EngineError` (an answer that is none: another status than 200, too large, not JSON).
     """
 
-    def __init__(self, settings: RemoteSettings, *, what: str) -> None:
-        """Take the settings; nothing is connected yet. `what` names the service in messages."""
+    def __init__(self, settings: RemoteSettings, *, what: str, rest: Callable[[float], None] = time.sleep) -> None:
+        """Take the settings; nothing is connected yet. `what` names it in messages, `rest` waits between attempts."""
         self._settings = settings
         self._what = what
+        self._rest = rest
         self._deadline = Deadline()
         self._base = settings.url.rstrip("/")
         self._of_process: dict[int, tuple[Any, Breaker]] = {}
@@ -183,7 +184,7 @@ class RemoteClient:
                 pause = random.uniform(0, longest)  # noqa: S311 - spreads callers, hides nothing
                 if attempt == self._settings.attempts or pause >= self._deadline.left:
                     raise
-                time.sleep(pause)
+                self._rest(pause)
         raise AssertionError("there is at least one attempt")
 
     def _exchange(

@@ -3,6 +3,9 @@
 `WorkerEngine("companyos.authz.engines.rego:RegoEngine", {"directories": []})` decides like the engine that it makes in
 its children. An evaluation that takes longer than the deadline is refused as `policy.timeout`; its child is killed and
 replaced.
+
+Within `asking_as(name)` a caller has at most one child less than there are, so that whoever asks for evaluations that
+do not end leaves a child to the others. A child that was killed counts as its caller's until another is in its place.
 """
 
 from __future__ import annotations
@@ -10,24 +13,39 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 from companyos.authz.engines._child import Child, frame_of, opinion_of
+from companyos.authz.engines._share import Shares
 from companyos.authz.engines._worker import Start
 from companyos.authz.interface import EngineError, EngineTimeoutError, PolicyError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from companyos.ports import AccessRequest, Opinion
 
-__all__ = ("EngineBusyError", "WorkerEngine")
+__all__ = ("EngineBusyError", "WorkerEngine", "asking_as")
 
+_asking: ContextVar[str | None] = ContextVar("companyos_asking", default=None)
 _log = logging.getLogger(__name__)
 
 
+@contextmanager
+def asking_as(caller: str | None) -> Iterator[None]:
+    """Name who asks for the evaluations within; None is nobody in particular, who may have every child."""
+    token = _asking.set(caller)
+    try:
+        yield
+    finally:
+        _asking.reset(token)
+
+
 class EngineBusyError(EngineError):
-    """Every worker was busy for as long as a decision may take."""
+    """Every worker, or every one that the caller may have, was busy for as long as a decision may take."""
 
     code = "authz.busy"
     reason = "policy.busy"
@@ -60,7 +78,8 @@ class WorkerEngine:
         self._deadline = deadline_seconds
         self._start_seconds = start_seconds
         self._idle: queue.SimpleQueue[Child] = queue.SimpleQueue()
-        self._wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._shares = Shares(max(1, workers - 1))
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._children: set[Child] = set()
@@ -106,22 +125,43 @@ class WorkerEngine:
             EngineError: the engine could not decide, or its process ended while it did.
         """
         frame = frame_of(request)
+        until = time.monotonic() + self._deadline
+        caller = _asking.get()
+        if not self._shares.take(caller, self._deadline):
+            raise EngineBusyError("the caller has every policy worker that it may have", expected=self._shares.most)
+        child = None
         try:
-            child = self._idle.get(timeout=self._deadline)
+            child = self._free_child(until)
+            opinion = self._ask(child, frame)
+        except BaseException:
+            if child is None or child.ending is None:
+                self._shares.give_back(caller)
+            else:
+                self._wanted.put(lambda: self._shares.give_back(caller))
+            raise
+        self._shares.give_back(caller)
+        return opinion
+
+    def _free_child(self, until: float) -> Child:
+        try:
+            return self._idle.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
             if self._closing.is_set():
                 raise EngineError("the pool of policy workers is closed") from None
             raise EngineBusyError("every policy worker is busy", got=self.alive, expected=self._size) from None
+
+    def _ask(self, child: Child, frame: bytes) -> Opinion:
+        """The opinion of a child, which is given back, or killed."""
         try:
             answer = child.ask(frame, self._deadline)
         except TimeoutError as error:
-            self._replace(child)
+            self._remove(child)
             raise EngineTimeoutError(
                 "the policies did not answer in time; their process was killed",
                 expected=f"within {self._deadline:g} s",
             ) from error
         except OSError as error:
-            self._replace(child)
+            self._remove(child)
             raise EngineError("the process of the policy engine ended", got=child.ending) from error
         self._give_back(child)
         return opinion_of(answer)
@@ -132,7 +172,7 @@ class WorkerEngine:
             if self._closing.is_set():
                 return
             self._closing.set()
-        self._wanted.put(False)
+        self._wanted.put(None)
         self._keeper.join()
         while True:
             try:
@@ -165,17 +205,16 @@ class WorkerEngine:
         self._children.discard(child)
         child.stop()
 
-    def _replace(self, child: Child) -> None:
+    def _remove(self, child: Child) -> None:
         self._children.discard(child)
         child.kill()
         with self._lock:
             self.replaced += 1
-        self._wanted.put(True)
 
     def _keep(self) -> None:
         """Replace children that are gone, until the pool is closed; one that does not start is tried again, later."""
         pause = 0.1
-        while self._wanted.get():
+        while (replaced := self._wanted.get()) is not None:
             while not self._closing.is_set():
                 try:
                     child = self._another()
@@ -188,6 +227,7 @@ class WorkerEngine:
                 self._children.add(child)
                 self._give_back(child)
                 break
+            replaced()
 
     def _another(self) -> Child:
         child = Child(self._start)

@@ -19,7 +19,7 @@ from companyos.authz.bundles.manifest import MANIFEST, Manifest
 from companyos.authz.bundles.promotions import Promoted, Promotions
 from companyos.authz.bundles.token import compact, token
 from companyos.authz.bundles.trust import BundleKey, BundleTrust
-from companyos.authz.bundles.verification import judge_bundle
+from companyos.authz.bundles.verification import CLOCK_TOLERANCE, judge_bundle
 from companyos.controls import Control, Specimen
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = ("ID", "Offer", "bundle_control", "files_of", "key_of", "signed", "tru
 ID = "AUTHZ-BUNDLE"
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
+_TOLERATED = NOW + CLOCK_TOLERANCE
 _POLICY = b"""package companyos.access
 
 import rego.v1
@@ -166,6 +167,11 @@ def _offered(*, stage: str | None = None, known: tuple[Promoted, ...] = (), at: 
     return Offer(signed(files_of(**more)), trust_of(), Promotions(known, newest), stage, at)
 
 
+def _behind(newest: datetime, at: datetime = NOW) -> Offer:
+    """A good bundle, and a ledger of which all that is known is when its newest entry was appended."""
+    return Offer(signed(files_of()), trust_of(), Promotions((), newest), at=at)
+
+
 def _promoted(version: str, stage: str, *, digest: str | None = None, time: datetime = NOW - _HOUR) -> Promoted:
     known = digest or Bundle.from_bytes(pack(files_of())).digest
     return Promoted("access", version, stage, known, "sha256:0", "p-1", "p-2", "2026-09-01T00:00:00Z", "k", time, 0)
@@ -224,13 +230,21 @@ def _archives() -> Iterator[Specimen]:
         "a character device": tarfile.CHRTYPE,
         "a block device": tarfile.BLKTYPE,
         "a pipe": tarfile.FIFOTYPE,
-        "an extended header": tarfile.XHDTYPE,
-        "a global header": tarfile.XGLTYPE,
-        "a long name": tarfile.GNUTYPE_LONGNAME,
-        "a sparse file": tarfile.GNUTYPE_SPARSE,
+        "a socket": b"s",
+        "a type that nobody knows": b"!",
     }
     for name, kind in kinds.items():
         yield _bad("device", name, partial(_from_tar, partial(_add, name="a.rego", type=kind)))
+    extensions = {
+        "an extended header": tarfile.XHDTYPE,
+        "a global header": tarfile.XGLTYPE,
+        "an extended header of Solaris": tarfile.SOLARIS_XHDTYPE,
+        "a long name": tarfile.GNUTYPE_LONGNAME,
+        "a long link name": tarfile.GNUTYPE_LONGLINK,
+        "a sparse file": tarfile.GNUTYPE_SPARSE,
+    }
+    for name, kind in extensions.items():
+        yield _bad("extension", name, partial(_from_tar, partial(_add, name="a.rego", type=kind)))
     for name in ("data.json", "access/policy.rego", "DATA.json", "data.json/x.rego", ".signatures.json"):
         yield _bad("duplicate", f"a second {name}", partial(_from_tar, partial(_add, name=name)))
     yield from _sizes()
@@ -496,6 +510,15 @@ def _keys() -> Iterator[Specimen]:
     yield _bad("clock", "valid in an hour", partial(_resigned, claims=lambda payload: payload.update(nbf=future)))
     newer = _promoted("2", "dev", time=NOW + _HOUR)
     yield _bad("clock", "a ledger that is an hour ahead", partial(_offered, known=(newer,)))
+    yield _bad("clock", "a ledger ahead whose newest entry is no promotion", partial(_behind, NOW + _HOUR))
+    yield _bad(
+        "clock",
+        "a ledger ahead by a second more than clocks may differ",
+        partial(_behind, _TOLERATED + timedelta(seconds=1)),
+    )
+    yield _clean("a ledger ahead by as much as clocks may differ", partial(_behind, _TOLERATED))
+    late = NOW + 90 * 24 * _HOUR
+    yield _bad("clock", "a bundle out of date, and a clock set back", partial(_behind, late, at=late - _HOUR))
     yield _bad("expired", "a bundle out of date", partial(_offered, at=NOW + 2200 * _HOUR))
     past = int(NOW.timestamp())
     yield _bad(
