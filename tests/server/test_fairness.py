@@ -10,6 +10,7 @@ import pytest
 
 from companyos.server import add_key
 from companyos.server.turns import Turns
+from tests.server.clients import Clients
 from tests.server.conftest import request
 from tests.server.test_abuse import EXPLODING
 
@@ -17,27 +18,16 @@ POLICIES = {"policy.rego": EXPLODING}
 DEADLINE = 2
 
 
-class Looping:
+class Looping(Clients):
     """Three requests at a time, without a pause, each for an evaluation that does not end."""
 
     def __init__(self, server, key, path="/access/v1/evaluation", body=None):
         self.reasons = []
         self._body = request(action="explode") if body is None else body
         self._path = path
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._loop, args=(server.url, key)) for _ in range(3)]
+        super().__init__(3, server.url, key)
 
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _loop(self, url, key):
+    def _ask(self, url, key):
         with httpx.Client(base_url=url, headers={"x-api-key": key}, trust_env=False, timeout=120) as http:
             while not self._end.is_set():
                 given = http.post(self._path, json=self._body)

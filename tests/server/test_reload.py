@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.server.clients import Clients
 from tests.server.conftest import POLICY, entries, request, write_policies
 from tests.server.test_authentication import until
 
@@ -17,23 +17,12 @@ CLOSED = POLICY.replace('{"id": "cert.read", "message": "anyone reads"}', '{"id"
 FAST = {"server": {"reload_seconds": 0.05, "rate_per_second": 100_000, "rate_burst": 100_000}}
 
 
-class Load:
+class Load(Clients):
     """Requests from several connections at once, without a pause."""
 
     def __init__(self, server, clients=4):
         self.answers = []
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(server,)) for _ in range(clients)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(clients, server)
 
     def _ask(self, server):
         with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, trust_env=False, timeout=30) as http:

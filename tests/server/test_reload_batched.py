@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections import Counter
 
 import httpx
 import pytest
 
+from tests.server.clients import Clients
 from tests.server.conftest import POLICY, entries, request, write_policies
 from tests.server.test_authentication import until
 
@@ -22,24 +22,13 @@ def question(action):
     return {**request(action=action), "resource": {"type": "file", "id": "f-1"}}
 
 
-class Load:
+class Load(Clients):
     """Reads, which may wait, and writes, which may not, from several connections at once without a pause."""
 
     def __init__(self, server, clients=4):
         self.allowed = []
         self.odd = []
-        self._end = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(server,)) for _ in range(clients)]
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
+        super().__init__(clients, server)
 
     def _ask(self, server):
         headers = {"x-api-key": server.key}
