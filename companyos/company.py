@@ -136,6 +136,12 @@ class Company:
         section = self.settings.identity
         return "url" in section.model_fields_set or (self.root / section.url.removeprefix("sqlite:///")).is_file()
 
+    @property
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger already; of one on a server that is taken for granted."""
+        scheme, _, path = self.database_url(self.settings.ledger.url).partition(":///")
+        return scheme != "sqlite" or Path(path).is_file()
+
     def authorizer_for(
         self,
         engine: DecisionEngine,

@@ -12,7 +12,7 @@ from companyos.authz.identity import IdentityStore, dump_directory, load_directo
 from companyos.authz.identity.records import to_json
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.company import Company
-from companyos.errors import UserError, printable
+from companyos.errors import UnverifiableError, UserError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,7 +35,12 @@ def identity(context: click.Context, url: str | None, by: str | None) -> None:
     company = context.with_resource(Company.open(Path.cwd()))
     place = company.database_url(url or company.settings.identity.url)
 
-    def opened(*, rebuild: bool = False) -> IdentityStore:
+    def opened(*, rebuild: bool = False, make: bool = False) -> IdentityStore:
+        if not make and not company.has_ledger:
+            raise UnverifiableError(
+                f"there is no ledger at {company.root}, so that nothing can be said of anybody",
+                hint="go to the company's directory; `companyos identity import FILE` begins a ledger",
+            )
         return context.with_resource(IdentityStore.open(place, company.ledger, actor=by, rebuild=rebuild))
 
     context.obj = opened
@@ -50,7 +55,7 @@ def identity(context: click.Context, url: str | None, by: str | None) -> None:
 def import_file(opened: Any, file: IO[str], *, dry_run: bool, prune: bool, as_json: bool) -> None:
     """Make the store say what FILE says (YAML; - for standard input), all of it or nothing."""
     wanted = load_directory(_read(file), file.name)
-    steps = opened().sync(wanted, prune=prune, dry_run=dry_run)
+    steps = opened(make=True).sync(wanted, prune=prune, dry_run=dry_run)
     if as_json:
         echo_json({"dry_run": dry_run, "steps": [step.to_dict() for step in steps]})
         return

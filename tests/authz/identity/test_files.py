@@ -389,6 +389,14 @@ class TestCommands:
         assert 0 == main(["identity", "rebuild"])
         assert "built from 8 entries" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("arguments", [["verify"], ["export"], ["show", "u-1"], ["suspend", "u-1"], ["rebuild"]])
+    def test_where_there_is_no_ledger(self, capsys, arguments):
+        """Nothing is said of anybody, and no ledger begun, where the only mistake is the directory."""
+        assert 3 == main(["identity", *arguments])
+
+        assert "error[unverifiable]: there is no ledger at" in capsys.readouterr().err
+        assert not Path(".companyos").exists()
+
     def test_damage(self, capsys):
         """A row that somebody wrote exits with 1 and its code."""
         import sqlite3
@@ -430,6 +438,8 @@ class TestCommands:
         Path("bad.yaml").write_text("version: 1\nsubjects: [{id: a, staus: x}]")
         Path("twice.yaml").write_text("version: 1\nversion: 1")
         Path("latin.yaml").write_bytes(b"version: 1 # \xff")
+        main(["identity", "import", "who.yaml"])
+        capsys.readouterr()
 
         assert status == main(["identity", *arguments])
         assert f"error[{code}]" in capsys.readouterr().err
