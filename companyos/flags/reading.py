@@ -128,4 +128,6 @@ def _resolvers() -> Iterator[tuple[str, list[tuple[str, re.Pattern[str]]]]]:
 
 
 _Loader.yaml_implicit_resolvers = dict(_resolvers())
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"), list("tTfF")
+)

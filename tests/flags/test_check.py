@@ -6,7 +6,7 @@ import json
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from companyos import flags
@@ -241,6 +241,7 @@ def test_the_control_proves_itself():
     assert companyos_controls() == [FLAG_EXPIRY]
 
 
+@example("False0")
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=60))
 def test_any_text_is_judged_or_refused(text):
     """No text makes the reader fail in any other way than by its own error."""
