@@ -134,13 +134,17 @@ class Company:
     def has_identity(self) -> bool:
         """Whether there is an identity store: the settings say where, or the file of the default one is there."""
         section = self.settings.identity
-        return "url" in section.model_fields_set or (self.root / section.url.removeprefix("sqlite:///")).is_file()
+        return "url" in section.model_fields_set or self.is_there(section.url)
 
     @property
     def has_ledger(self) -> bool:
-        """Whether there is a ledger already; of one on a server that is taken for granted."""
-        scheme, _, path = self.database_url(self.settings.ledger.url).partition(":///")
-        return scheme != "sqlite" or Path(path).is_file()
+        """Whether there is a ledger already."""
+        return self.is_there(self.settings.ledger.url)
+
+    def is_there(self, url: str) -> bool:
+        """Whether the database of a URL of the settings is there; of one on a server that is taken for granted."""
+        scheme, _, path = self.database_url(url).partition(":///")
+        return scheme != "sqlite" or Path(path).exists()
 
     def authorizer_for(
         self,

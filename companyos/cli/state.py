@@ -113,10 +113,11 @@ def stats(company: Company, as_json: bool) -> None:
 
 def _there(company: Company) -> StateRepository:
     """The states, if there are any: of a file that is not there nothing can be said, and only `put` makes one."""
-    scheme, _, rest = company.database_url(company.settings.state.url).partition("://")
-    if scheme == "sqlite" and len(rest) > 1 and not Path(rest[1:]).exists():
+    url = company.settings.state.url
+    if not company.is_there(url):
         open_cache(company.settings.state.cache)  # a wrong URL of the cache is said first
+        path = company.database_url(url).partition(":///")[2]
         raise StateUnavailableError(
-            f"there are no states at {rest[1:]}", hint="check the URL; `companyos state put` makes a database"
+            f"there are no states at {path}", hint="check the URL; `companyos state put` makes a database"
         )
     return company.state

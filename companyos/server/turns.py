@@ -6,6 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from companyos.authz.engines._share import ByCaller
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -15,11 +17,10 @@ __all__ = ("Turns",)
 class Turns:
     """How many things may be done for one caller at a time; the others wait, in order. Used from one event loop."""
 
-    __slots__ = ("_most", "_of")
+    __slots__ = ("_of",)
 
     def __init__(self, most: int) -> None:
-        self._most = most
-        self._of: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._of = ByCaller(lambda: asyncio.Semaphore(most))
 
     @asynccontextmanager
     async def turn(self, caller: str | None) -> AsyncIterator[None]:
@@ -27,15 +28,12 @@ class Turns:
         if caller is None:
             yield
             return
-        semaphore, users = self._of.get(caller) or (asyncio.Semaphore(self._most), 0)
-        self._of[caller] = semaphore, users + 1
+        semaphore = self._of.enter(caller)
         try:
             async with semaphore:
                 yield
         finally:
-            semaphore, users = self._of.pop(caller)
-            if users > 1:
-                self._of[caller] = semaphore, users - 1
+            self._of.leave(caller)
 
     def __len__(self) -> int:
         return len(self._of)

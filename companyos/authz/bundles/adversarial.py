@@ -16,7 +16,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from companyos.authz.bundles.questions import bases, random_requests, singles, together, two_bodies, with_value
+from companyos.authz.bundles.questions import bases, in_turn, random_requests, singles, together, two_bodies, with_value
 from companyos.authz.request import MAX_SIZE, attribute_type
 
 if TYPE_CHECKING:
@@ -98,10 +98,7 @@ def _small(vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:
         two_bodies(vocabulary, dice),
         random_requests(vocabulary, dice),
     ]
-    while True:
-        for stream in streams:
-            if (request := next(stream, None)) is not None:
-                yield request
+    yield from in_turn(streams)
 
 
 def _all_at_once(vocabulary: Vocabulary) -> Iterator[dict[str, Any]]:

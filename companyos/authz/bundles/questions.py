@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from companyos.authz.bundles.vocabulary import Vocabulary
 
-__all__ = ("bases", "candidates", "random_requests", "singles", "together", "two_bodies", "with_value")
+__all__ = ("bases", "candidates", "in_turn", "random_requests", "singles", "together", "two_bodies", "with_value")
 
 
 def bases(action: str) -> tuple[dict[str, Any], ...]:
@@ -48,6 +48,11 @@ def candidates(vocabulary: Vocabulary, seed: int) -> Iterator[dict[str, Any]]:
         singles(vocabulary, rest),
         random_requests(vocabulary, dice),
     ]
+    yield from in_turn(streams)
+
+
+def in_turn(streams: Sequence[Iterator[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """One request of each stream after the other, for ever: one of them at least must not end."""
     while True:
         for stream in streams:
             if (request := next(stream, None)) is not None:
