@@ -165,7 +165,9 @@ def test_an_interrupted_replay(filled, database):
     with pytest.raises(KeyboardInterrupt):
         filled.replay(projection)
 
-    assert Totals.digest_at(filled.read, 256) == projection.digest()
+    # A transaction ends after so many entries, or after some time on a slow machine.
+    assert 0 < projection.position <= 300
+    assert Totals.digest_at(filled.read, projection.position) == projection.digest()
     projection.bad = None
     assert COUNT == filled.replay(projection)
 
