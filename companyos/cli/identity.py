@@ -120,12 +120,16 @@ def activate(opened: Any, subject_id: str) -> None:
 
 
 @identity.command()
+@json_option
 @click.pass_obj
-def verify(opened: Any) -> int:
+def verify(opened: Any, *, as_json: bool) -> int:
     """Build the store from the ledger once more, aside, and compare; exit 1 if they differ."""
     store = opened()
     position = store.verify()
     rejected = store.rejected()
+    if as_json:
+        echo_json({"position": position, "passed_over": rejected})
+        return int(bool(rejected))
     if rejected:
         echo_table(("entry", "passed over because"), sorted(rejected.items()))
         return 1

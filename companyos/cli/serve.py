@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.errors import UserError
 
 if TYPE_CHECKING:
     from companyos.company import Company
+    from companyos.server import ApiKeyRecord
 
 __all__ = ("serve",)
 
@@ -53,15 +56,51 @@ def new_key(place: Path | None, name: str, days: int) -> None:
 
     The record goes into the file that `server.api_keys` names. A server that runs takes it up by itself.
     """
-    from datetime import UTC, datetime, timedelta
-
     from companyos.server import add_key
 
+    click.echo(add_key(_key_file(place), name, expires=datetime.now(UTC) + timedelta(days=days)))
+
+
+@serve.command("list-keys")
+@json_option
+@click.pass_obj
+def list_keys(place: Path | None, *, as_json: bool) -> None:
+    """List the API keys: id, whose it is, until when it counts. Secrets are kept nowhere and cannot be shown."""
+    from companyos.server import list_keys as listed
+
+    now = datetime.now(UTC)
+    rows = [(record.id, record.name, record.expires, _standing(record, now)) for record in listed(_key_file(place))]
+    if as_json:
+        echo_json([{"id": id_, "name": name, "expires": end, "state": state} for id_, name, end, state in rows])
+        return
+    echo_table(
+        ("id", "name", "expires", "state"), [(id_, name, end or "never", state) for id_, name, end, state in rows]
+    )
+
+
+@serve.command("revoke-key")
+@click.argument("which", metavar="ID_OR_NAME")
+@click.pass_obj
+def revoke_key(place: Path | None, which: str) -> None:
+    """Take an API key out of the file, or every key of a caller. A server that runs refuses it within seconds."""
+    from companyos.server import revoke_keys
+
+    for record in revoke_keys(_key_file(place), which):
+        click.echo(f"revoked {record.id} of {record.name}")
+
+
+def _key_file(place: Path | None) -> Path:
     with _company(place) as company:
         path = company.settings.server.api_keys
         if path is None:
             raise UserError("server.api_keys names no file", hint="add `server: {api_keys: pdp-keys.yaml}`")
-        click.echo(add_key(company.root / path, name, expires=datetime.now(UTC) + timedelta(days=days)))
+        return company.root / path
+
+
+def _standing(record: ApiKeyRecord, now: datetime) -> str:
+    if record.not_before is not None and now < record.not_before:
+        return "not yet"
+    return "expired" if record.expires is not None and now >= record.expires else "counts"
 
 
 def _company(place: Path | None) -> Company:

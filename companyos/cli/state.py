@@ -92,10 +92,15 @@ def delete(company: Company, session_id: str, expect: int | None) -> int:
 
 @state.command()
 @click.argument("session_id", required=False)
+@json_option
 @click.pass_obj
-def verify(company: Company, session_id: str | None) -> None:
+def verify(company: Company, session_id: str | None, *, as_json: bool) -> None:
     """Check the payload of SESSION_ID, or of every session, against the digest that was saved with it."""
-    click.echo(f"{_there(company).verify_integrity(session_id)} checked, all as saved")
+    checked = _there(company).verify_integrity(session_id)
+    if as_json:
+        echo_json({"checked": checked})
+    else:
+        click.echo(f"{checked} checked, all as saved")
 
 
 @state.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from companyos._lazy import attach
 
 if TYPE_CHECKING:
-    from companyos.server.apikeys import ApiKeys, add_key, load_keys, new_key
+    from companyos.server.apikeys import ApiKeyRecord, ApiKeys, add_key, list_keys, load_keys, new_key, revoke_keys
     from companyos.server.app import Limits, build_app
     from companyos.server.authenticate import Authenticator
     from companyos.server.interface import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from companyos.server.tokens import TokenVerifier
 
 __all__ = (
+    "ApiKeyRecord",
     "ApiKeys",
     "AuthenticationError",
     "Authenticator",
@@ -46,13 +47,15 @@ __all__ = (
     "TokenVerifier",
     "add_key",
     "build_app",
+    "list_keys",
     "load_keys",
     "new_key",
+    "revoke_keys",
     "serve",
 )
 
 _HOMES = {
-    "apikeys": ("ApiKeys", "add_key", "load_keys", "new_key"),
+    "apikeys": ("ApiKeyRecord", "ApiKeys", "add_key", "list_keys", "load_keys", "new_key", "revoke_keys"),
     "app": ("Limits", "build_app"),
     "authenticate": ("Authenticator",),
     "interface": (

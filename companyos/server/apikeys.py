@@ -12,6 +12,7 @@ import hmac
 import os
 import re
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,10 @@ from companyos.config import parse_yaml
 from companyos.server.interface import AuthenticationError, Caller, ServerConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-__all__ = ("PREFIX", "ApiKeyRecord", "ApiKeys", "add_key", "load_keys", "new_key")
+__all__ = ("PREFIX", "ApiKeyRecord", "ApiKeys", "add_key", "list_keys", "load_keys", "new_key", "revoke_keys")
 
 PREFIX = "cos_"
 """What every API key begins with."""
@@ -141,11 +142,40 @@ def add_key(path: Path, name: str, *, expires: datetime | None = None) -> str:
     Raises:
         ServerConfigError: the file is not one of API keys, or the name is not one.
     """
-    found = _read(path) if path.exists() else None
-    records = () if found is None else found.keys
     key, record = new_key(name, expires=expires)
-    _write(path, (*records, record))
+    with _sole_writer(path):
+        _write(path, (*list_keys(path), record))
     return key
+
+
+def list_keys(path: Path) -> tuple[ApiKeyRecord, ...]:
+    """The records of a file, in the order in which they were made; none if there is no file yet.
+
+    Raises:
+        ServerConfigError: it cannot be read, or is not one of API keys.
+    """
+    found = _read(path) if path.exists() else None
+    return () if found is None else found.keys
+
+
+def revoke_keys(path: Path, which: str) -> tuple[ApiKeyRecord, ...]:
+    """Take the key with this id out of the file, or every key of the caller with this name; those that were taken out.
+
+    Raises:
+        ServerConfigError: there is no such key, or the file is not one of API keys.
+    """
+    with _sole_writer(path):
+        records = list_keys(path)
+        revoked = tuple(record for record in records if which in {record.id, record.name})
+        if not revoked:
+            raise ServerConfigError(
+                "there is no such API key",
+                got=which,
+                expected="the id or the name of one",
+                hint="companyos serve list-keys",
+            )
+        _write(path, [record for record in records if record not in revoked])
+    return revoked
 
 
 def _digest(salt: str, secret: str) -> str:
@@ -169,11 +199,24 @@ def _read(path: Path) -> _File | None:
         raise ServerConfigError(f"{path} is not a file of API keys", got=f"{where}: {first['msg']}") from error
 
 
+@contextmanager
+def _sole_writer(path: Path) -> Iterator[None]:
+    """Nobody else changes the file meanwhile: of two keys made at the same time neither may be lost."""
+    import fcntl  # not on every system, and only needed here
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _write(path: Path, records: Iterable[ApiKeyRecord]) -> None:
     """Replace the file in one step, so that a server never reads half of it."""
     import yaml
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     listed = [record.model_dump(mode="json", exclude_none=True) for record in records]
     text = "# Hashes of API keys, no secrets; made by `companyos serve new-key`.\n"
     fresh = path.with_name(f".{path.name}.{os.getpid()}")

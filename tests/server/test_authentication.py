@@ -8,12 +8,24 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from companyos.cli import main
 from companyos.controls import prove
-from companyos.server import ApiKeys, Authenticator, IssuerKeys, TokenVerifier, add_key, load_keys, new_key
+from companyos.server import (
+    ApiKeys,
+    Authenticator,
+    IssuerKeys,
+    TokenVerifier,
+    add_key,
+    list_keys,
+    load_keys,
+    new_key,
+    revoke_keys,
+)
 from companyos.server.interface import AuthenticationError, KeysUnavailableError, ServerConfigError
 from companyos.server.jwks import parse_jwks
 from companyos.server.limits import RateLimiter
@@ -220,6 +232,50 @@ def test_the_file_of_keys_holds_no_secret(tmp_path):
 
     assert not [key for key in (first, second) if key.split("_", 2)[2] in text]
     assert [load_keys(path).authenticate(key).id for key in (first, second)] == ["key:orders", "key:billing"]
+
+
+def test_a_revoked_key_counts_no_longer(tmp_path):
+    """One key goes by its id, all of a caller by the name; who is not there is an error, and nothing changes."""
+    path = tmp_path / "keys.yaml"
+    first, second, other = (add_key(path, name) for name in ("orders", "orders", "billing"))
+
+    revoke_keys(path, first.split("_")[1])
+    assert load_keys(path).authenticate(second).id == "key:orders"
+    with pytest.raises(AuthenticationError):
+        load_keys(path).authenticate(first)
+
+    assert [record.name for record in revoke_keys(path, "orders")] == ["orders"]
+    with pytest.raises(ServerConfigError):
+        revoke_keys(path, "orders")
+    assert [record.name for record in list_keys(path)] == ["billing"]
+    assert load_keys(path).authenticate(other).id == "key:billing"
+
+
+def test_of_keys_made_at_the_same_time_none_is_lost(tmp_path):
+    """Changing the file is one caller's turn at a time."""
+    path = tmp_path / "keys.yaml"
+    with ThreadPoolExecutor(8) as pool:
+        keys = list(pool.map(lambda number: add_key(path, f"caller-{number}"), range(40)))
+
+    known = load_keys(path)
+    assert [known.authenticate(key).id for key in keys] == [f"key:caller-{number}" for number in range(40)]
+
+
+def test_keys_are_listed_and_revoked_from_the_command_line(tmp_path, capsys):
+    """The list shows ids, callers and ends, and no secret; a revoked key is gone from it."""
+    directory = write_company(tmp_path / "company", {"server": {"api_keys": "keys.yaml"}})
+
+    def run(*words):
+        assert main(["serve", "--config", str(directory), *words]) == 0
+        return capsys.readouterr().out
+
+    key = run("new-key", "orders").strip()
+    listed = run("list-keys", "--json")
+
+    assert [(row["name"], row["state"]) for row in json.loads(listed)] == [("orders", "counts")]
+    assert key.split("_", 2)[2] not in listed + run("list-keys")
+    assert run("revoke-key", "orders") == f"revoked {key.split('_')[1]} of orders\n"
+    assert json.loads(run("list-keys", "--json")) == []
 
 
 @pytest.mark.parametrize("text", ["keys: [{id: x}]", "keys: 5", "[]", "other: 1", "keys: [{}, {}]", "\x00"])
