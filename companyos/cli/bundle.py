@@ -24,9 +24,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _trust_option = click.option(
     "--trust",
     type=_FILE,
-    default=Path("bundle-trust.yaml"),
-    show_default=True,
-    help="The keys that count, each with its algorithm.",
+    help="The keys that count, each with its algorithm (default: bundle-trust.yaml here, or beside companyos.yaml).",
 )
 _scope_option = click.option("--scope", help="The scope that the signature must name (default: the key's own).")
 _stages = click.Choice(["dev", "staging", "prod"])
@@ -92,14 +90,14 @@ def sign(*, file: Path, key: str, key_id: str, scope: str | None, out: Path | No
 @_scope_option
 @click.option("--stage", type=_stages, help="It must be what is in force there.")
 @json_option
-def verify(*, file: Path, trust: Path, scope: str | None, stage: str | None, as_json: bool) -> int:
+def verify(*, file: Path, trust: Path | None, scope: str | None, stage: str | None, as_json: bool) -> int:
     """Verify a bundle: form, signature, files, expiry, and that the ledger knows no newer one.
 
     Exits 0 if all holds, 1 if it is refused, 3 if it could not be told: without a companyos.yaml there is no ledger.
     """
     from companyos.authz.bundles import BundleTrust, judge_bundle
 
-    data, keys = _bytes(file), BundleTrust.load(trust)
+    data, keys = _bytes(file), BundleTrust.load(_trust(trust))
     company = _company()
     if company is None:
         return echo_decision(judge_bundle(data, keys, None, stage=stage, scope=scope), as_json=as_json)
@@ -115,14 +113,14 @@ def verify(*, file: Path, trust: Path, scope: str | None, stage: str | None, as_
 @_trust_option
 @_scope_option
 @json_option
-def promote(*, file: Path, stage: str, by: str | None, trust: Path, scope: str | None, as_json: bool) -> None:
+def promote(*, file: Path, stage: str, by: str | None, trust: Path | None, scope: str | None, as_json: bool) -> None:
     """Put a bundle in force in a stage: in order, with passing tests, by someone other than its author.
 
     Where there is an identity store, its table of bundles is brought up to date; the ledger's promotion counts.
     """
     from companyos.authz.bundles import BundleTrust, Candidate, promote_bundle
 
-    candidate, keys = Candidate(_bytes(file), stage, by or _git_email()), BundleTrust.load(trust)
+    candidate, keys = Candidate(_bytes(file), stage, by or _git_email()), BundleTrust.load(_trust(trust))
     with _required_company() as company:
         receipt = promote_bundle(candidate, keys, company.ledger, scope=scope)
         problem = _record(company, candidate.by) if company.keeps_identities else None
@@ -264,6 +262,13 @@ def _git_email() -> str:
     if not name:
         raise click.UsageError("who? --by NAME, or set git's user.email")
     return name
+
+
+def _trust(given: Path | None) -> Path:
+    here, found = Path("bundle-trust.yaml"), config.find(Path.cwd())
+    if given is not None or here.is_file() or found is None:
+        return given or here
+    return found.parent / here
 
 
 def _company() -> Company | None:

@@ -52,6 +52,8 @@ def _details(decision: Decision) -> Iterator[str]:
     for obligation in decision.obligations:
         yield f"obligation: {obligation.id} {json.dumps(dict(obligation.properties), sort_keys=True)}"
     for finding in decision.findings:
+        if finding.rule == decision.reason and not finding.path and finding.message in (decision.message or ""):
+            continue  # the reason itself, which stands above with more to it
         place = f"{finding.path or ''}{f':{finding.line}' if finding.line else ''}"
         yield f"{finding.severity.label}  {finding.rule}  {place}  {finding.message}"
 

@@ -78,6 +78,7 @@ def build_app(
         version=__version__,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # who asks with a body would be sent away, and many clients then come back without it
         lifespan=lifespan,
         servers=[{"url": url}],
     )

@@ -98,6 +98,26 @@ def test_what_is_refused_is_refused_by_name(run, signed):
     assert (status, decision["reason"], decision["findings"][0]["rule"]) == (1, "bundle.gzip", "bundle.gzip")
 
 
+def test_the_trust_configuration_is_found_from_below(run, signed, tmp_path, monkeypatch):
+    """In a directory below the company's the keys beside companyos.yaml count, unless there are some here."""
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+
+    assert run("promote", f"../{signed}", "--to", "dev", *ANN)[0] == 0
+    assert run("verify", f"../{signed}")[0] == 0
+    Path("bundle-trust.yaml").write_text("keys: []\n")
+    assert run("verify", f"../{signed}")[0] != 0
+
+
+def test_a_refusal_says_what_is_wrong_once(run, signed):
+    """People read the reason, then what was wrong and what to do next, and not the same again as a finding."""
+    Path("cut.tar.gz").write_bytes(Path(signed).read_bytes()[:-30])
+    _, out, _ = run("verify", "cut.tar.gz")
+    what = json.loads(run("verify", "cut.tar.gz", "--json")[1])["findings"][0]["message"]
+
+    assert out.count(what) == 1
+
+
 def test_a_difference_is_found(run, signed, freeze):
     """`diff` exits with 1 and shows the requests; without a difference it says how many it tried."""
     freeze("1.1.0", policy="package companyos.access\n")

@@ -212,6 +212,13 @@ def test_what_need_not_be_read_is_refused_at_once(pdp, head):
     assert raw(pdp, start).startswith((b"HTTP/1.1 413", b"HTTP/1.1 400"))
 
 
+def test_a_path_that_is_almost_right_leads_nowhere(pdp):
+    """Nobody is sent elsewhere with a body that many clients then leave behind."""
+    answer = pdp.ask(request(), "/access/v1/evaluation/")
+
+    assert (answer.status_code, "location" in answer.headers) == (404, False)
+
+
 def test_too_many_evaluations_are_refused(pdp):
     """A batch has an end."""
     answer = pdp.ask({**request(), "evaluations": [{}] * 101}, "/access/v1/evaluations")
