@@ -22,6 +22,7 @@ from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError, MissingExtr
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from companyos.company import Company
     from companyos.config import Settings
     from companyos.controls import Control
 
@@ -149,13 +150,24 @@ def _judge_policies_in_force(
     if ID not in chosen or not (section.policies or section.bundle or section.engine != "rego"):
         return [], frozenset()
     # It stays open until all is proved: what asks elsewhere needs its connections.
-    engine = opened.enter_context(Company.open(found)).engine
+    company = opened.enter_context(Company.open(found))
+    engine = company.engine
     try:
-        chosen[ID] = control_in_force(engine)
+        chosen[ID] = control_in_force(engine, opened.enter_context(Company(_guarded(company), company.root)).engine)
     except PolicyUnprovenError as error:
         del chosen[ID]
         return [_Unproven(ID, error.message)], frozenset()
     return [], frozenset({ID} if is_elsewhere(engine) else ())
+
+
+def _guarded(company: Company) -> Settings:
+    """The settings, with policies of one's own in processes that are ended: one that loops is a finding, not a hang."""
+    from companyos.authz.engines.embedded import configured_recipe
+
+    section = company.settings.authz
+    if section.bundle or configured_recipe(section, company.root) is None:
+        return company.settings
+    return company.settings.model_copy(update={"authz": section.model_copy(update={"isolation": "process"})})
 
 
 def _prove(control: Control, *, elsewhere: Collection[str] = ()) -> Proof | _Unproven:

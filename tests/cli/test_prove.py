@@ -15,6 +15,14 @@ from companyos.decision import Decision, Finding
 from companyos.errors import ConfigError
 from companyos.plugins import Plugins
 
+LOOPING = """package companyos.access
+import rego.v1
+deny contains {"id": "mine"} if {
+    input.action == "delete"
+    count([1 | some a in numbers.range(1, 200000); some b in numbers.range(1, 200000); a == b + 0.5]) == 0
+}
+"""
+
 
 def _check(thing, rule="R"):
     return Decision.denied(rule, findings=[Finding(rule, "x")]) if thing else Decision.allowed(rule)
@@ -54,6 +62,20 @@ def test_the_room_of_policies(run):
     assert (status, report["holds"]) == (0, True)
     assert proven >= {"AUTHZ-OBLIGATIONS", "AUTHZ-PLAYBOOK"}
     assert all(identity.startswith("AUTHZ-") for identity in proven)
+
+
+def test_a_policy_that_loops_is_a_finding(run, tmp_path):
+    """What nothing in this process could interrupt is ended by its deadline: the proof does not hold, and says why."""
+    directory = tmp_path / "mine"
+    directory.mkdir()
+    (directory / "metadata.yaml").write_text("owner: platform\nversion: 1.0.0\nextends: playbook\n")
+    (directory / "mine.rego").write_text(LOOPING)
+    (tmp_path / "companyos.yaml").write_text("authz: {policies: [mine], deadline_seconds: 0.5}\n")
+
+    status, out, _ = run("AUTHZ-PLAYBOOK")
+
+    assert status == 1
+    assert "policy.timeout" in out
 
 
 @pytest.mark.parametrize(

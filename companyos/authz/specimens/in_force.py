@@ -39,8 +39,8 @@ def is_elsewhere(engine: DecisionEngine) -> bool:
     return not hasattr(engine, "extends_playbook")
 
 
-def control_in_force(engine: DecisionEngine) -> Control:
-    """The playbook's control over the policies of an engine.
+def control_in_force(engine: DecisionEngine, asked: DecisionEngine | None = None) -> Control:
+    """The playbook's control over the policies of an engine; `asked` decides by the same ones, in a process of its own.
 
     Raises:
         PolicyUnprovenError: they do not extend the playbook, or the engine does not decide.
@@ -51,7 +51,7 @@ def control_in_force(engine: DecisionEngine) -> Control:
         raise PolicyUnprovenError(
             "the policies in force have no specimens", got="they do not extend the playbook", hint=_OWN_TESTS
         )
-    return playbook_control(engine)
+    return playbook_control(asked or engine)
 
 
 def require_judged(proof: Proof) -> None:
