@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import logging
 import signal
 import socket
 import threading
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from companyos.plugins import allowed_names
 from companyos.server.apikeys import load_keys
 from companyos.server.app import Limits, build_app
 from companyos.server.authenticate import Authenticator
-from companyos.server.interface import ServerConfigError
+from companyos.server.interface import KeysUnavailableError, ServerConfigError
 from companyos.server.jwks import IssuerKeys
 from companyos.server.pdp import CarriedOutByCaller, Pdp
 from companyos.server.policies import ConfiguredPolicies
@@ -120,6 +119,7 @@ def serve(
     who = KeyFile(section, company.root)
     check_exposure(section, host, is_open=who.authenticator.is_open, insecure_no_auth=insecure_no_auth)
     uvicorn = require("uvicorn", extra="server")
+    _read_issuer_keys(who.authenticator)
     with _policies(company) as policies, _listen(host, section.port if port is None else port) as listener:
         url = section.url or _url(section, host, listener.getsockname()[1])
         carried = [CarriedOutByCaller(name) for name in section.obligations]
@@ -140,6 +140,13 @@ def serve(
         finally:
             reloader.close()
             pdp.close()
+
+
+def _read_issuer_keys(authenticator: Authenticator) -> None:
+    """Have it in the log at start, not at the first token, that the issuer's keys cannot be read; they may come yet."""
+    if authenticator.tokens is not None:
+        with suppress(KeysUnavailableError):
+            authenticator.tokens.keys.refresh()
 
 
 def check_exposure(section: ServerSection, host: str, *, is_open: bool, insecure_no_auth: bool) -> None:
@@ -217,7 +224,7 @@ def _lifespan(pdp: Pdp, reloader: Reloader, seconds: float, started: Callable[[]
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(ValueError, RuntimeError):  # not in the main thread
+        with suppress(ValueError, RuntimeError):  # not in the main thread
             loop.add_signal_handler(signal.SIGHUP, reloader.ask)
         looking = asyncio.create_task(reloader.run(pdp, seconds))
         started()
@@ -225,7 +232,7 @@ def _lifespan(pdp: Pdp, reloader: Reloader, seconds: float, started: Callable[[]
             yield
         finally:
             looking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError):
                 await looking
 
     return lifespan

@@ -332,6 +332,14 @@ def jwt_settings(**more):
     }
 
 
+def test_keys_of_the_issuer_that_cannot_be_read_are_in_the_log_at_start(start):
+    """Nobody has to present a token before it is known that none can be verified; the server serves all the same."""
+    server = start({"server": {"jwt": jwt_settings()}}, {"policy.rego": POLICY})
+
+    assert "the issuer's keys at file:jwks.json could not be read" in server.log()
+    assert server.ask(request()).status_code == 200
+
+
 def test_a_server_admits_by_token_and_by_key(start, tmp_path):
     """Both kinds of credential are admitted; each refusal has its status, and says which scheme is asked for."""
     desk = Desk(tmp_path)
