@@ -1,7 +1,7 @@
 """The safety net: secrets and addresses are masked before anything leaves, whatever the caller put in.
 
 It is a net, not a licence: classify and leave out what need not be said. It works on names of fields (`password`,
-`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `numbers`), on the words and hosts that the company
+`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `digits`), on the words and hosts that the company
 names, and on the classes that values carry (`classification`).
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from companyos.observability import numbers, shapes
+from companyos.observability import digits, shapes
 from companyos.observability.classification import Classification, Classified, KeyedHash, members_of
 from companyos.observability.shapes import ADDRESS, SECRET, is_secret_key
 
@@ -122,7 +122,7 @@ class Redactor:
         return value if self.is_clean(value) else self._searched(value)
 
     def _searched(self, value: str) -> str:
-        return self._own(numbers.masked(shapes.masked(value)))
+        return self._own(digits.masked(shapes.masked(value)))
 
     def _own(self, value: str) -> str:
         value = self._words.sub(WITHHELD, value) if self._words else value
@@ -274,7 +274,7 @@ def _integer(value: int, room: Room) -> int | str:
     # Python refuses to write out numbers of thousands of digits.
     if value.bit_length() > MAX_INT_BITS:
         return f"[integer of {value.bit_length()} bits]"
-    return numbers.CARD if _SHORTEST_CARD <= value < _LONGEST_CARD and numbers.is_card(str(value)) else value
+    return digits.CARD if _SHORTEST_CARD <= value < _LONGEST_CARD and digits.is_card(str(value)) else value
 
 
 def _bounded_dict(value: Mapping[Any, Any], room: Room, name_of: Any, shown: Any) -> dict[str, Any]:

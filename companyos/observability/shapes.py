@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from companyos.observability import numbers
+from companyos.observability import digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,8 +58,9 @@ _IN_TEXT = re.compile(
     r"|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
     r"|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,})"
     r"|(?<![A-Za-z0-9])hooks\.slack\.com/services/[A-Za-z0-9/]{10,200})"
-    # The last label begins with a letter: `lodash@4.17.21` is a version, not somebody's address.
-    r"|(?P<mail>[\w.%+-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}[^\W\d_][\w-]{1,62})",
+    # The last label begins with a letter: `lodash@4.17.21` is a version, not somebody's address. Letters beyond ASCII may
+    # be escaped, as in the text of bytes and in JSON.
+    r"|(?P<mail>[\w.%+-]{1,64}(?:@|%40)(?:[\w\\-]{1,63}\.){1,8}[^\W\d_][\w-]{1,62})",
     re.DOTALL,
 )
 
@@ -99,7 +100,7 @@ def needs_a_look(text: str, separated: re.Pattern[str]) -> bool:
         or (
             (_CARD_HINT.search(text) is not None or _ACCOUNT_HINT.search(text) is not None)
             # Long numbers are common where numbers of cards are not.
-            and numbers.masked(text) != text
+            and digits.masked(text) != text
         )
     )
 

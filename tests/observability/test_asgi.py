@@ -47,7 +47,7 @@ def test_what_one_request_learnt_is_not_told_of_the_next(service):
         second, after = service.events[-2:]
         assert ("/second", "failure", "api") == (second["resource"], second["outcome"], second["component"])
         assert second["subject_id"] is None
-            assert after["subject_id"] is None
+        assert after["subject_id"] is None
 
 
 def call(app, *, headers=(), path="/orders/7", **scope):
