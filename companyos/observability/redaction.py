@@ -1,8 +1,8 @@
 """The safety net: secrets and addresses are masked before anything leaves, whatever the caller put in.
 
 It is a net, not a licence: classify and leave out what need not be said. It works on names of fields (`password`,
-`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `digits`), on the words and hosts that the company
-names, and on the classes that values carry (`classification`).
+`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `digits`), on the words and hosts that the
+company names, and on the classes that values carry (`classification`).
 """
 
 from __future__ import annotations
@@ -131,16 +131,19 @@ class Redactor:
     def baggage(self, entries: Mapping[str, Any]) -> dict[str, str]:
         """W3C Baggage entries as they may be sent on: masked like fields, and without those that are dropped."""
         shown = {self.text(as_text(key)): self.field(as_text(key), value) for key, value in entries.items()}
-        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()
-                if value is not None}
+        return {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in shown.items()
+            if value is not None
+        }
 
     def field(self, key: str, value: Any, room: Room | None = None) -> Any:
         """The JSON value to write under `key`, None if it is not to appear; never an error."""
         try:
             shown = self._field(key, value, room or Room())
-            return None if shown is DROPPED else shown
         except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not break the caller who logs it
             return _unshown(value, error)
+        return None if shown is DROPPED else shown
 
     def _field(self, key: str, value: Any, room: Room) -> Any:
         if value is None or isinstance(value, bool) or (isinstance(value, str) and not value):
@@ -265,7 +268,7 @@ def _hosts(names: list[str]) -> re.Pattern[str]:
         rf"(?:[\w-]{{1,63}}\.){{1,20}}{re.escape(name[2:])}" if name.startswith("*.") else re.escape(name)
         for name in names
     )
-    # Not the middle of a longer name: `app.internal.example.org` is outside, `x.internal.` at the end of a sentence is not.
+    # Not the middle of a longer name: `app.internal.example.org` is outside, `x.internal.` ends a sentence.
     return re.compile(rf"(?<![\w-])(?:{one})(?![\w-]|\.\w)", re.IGNORECASE)
 
 

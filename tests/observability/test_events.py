@@ -75,7 +75,12 @@ def test_each_field_leaves_as_its_class_says(keyed):
     """Kept, hashed, masked, dropped; the event's name and level are those of its class."""
     log.emit(order())
     event = keyed.event
-    assert ("orders.created", "INFO", "7", 1.5) == (event["event"], event["level"], event["order_id"], event["latency_ms"])
+    assert ("orders.created", "INFO", "7", 1.5) == (
+        event["event"],
+        event["level"],
+        event["order_id"],
+        event["latency_ms"],
+    )
     assert "[sensitive]" == event["amount"]
     assert event["email"].startswith("hmac-sha256:")
     assert "card" not in event
@@ -167,7 +172,9 @@ class Attrs:
         self.name, self.size = NAME, 3
 
 
-@pytest.mark.parametrize("value", [Loose(NAME, 3), Model(name=NAME), Struct(NAME), Attrs()], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "value", [Loose(NAME, 3), Model(name=NAME), Struct(NAME), Attrs()], ids=lambda each: type(each).__name__
+)
 def test_classes_are_found_on_all_kinds_of_models(keyed, value):
     """In an untyped event too, by themselves, in lists and as values of mappings."""
     log.info("x", it=value, many=[value], by={"key": value})
@@ -225,7 +232,7 @@ def test_a_classified_value_stands_wherever_a_value_may(keyed):
         metrics.increment("jobs", {"who": value, "gone": classified(NAME, secret)})
         log.bind(mine=value).info("x", error=ValueError("no", value), formatted=f"{value}")
         try:
-            raise LookupError(value)
+            raise LookupError(value)  # noqa: TRY301 - it has to be raised to be handled
         except LookupError:
             log.exception("y")
     (span,) = keyed.observability.spans(trace_id=trace.trace_id)
@@ -314,7 +321,9 @@ def test_an_event_class_that_cannot_be_used_is_refused():
             pass
 
 
-@pytest.mark.parametrize(("mark", "treatment"), [(pii, "keep"), (secret, "hash"), (restricted, "keep"), (sensitive, "x")])
+@pytest.mark.parametrize(
+    ("mark", "treatment"), [(pii, "keep"), (secret, "hash"), (restricted, "keep"), (sensitive, "x")]
+)
 def test_a_class_has_a_floor(mark, treatment):
     """Personal data cannot be declared to be shown."""
     with pytest.raises(ClassificationError, match="cannot be treated so"):

@@ -8,7 +8,7 @@ import string
 from re import _parser as parser
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from companyos.observability import Redactor, classified, digits, get_logger, metrics, pii, shapes, start_trace
@@ -59,7 +59,8 @@ def test_card_numbers_in_their_own_groups():
 def test_a_card_number_may_be_a_number():
     """An integer that is a card number is masked; times in any unit are not."""
     assert digits.CARD == redactor.value(int(CARDS["visa"]))
-    assert [1764520729, 1764520729123, 1764520729123456789] == redactor.value([1764520729, 1764520729123, 1764520729123456789])
+    times = [1764520729, 1764520729123, 1764520729123456789]
+    assert times == redactor.value(times)
 
 
 @pytest.mark.parametrize("name", ACCOUNTS)
@@ -124,7 +125,7 @@ PIECES = st.lists(
     st.one_of(
         st.sampled_from([*EVERYTHING.values(), *CARDS.values(), *ACCOUNTS.values(), *HOSTS, "Acme"]),
         st.text(st.characters(max_codepoint=127), max_size=12),
-        st.sampled_from(["bearer ", "basic\n", "=", ": ", "@", ".", "-", "_", "pin", "key", "DE", "4111", "sk-", "\\\""]),
+        st.sampled_from(["bearer ", "basic\n", "=", ": ", "@", ".", "-", "_", "pin", "DE", "4111", "sk-", "'"]),
         st.text(max_size=3),
     ),
     max_size=5,
@@ -132,6 +133,7 @@ PIECES = st.lists(
 WITH_WORDS = Redactor(["Acme", "x.y"])
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_a_text_that_is_quickly_seen_to_be_clean_is_clean(text):
     """The quick test agrees with the search, whatever is put together."""
@@ -140,6 +142,7 @@ def test_a_text_that_is_quickly_seen_to_be_clean_is_clean(text):
             assert text == chosen._searched(text)
 
 
+@settings(deadline=None)
 @given(PIECES)
 def test_masking_twice_changes_nothing(text):
     """What stands in place of a secret is none."""
@@ -170,6 +173,7 @@ ORDINARY = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(ORDINARY)
 def test_ordinary_identifiers_pass(text):
     """Identifiers, digests, times, order numbers, versions, addresses of machines and routes stay as they are."""
@@ -208,44 +212,57 @@ PLACES = {
 }
 
 
+def leaks(seen):
+    """What of the planted secrets can be seen."""
+    return [part for part in PARTS if part in seen]
+
+
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", EVERYTHING)
-def test_nothing_hides(service, name, place):
+def test_nothing_hides(service, place):
     """Under a neutral name, wherever a field can hide it, in a log event and on a span."""
-    planted = PLACES[place](EVERYTHING[name])
-    log.info("x", note=planted)
-    with start_trace("work", attributes={"note": planted}) as trace:
-        trace.set("more", planted)
-    (span,) = service.observability.spans(trace_id=trace.trace_id)
-    seen = service.stream.getvalue() + json.dumps(span.attributes)
-    assert not [part for part in PARTS if part in seen.replace(trace.trace_id, "")]
+    for planted in map(PLACES[place], EVERYTHING.values()):
+        log.info("x", note=planted)
+        with start_trace("work", attributes={"note": planted}) as trace:
+            trace.set("more", planted)
+    seen = [event.get("note") for event in service.events] + [span.attributes for span in service.observability.spans()]
+    assert [] == leaks(json.dumps(seen))
+    assert 2 * len(EVERYTHING) == len(seen)
 
 
 log = get_logger("net")
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
-def test_exceptions_hide_nothing(service, name):
+def fails(text):
+    """An exception with the text in every place where one can be."""
+    error = KeyError(text)
+    error.add_note(f"note {text}")
+    return ExceptionGroup("many", [ValueError(text, 7)]).with_traceback(None), error
+
+
+def test_exceptions_hide_nothing(service):
     """Neither in the text of an exception, its arguments, notes and causes, nor in those of a group."""
-    try:
+    for text in EVERYTHING.values():
+        group, cause = fails(text)
         try:
-            raise KeyError(EVERYTHING[name])
-        except KeyError as error:
-            error.add_note(f"note {EVERYTHING[name]}")
-            raise ExceptionGroup("many", [ValueError(EVERYTHING[name], 7)]) from error
-    except ExceptionGroup:
-        log.exception("x")
-    assert not [part for part in PARTS if part in service.stream.getvalue()]
+            raise group from cause
+        except ExceptionGroup:
+            log.exception("x")
+    told = [
+        [event["exception.message"], event["exception.chain"], event["exception.stacktrace"]]
+        for event in service.events
+    ]
+    assert [] == leaks(json.dumps(told))
+    assert len(EVERYTHING) == len(told)
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
-def test_baggage_and_tags_hide_nothing(service, name):
+def test_baggage_and_tags_hide_nothing(service):
     """Baggage that is sent on and tags of metrics are masked, names and values."""
-    sent = redactor.baggage({"note": EVERYTHING[name], EVERYTHING[name]: "x", "who": classified("ann", pii("drop"))})
-    metrics.increment("jobs", {"note": EVERYTHING[name]})
-    seen = json.dumps(sent) + str(service.observability.metrics("jobs")[0].attributes)
-    assert not [part for part in PARTS if part in seen]
-    assert "who" not in sent
+    for text in EVERYTHING.values():
+        sent = redactor.baggage({"note": text, text: "x", "who": classified("ann", pii("drop"))})
+        metrics.increment("jobs", {"note": text})
+        assert [] == leaks(json.dumps(sent))
+        assert "who" not in sent
+    assert [] == leaks(str([point.attributes for point in service.observability.metrics("jobs")]))
 
 
 HOSTILE = {
