@@ -236,7 +236,7 @@ def fails(text):
     """An exception with the text in every place where one can be."""
     error = KeyError(text)
     error.add_note(f"note {text}")
-    return ExceptionGroup("many", [ValueError(text, 7)]).with_traceback(None), error
+    return ExceptionGroup("many", [ValueError(text, 7)]), error
 
 
 def test_exceptions_hide_nothing(service):
