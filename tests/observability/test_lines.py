@@ -153,9 +153,9 @@ def test_a_full_pipe_costs_lines_and_spoils_none():
         os.fdopen(writer, "wb", buffering=0) as stream,
         observability.setup(service="orders", stream=stream) as service,
     ):
-        # Lines of a length that does not divide the pipe's size, so that one is cut and the next are refused.
+        # Lines of three pages, of which a pipe has sixteen: one line is cut, and the next are refused.
         while service.dropped_lines < 5:
-            log.info("fill", text="a" * 7001)
+            log.info("fill", text="a" * 7_001, more="b" * 3_001)
         written = os.read(reader, 1 << 20)
         log.info("after")
         written += os.read(reader, 1 << 20)
