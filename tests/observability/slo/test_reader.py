@@ -310,6 +310,52 @@ def test_any_bytes_are_read_or_refused(data):
         read({"any": data})
 
 
+@given(st.integers(0, len(WHOLE)), st.integers(0, 12), st.text(max_size=6) | st.sampled_from(["- ", "{", ": ", "\t"]))
+def test_any_slip_of_the_pen_is_read_or_refused(place, length, inserted):
+    """A few characters lost or added anywhere: compiled, or refused by our own error, with lines inside of the file."""
+    content = f"{WHOLE[:place]}{inserted}{WHOLE[place + length :]}"
+    try:
+        known = compile_rules(read({"any": content.encode("utf-8", "surrogatepass")})).slo_ids
+    except SloError as error:
+        known = error.problems
+        assert all(0 <= problem.line <= content.count("\n") + 2 for problem in known)
+    assert known
+
+
+ALPHA = """\
+apiVersion: openslo/v1alpha
+kind: SLO
+metadata: {name: up}
+spec:
+  service: shop
+  budgetingMethod: Occurrences
+  timeWindows: [{count: 30, unit: Day}]
+  objectives:
+    - target: 0.999
+      ratioMetrics:
+        good: {source: prometheus, queryType: promql, query: "sum(rate(g[{{.window}}]))"}
+        total: {source: prometheus, queryType: promql, query: "sum(rate(t[{{.window}}]))"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("count: 30", "count: 0", "slo.yaml:7: spec.timeWindows[0].count: got 0, expected a whole number above zero"),
+        ("unit: Day", "unit: Days", "slo.yaml:7: spec.timeWindows[0].unit: got 'Days', expected Day or Week"),
+        ("source: prometheus", "source: datadog", "slo.yaml:11: spec.objectives[0].ratioMetrics.good.source: got"),
+        ("[{{.window}}]", "", "slo.yaml:11: spec.objectives[0].ratioMetrics.good.query: has no place for the window"),
+        ("ratioMetrics", "ratioMetric", "slo.yaml:11: spec.objectives[0].ratioMetric: unknown key; did you mean"),
+        ("kind: SLO", "kind: AlertPolicy", "slo.yaml:2: kind: got AlertPolicy of openslo/v1alpha"),
+    ],
+)
+def test_mistakes_in_the_older_version_are_named_as_well(old, new, expected):
+    """`openslo/v1alpha` has other fields, and the same care."""
+    assert read({"slo.yaml": ALPHA.encode()}).slos[0].window.seconds == 30 * 86_400
+    found = problems(ALPHA.replace(old, new, 1))
+    assert any(expected in problem for problem in found), found
+
+
 @pytest.mark.parametrize("content", [b"", b"---\n---\n", b"# nothing\n", b"[" * 5000, b"a: " * 3000, b"? [a]\n: b\n"])
 def test_hostile_and_empty_files_are_refused(content):
     """Nothing in it, or too much."""
