@@ -53,7 +53,7 @@ class Queries:
         if not kind:
             source.problem("type", "is missing, and there is no metricSourceRef; expected Prometheus")
         elif kind.lower() not in SOURCES:
-            source.problem("type", f"got {kind!r}; rules can only be made for Prometheus")
+            source.problem("type", f"got {kind[:60]!r}; rules can only be made for Prometheus")
 
 
 def sli(top: Fields, queries: Queries) -> Indicator | None:

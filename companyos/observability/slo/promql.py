@@ -15,7 +15,7 @@ __all__ = ("Query", "QueryError", "is_counter", "masks_absence", "number", "quot
 _STRING = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`"""
 _TOKEN = re.compile(rf"(?P<string>{_STRING})|(?P<comment>\#[^\n]*)|(?P<range>\[[^\[\]\"'`]*\])|(?P<bracket>[(){{}}])")
 _PLACEHOLDER = re.compile(r"\{\{\s*\.?[wW]indow\s*\}\}")
-_ANY_PLACEHOLDER = re.compile(r"\{\{.*?\}\}|\$\{?__?\w+", re.DOTALL)
+_ANY_PLACEHOLDER = re.compile(r"\{\{[^{}]*\}\}|\$\{?__?\w+")
 _RANGE = re.compile(r"\[\s*((?:[0-9]+(?:ms|[smhdwy]))+)\s*\]")
 _METRIC = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _MATCHERS = rf"\{{(?:[^{{}}\"'`]|{_STRING})*\}}"
@@ -74,7 +74,7 @@ def read_query(text: str) -> Query:
     marked = _PLACEHOLDER.sub(_MARK, text)
     other = _ANY_PLACEHOLDER.search(marked)
     if other is not None:
-        raise QueryError(f"the placeholder {other[0]!r} is not known; the window is written {{{{.window}}}}")
+        raise QueryError(f"the placeholder {other[0][:60]!r} is not known; the window is written {{{{.window}}}}")
     plain = _balanced(marked)
     if not plain:
         raise QueryError("the query is empty")
