@@ -14,6 +14,8 @@ from companyos.observability.slo.simulate.sources import source_of
 from companyos.observability.slo.simulate.subjects import subjects
 
 INTERVAL_SECONDS = 60
+LONG = {"blips", "leak"}
+"""Incidents of days, which are evaluated less often where promtool goes through all of it."""
 
 
 def compiled(kind="api", *, change=("", "")):
@@ -25,7 +27,7 @@ def compiled(kind="api", *, change=("", "")):
 def complaint(promtool, directory, subject, incident):
     """What promtool says against the replay of an incident."""
     run = incident_run(subject, source_of(subject), incident, traffic_rps=10)
-    ticks = [run.begin_ms + minutes * 60_000 for minutes in (0, 1, 7, 60, 121)]
+    ticks = [run.begin_ms + number * subject.interval_ms for number in (0, 1, 7, 60, 121)]
     test = write_test(directory, subject.rules, run.inputs, run.done, step_ms=run.step_ms, value_ticks_ms=ticks)
     return promtool.complaint(test)
 
@@ -34,7 +36,10 @@ def complaint(promtool, directory, subject, incident):
 @pytest.mark.parametrize("name", INCIDENTS)
 def test_every_incident_fires_at_the_tick_of_promtool(promtool, tmp_path, name):
     """Each alert fires and ends at the tick at which it does in promtool; a period of two days keeps it quick."""
-    (subject, *_) = subjects(compiled(change=("duration: 30d", "duration: 2d")))
+    groups = compiled(change=("duration: 30d", "duration: 2d"))
+    if name in LONG:
+        groups = [replace(group, interval_ms=5 * 60_000) for group in groups]
+    (subject, *_) = subjects(groups)
 
     assert "" == complaint(promtool, tmp_path, subject, INCIDENTS[name])
 
@@ -59,7 +64,7 @@ def test_every_incident_of_a_whole_month_fires_at_the_tick_of_promtool(promtool,
     assert "" == complaint(promtool, tmp_path, subject, INCIDENTS[name])
 
 
-@pytest.mark.parametrize("kind", kits.KINDS if hasattr(kits, "KINDS") else ["api", "worker", "frontend"])
+@pytest.mark.parametrize("kind", ["api", "worker", "frontend"])
 def test_measured_times_match_the_mathematics_within_one_interval(kind):
     """Every burn-rate alert of a kit fires, and ends, within one evaluation of when it must."""
     compared = 0
@@ -166,10 +171,8 @@ def test_rules_made_by_sloth_are_simulated():
 
 def test_a_ratio_that_no_counter_moves_is_not_simulated():
     """Where no series give the error ratios 0 and 1 nothing is said, rather than something invented."""
-    change = ("error_type", 'error_type!="x",le')
     text = kits.render("api", "orders").replace('le="0.3"', 'le="0.3",le="0.4"')
     rules = read_rules(compile_rules(read({"slo.yaml": text.encode()})).to_yaml(), name="rules.yml")
 
-    assert change
     with pytest.raises(UnsupportedRuleError, match="found no series"):
         simulate(rules, Options())

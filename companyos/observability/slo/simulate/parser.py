@@ -36,6 +36,8 @@ _PRECEDENCE = (
     | dict.fromkeys(COMPARISONS, 3)
     | {"+": 4, "-": 4, "*": 5, "/": 5, "%": 5, "atan2": 5, "^": 6}
 )
+_NO_METRIC = frozenset({"atan2", "bool", "group_left", "group_right", "ignoring", "on"})
+"""Words that are not taken for the name of a metric; all others are, by their place."""
 _UNARY_PRECEDENCE = 5  # of multiplication: -2 ^ 2 is -(2 ^ 2)
 _MATRIX, _VECTOR, _SCALAR = "matrix", "vector", "scalar"
 FUNCTIONS: dict[str, tuple[tuple[str, ...], int, str]] = (
@@ -166,7 +168,7 @@ class _Parser:
         to_bool = self._accept("bool")
         matching = self._accept("on", "ignoring")
         labels = frozenset(self._labels()) if matching else frozenset()
-        grouping = self._accept("group_left", "group_right")
+        grouping = self._accept("group_left", "group_right") if matching else None
         include = tuple(self._labels()) if grouping and self._peek.text == "(" else ()
         right = self._expression(strength - 1 if op == "^" else strength)
         node = Binary(
@@ -180,7 +182,7 @@ class _Parser:
             group=grouping.text.removeprefix("group_") if grouping else "",
             include=include,
         )
-        self._judge(node, matching or grouping)
+        self._judge(node, matching)
         return node
 
     def _judge(self, node: Binary, modifier: Token | None) -> None:
@@ -227,6 +229,8 @@ class _Parser:
             return self._after(self._aggregate(lower, token.at))
         if following == "(" or (following in {"by", "without"} and lower not in AGGREGATIONS):
             return self._after(self._call(token))
+        if lower in _NO_METRIC:
+            self._refuse(token.at, f"unexpected {token.text!r}", expected="an expression")
         return self._selector(token.text, token.at)
 
     def _after(self, node: Node) -> Node:

@@ -112,15 +112,10 @@ def _longest_ms(subject: Subject) -> int:
     return max(window_ms(one.rule) for one in subject.rules)
 
 
-def _step_ms(subject: Subject) -> int:
-    """Samples come twice an evaluation, and often enough for the shortest window."""
-    return min(subject.interval_ms // 2, 30_000)
-
-
 def incident_run(subject: Subject, source: Source, incident: Incident, *, traffic_rps: float) -> Run:
     """Replay one incident: a quiet time as long as the longest window, the incident, and again as long a time."""
     stretches = incident.stretches(budget=subject.budget, period_seconds=subject.period_seconds)
-    interval, step = subject.interval_ms, _step_ms(subject)
+    interval, step = subject.interval_ms, subject.step_ms
     quiet = math.ceil(_longest_ms(subject) / interval) * interval + interval
     length = math.ceil(sum(stretch.seconds for stretch in stretches) * 1000 / interval) * interval
     until = quiet + length + quiet
@@ -209,7 +204,7 @@ def _healthy(subject: Subject, source: Source, options: Options) -> HealthyOutco
     warm_up = _longest_ms(subject)
     events = traffic.healthy(
         days=HEALTHY_DAYS,
-        step_ms=_step_ms(subject),
+        step_ms=subject.step_ms,
         rate=options.traffic_rps,
         budget=subject.budget,
         seed=options.seed,

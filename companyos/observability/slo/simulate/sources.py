@@ -134,16 +134,16 @@ def _ratio(
 ) -> float | None:
     """The error ratio if events are counted by these counters, the two kinds in turn; None if there is none."""
     longest = max(window_ms(each.rule) for each in rules) or subject.interval_ms
-    step = subject.interval_ms
-    until = 2 * longest + 2 * step
-    times = np.arange(0, until + 1, step, dtype=np.int64)
+    interval = subject.interval_ms
+    until = 2 * longest + 2 * interval
+    times = np.arange(0, until + 1, subject.step_ms, dtype=np.int64)
     kinds = ((one, 1.0), (other, 1.0))
     series = [
         Series(labels, times, np.cumsum(np.full(len(times), sum(amount for kind, amount in kinds if labels in kind))))
         for labels in counters
     ]
     found = replay(rules, series, until_ms=until).store.select(subject.sli.rule.name, ())
-    if len(found) != 1 or not len(found[0].live[1]) or int(found[0].live[0][-1]) != until // step * step:
+    if len(found) != 1 or not len(found[0].live[1]) or int(found[0].live[0][-1]) != until // interval * interval:
         return None
     value = float(found[0].live[1][-1])
     return value if np.isfinite(value) else None

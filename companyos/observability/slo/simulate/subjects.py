@@ -45,6 +45,12 @@ class Subject:
     """What its alerts need, and the alerts."""
 
     @property
+    def step_ms(self) -> int:
+        """Between samples: half a minute, or less where evaluations or windows are short."""
+        ranges = [node.range_ms for one in self.rules for node in walk(one.rule.node) if isinstance(node, Selector)]
+        return min(30_000, self.interval_ms // 2, *(each // 2 for each in ranges if each))
+
+    @property
     def alerts(self) -> tuple[Placed, ...]:
         """Its alerting rules."""
         return tuple(one for one in self.rules if one.rule.alerts)
