@@ -11,6 +11,7 @@ import click
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.cli.slo.files import STREAM, read_documents, show_warnings, write_whole
 from companyos.errors import UserError, printable
+from companyos.observability.slo.simulate.incidents import INCIDENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ("simulate",)
 
 HEALTHY = "healthy"
-_NAMES = ("outage", "slow-burn", "leak", "blips", "recovery", "low-traffic", HEALTHY)
+_NAMES = (*INCIDENTS, HEALTHY)
 
 
 @click.command()
@@ -60,7 +61,7 @@ def simulate(
     error budget is gone by then. Exit status: 0 all is well, 1 an incident that must page does not, or one that must
     not does, or a healthy month pages; 2 a file is wrong; 3 the rules cannot be simulated.
     """
-    from companyos.observability.slo.simulate import INCIDENTS, Options
+    from companyos.observability.slo.simulate import Options
     from companyos.observability.slo.simulate import simulate as run
 
     chosen = names or _NAMES

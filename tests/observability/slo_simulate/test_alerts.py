@@ -67,7 +67,7 @@ def test_what_prometheus_would_refuse_to_evaluate_is_refused(name):
 @pytest.mark.service("promtool")
 @pytest.mark.parametrize("name", ["many to many", "same labels after those of the rule", "grouping labels not unique"])
 def test_promtool_refuses_the_same(promtool, tmp_path, name):
-    """promtool fails over these rules, too."""
+    """Over these rules promtool fails, too."""
     (tmp_path / "rules.yml").write_text(cases.rules_of([], alerts=REFUSED[name]))
     inputs = "".join(f"\n  - series: 'g{{n=\"{label}\"}}'\n    values: 1x40" for label in "12")
     (tmp_path / "test.yml").write_text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -93,7 +93,7 @@ def test_the_web_page_needs_nothing_besides_itself(rules, tmp_path, capsys):
     run(["slo", "simulate", str(rules), "--incident", "leak", "--html", str(page)])
 
     text = page.read_text()
-    tree = ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>\n").replace('<meta charset="utf-8">', ""))
+    tree = ET.fromstring(text.removeprefix("<!DOCTYPE html>\n").replace('<meta charset="utf-8">', ""))
     assert 2 == len(list(tree.iter("svg")))
     assert not any(word in text for word in ("http:", "https:", "<script", "url("))
     assert "page&lt;&amp;" in text

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Values = NDArray[np.float64]
     Mask = NDArray[np.bool_]
 
-__all__ = ("INPUT", "NAME", "Labels", "Row", "Series", "Store", "keep", "labels_of", "shown", "without")
+__all__ = ("INPUT", "NAME", "Labels", "Row", "Series", "Store", "escaped", "keep", "labels_of", "shown", "without")
 
 Labels = tuple[tuple[str, str], ...]
 """Pairs of name and value, sorted, none empty."""

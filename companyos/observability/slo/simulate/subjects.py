@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from companyos.observability.slo.simulate.rulefile import Rule, RuleGroup
 
-__all__ = ("Subject", "ancestors", "subjects")
+__all__ = ("Subject", "ancestors", "severity", "subjects", "window_ms")
 
 SLI_PREFIX = "slo:sli_error:ratio_rate"
 """How the recorded error ratios are named, since Sloth."""

@@ -53,8 +53,8 @@ class Windows:
 def increase(windows: Windows) -> tuple[Values, Mask]:
     """By how much a counter rose in each range, extrapolated to the edges of the range.
 
-    The result is present where there are two samples. Resets are added up; where an edge is far, half an average distance
-    of samples is extrapolated, and never below zero. Source: `promql/functions.go` of 2.42.
+    It is present where there are two samples. Resets are added up; where an edge is far, half an average distance of
+    samples is extrapolated, and never below zero. Source: Prometheus 2.42, `promql/functions.go`.
     """
     times, values = windows.times, windows.values
     present = windows.count >= 2
