@@ -34,6 +34,7 @@ NOT_SIMULATED = {
     "{a='b'}": "a selector without the name of one metric",
     "x{a=~'(?i)b+?'} or y{a=~'\\\\pL'}": "the regular expression",
     "x atan2 y": "column 3: atan2",
+    "+".join(["x"] * 5000): "more than 200 operators",
     "(" * 70 + "x" + ")" * 70: "nesting deeper than 60",
 }
 

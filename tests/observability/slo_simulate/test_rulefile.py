@@ -23,6 +23,7 @@ WRONG = {
     f"{GROUP}{{record: a, expr: x, for: 5m}}": "belong to alerts",
     f"{GROUP}{{alert: A, expr: x, for: soon}}": "`for` is not a duration",
     f"{GROUP}{{alert: A, expr: x, labels: {{a: 1}}}}": "`labels` is not a mapping to strings",
+    f"{GROUP}{{alert: A, expr: x, labels: {{a-b: c}}}}": "not the name of a label",
     f"{GROUP}{{record: a}}": "group g, record a: line 1, column 1",
     f"{GROUP}&x {{record: a, expr: b}}": "anchors and aliases",
     "a: b: c": "not YAML",

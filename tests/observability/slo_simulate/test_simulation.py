@@ -156,6 +156,14 @@ def test_time_slices_are_simulated_and_not_compared():
     assert "time slices" in outcome.warnings[0]
 
 
+def test_evaluations_without_number_are_refused():
+    """A group that is evaluated every millisecond would fill the memory; it is refused instead."""
+    hasty = [replace(group, interval_ms=1) for group in compiled()]
+
+    with pytest.raises(UnsupportedRuleError, match="more than 1000000 evaluations"):
+        simulate(hasty, Options())
+
+
 @pytest.mark.outside
 def test_rules_made_by_sloth_are_simulated():
     """The rule file of Sloth's getting-started example pages in an outage, and its twin without alerts is refused."""

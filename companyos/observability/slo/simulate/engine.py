@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ("Placed", "Replay", "placed", "reads", "replay")
 
+MOST_TICKS = 1_000_000
+"""Evaluations of one rule: all of them are held in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
@@ -79,6 +82,12 @@ def replay(rules: Sequence[Placed], inputs: Iterable[Series], *, until_ms: int) 
         if not done.store.add(series):
             raise ReplayError(f"the series {shown(series.labels)} is given twice")
     for one in _in_order(rules):
+        if until_ms // one.interval_ms >= MOST_TICKS:
+            raise UnsupportedRuleError(
+                f"{one.rule.place}: more than {MOST_TICKS} evaluations are not simulated",
+                got=f"an interval of {one.interval_ms} ms",
+                hint="give the group a longer interval for the simulation",
+            )
         ticks = np.arange(0, until_ms + 1, one.interval_ms, dtype=np.int64)
         evaluator = Evaluator(done.store, one.rule.text, one.rule.place, one.order)
         rows = evaluator.vector(one.rule.node, ticks)

@@ -28,6 +28,8 @@ __all__ = ("AGGREGATIONS", "COMPARISONS", "FUNCTIONS", "SET_OPERATORS", "kind_of
 
 MAX_DEPTH = 60
 """Deeper nesting is not one that people write."""
+MAX_OPERATORS = 200
+"""Longer chains neither: each operator is one more level of the tree."""
 SET_OPERATORS = frozenset({"and", "or", "unless"})
 COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
 AGGREGATIONS = frozenset({"sum", "avg", "min", "max", "count", "group"})
@@ -98,6 +100,7 @@ class _Parser:
         self._tokens = tokens(text, place)
         self._next = 0
         self._depth = 0
+        self._operators = 0
 
     def whole(self) -> Node:
         node = self._expression(0)
@@ -164,6 +167,9 @@ class _Parser:
         return Number(sign.at, -inner.value) if isinstance(inner, Number) else Negated(sign.at, inner)
 
     def _binary(self, operator: Token, left: Node, strength: int) -> Node:
+        self._operators += 1
+        if self._operators > MAX_OPERATORS:
+            self._unsupported(operator.at, f"an expression of more than {MAX_OPERATORS} operators")
         op = operator.text.lower()
         to_bool = self._accept("bool")
         matching = self._accept("on", "ignoring")

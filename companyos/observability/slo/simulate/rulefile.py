@@ -27,6 +27,7 @@ DEFAULT_INTERVAL_MS = 60_000
 """Of a group without one: the default of `global.evaluation_interval`."""
 _GROUP_KEYS = frozenset({"name", "interval", "limit", "rules"})
 _RULE_KEYS = frozenset({"record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations"})
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 
 
@@ -184,6 +185,9 @@ def _texts(value: Mapping[str, Any], field: str, place: str) -> dict[str, str]:
 
 def _labels(value: Mapping[str, Any], place: str, *, alerts: bool) -> dict[str, str]:
     labels = _texts(value, "labels", place)
+    for name in labels:
+        if not _LABEL.fullmatch(name) or name == "__name__":
+            raise RuleFileError(f"{place}: not the name of a label", got=name)
     if alerts and any("{{" in text for text in labels.values()):
         raise UnsupportedRuleError(
             f"{place}: a label that is a template is not simulated", got=labels, hint="templates belong in annotations"

@@ -64,7 +64,8 @@ def _of_item(item: tuple[Any, Any]) -> list[str]:
     if kind == "SUBPATTERN":
         return _of_sequence(list(value[3]))
     if kind in {"MAX_REPEAT", "MIN_REPEAT"}:
-        least = _of_sequence(list(value[2]) * value[0])
+        # More repetitions than any label is long are not tried out.
+        least = _of_sequence(list(value[2]) * min(value[0], 64))
         return least if value[0] else [*least, *_of_sequence(list(value[2]))]
     if kind == "IN":
         return _of_set(value)
