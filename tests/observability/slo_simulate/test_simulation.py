@@ -160,7 +160,7 @@ def test_evaluations_without_number_are_refused():
     """A group that is evaluated every millisecond would fill the memory; it is refused instead."""
     hasty = [replace(group, interval_ms=1) for group in compiled()]
 
-    with pytest.raises(UnsupportedRuleError, match="more than 1000000 evaluations"):
+    with pytest.raises(UnsupportedRuleError, match="more than 3000000 samples"):
         simulate(hasty, Options())
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from companyos.observability.slo.simulate._numpy import np
 from companyos.observability.slo.simulate.evaluator import Evaluator
-from companyos.observability.slo.simulate.nodes import Aggregate, Binary, Node, Selector, walk
+from companyos.observability.slo.simulate.nodes import Aggregate, Binary, Node, Selector
 from companyos.observability.slo.simulate.parser import kind_of
 from companyos.observability.slo.simulate.series import Store
 from companyos.observability.slo.simulate.subjects import SLI_PREFIX, window_ms
@@ -73,11 +73,7 @@ def _breach(node: Binary, subject: Subject) -> Breach | None:
         return None
     name = node.left.name
     rule = next((one.rule for one in subject.rules if one.rule.name == name), None)
-    if (
-        rule is None
-        or not name.startswith(SLI_PREFIX)
-        or any(isinstance(x, Selector) and not x.range_ms for x in walk(rule.node))
-    ):
+    if rule is None or not name.startswith(SLI_PREFIX) or not all(each.range_ms for each in rule.selectors):
         return None
     threshold = Evaluator(Store()).vector(node.right, np.zeros(1, np.int64))[0].values[0]
     return Breach(window_ms(rule) / 1000, float(threshold))

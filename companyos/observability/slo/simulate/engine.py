@@ -14,7 +14,6 @@ from companyos.observability.slo.simulate._numpy import np
 from companyos.observability.slo.simulate.alerts import AlertTrace, alert_labels, trace, written_by
 from companyos.observability.slo.simulate.errors import ReplayError, UnsupportedRuleError
 from companyos.observability.slo.simulate.evaluator import Evaluator
-from companyos.observability.slo.simulate.nodes import Selector, walk
 from companyos.observability.slo.simulate.series import NAME, Labels, Row, Series, Store, labels_of, shown
 from companyos.observability.slo.simulate.vectors import MatchingError, unique
 
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
     from companyos.observability.slo.simulate.series import Times
 
 __all__ = ("Placed", "Replay", "placed", "reads", "replay")
-
-MOST_TICKS = 1_000_000
-"""Evaluations of one rule: all of them are held in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +59,9 @@ def reads(reader: Placed, writer: Placed) -> bool:
     names = {"ALERTS", "ALERTS_FOR_STATE"} if writer.rule.alerts else {writer.rule.name}
     fixed = dict(writer.rule.labels) | ({"alertname": writer.rule.name} if writer.rule.alerts else {})
     return any(
-        isinstance(node, Selector)
-        and node.name in names
+        node.name in names
         and all(matcher.matches(fixed[matcher.name]) for matcher in node.matchers if matcher.name in fixed)
-        for node in walk(reader.rule.node)
+        for node in reader.rule.selectors
     )
 
 
@@ -82,12 +77,6 @@ def replay(rules: Sequence[Placed], inputs: Iterable[Series], *, until_ms: int) 
         if not done.store.add(series):
             raise ReplayError(f"the series {shown(series.labels)} is given twice")
     for one in _in_order(rules):
-        if until_ms // one.interval_ms >= MOST_TICKS:
-            raise UnsupportedRuleError(
-                f"{one.rule.place}: more than {MOST_TICKS} evaluations are not simulated",
-                got=f"an interval of {one.interval_ms} ms",
-                hint="give the group a longer interval for the simulation",
-            )
         ticks = np.arange(0, until_ms + 1, one.interval_ms, dtype=np.int64)
         evaluator = Evaluator(done.store, one.rule.text, one.rule.place, one.order)
         rows = evaluator.vector(one.rule.node, ticks)
@@ -117,7 +106,7 @@ def _in_order(rules: Sequence[Placed]) -> list[Placed]:
                 )
             return
         state[one.order] = False
-        names = {node.name for node in walk(one.rule.node) if isinstance(node, Selector)}
+        names = {node.name for node in one.rule.selectors}
         for name in sorted(names):
             for writer in writers.get(name, ()):
                 if reads(one, writer):

@@ -14,6 +14,7 @@ import yaml
 from companyos._yaml import StrictLoader
 from companyos.observability.slo.simulate.errors import RuleFileError, UnsupportedRuleError
 from companyos.observability.slo.simulate.lexer import duration_ms
+from companyos.observability.slo.simulate.nodes import Selector, walk
 from companyos.observability.slo.simulate.parser import parse
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Rule:
     """The expression as written."""
     node: Node
     """The expression as read."""
+    selectors: tuple[Selector, ...]
+    """What the expression reads."""
     labels: Mapping[str, str]
     """What the rule adds."""
     annotations: Mapping[str, str]
@@ -147,11 +150,13 @@ def _rule(value: Any, file: str, group: str, line: int) -> Rule:
     if not alerts and {"for", "keep_firing_for", "annotations"} & set(value):
         raise RuleFileError(f"{place}: `for`, `keep_firing_for` and `annotations` belong to alerts")
     text = str(value.get("expr", ""))
+    node = parse(text, place=place)
     return Rule(
         name,
         alerts,
         text,
-        parse(text, place=place),
+        node,
+        tuple(each for each in walk(node) if isinstance(each, Selector)),
         _labels(value, place, alerts=alerts),
         _texts(value, "annotations", place),
         _duration(value, "for", place),

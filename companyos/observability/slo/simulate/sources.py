@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 from companyos.observability.slo.simulate._numpy import np
 from companyos.observability.slo.simulate.engine import replay
 from companyos.observability.slo.simulate.errors import UnsupportedRuleError
-from companyos.observability.slo.simulate.nodes import Selector, walk
 from companyos.observability.slo.simulate.samples import candidates
 from companyos.observability.slo.simulate.series import NAME, Series, labels_of
-from companyos.observability.slo.simulate.subjects import ancestors, window_ms
+from companyos.observability.slo.simulate.subjects import ancestors, window_ms, writers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +66,7 @@ def source_of(subject: Subject) -> Source:
     Raises:
         UnsupportedRuleError: no series were found that make it 0 and 1.
     """
-    rules = ancestors([subject.sli], subject.rules)
+    rules = ancestors([subject.sli], writers(subject.rules))
     counters = _counters(rules)
     if 1 <= len(counters) <= MOST_SERIES:
         sizes = range(1, len(counters) + 1)
@@ -95,8 +94,8 @@ def _counters(rules: Sequence[Placed]) -> tuple[Labels, ...]:
     recorded = {one.rule.name for one in rules}
     selectors: dict[str, dict[tuple[Matcher, ...], None]] = {}
     for one in rules:
-        for node in walk(one.rule.node):
-            if isinstance(node, Selector) and node.name not in recorded:
+        for node in one.rule.selectors:
+            if node.name not in recorded:
                 selectors.setdefault(node.name, {})[node.matchers] = None
     found: list[Labels] = []
     for name, matchers in selectors.items():

@@ -9,20 +9,25 @@ from companyos.observability.slo.simulate._numpy import np
 from companyos.observability.slo.simulate.engine import Placed, placed, reads
 from companyos.observability.slo.simulate.errors import UnsupportedRuleError
 from companyos.observability.slo.simulate.evaluator import Evaluator
-from companyos.observability.slo.simulate.nodes import Selector, walk
 from companyos.observability.slo.simulate.series import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from companyos.observability.slo.simulate.rulefile import Rule, RuleGroup
 
-__all__ = ("Subject", "ancestors", "severity", "subjects", "window_ms")
+    Writers = Mapping[str, Sequence[Placed]]
+    """By metric."""
+
+__all__ = ("Subject", "ancestors", "severity", "subjects", "window_ms", "writers")
 
 SLI_PREFIX = "slo:sli_error:ratio_rate"
 """How the recorded error ratios are named, since Sloth."""
 BUDGET = "slo:error_budget:ratio"
 PERIOD = "slo:time_period:days"
+MOST_SAMPLES = 3_000_000
+"""Of a series in a simulated month: all of them are held in memory."""
+MONTH_MS = 30 * 86_400_000
 _ID_LABELS = ("slo_id", "sloth_id")
 _SEVERITY_LABELS = ("sloth_severity", "severity")
 
@@ -47,8 +52,8 @@ class Subject:
     @property
     def step_ms(self) -> int:
         """Between samples: half a minute, or less where evaluations or windows are short."""
-        ranges = [node.range_ms for one in self.rules for node in walk(one.rule.node) if isinstance(node, Selector)]
-        return min(30_000, self.interval_ms // 2, *(each // 2 for each in ranges if each))
+        ranges = [node.range_ms for one in self.rules for node in one.rule.selectors if node.range_ms]
+        return max(1, min(30_000, self.interval_ms // 2, *(each // 2 for each in ranges)))
 
     @property
     def alerts(self) -> tuple[Placed, ...]:
@@ -63,19 +68,29 @@ def severity(rule: Rule) -> str:
 
 def window_ms(rule: Rule) -> int:
     """The longest range that an expression reads."""
-    return max((node.range_ms or 0 for node in walk(rule.node) if isinstance(node, Selector)), default=0)
+    return max((node.range_ms or 0 for node in rule.selectors), default=0)
 
 
-def ancestors(of: Iterable[Placed], among: Sequence[Placed]) -> list[Placed]:
+def writers(rules: Iterable[Placed]) -> Writers:
+    """Which rules write each metric."""
+    found: dict[str, list[Placed]] = {}
+    for one in rules:
+        for name in ("ALERTS", "ALERTS_FOR_STATE") if one.rule.alerts else (one.rule.name,):
+            found.setdefault(name, []).append(one)
+    return found
+
+
+def ancestors(of: Iterable[Placed], among: Writers) -> list[Placed]:
     """These rules and all that they read, at any remove, in the order of evaluation."""
     found = {one.order: one for one in of}
     waiting = list(found.values())
     while waiting:
         reader = waiting.pop()
-        for writer in among:
-            if writer.order not in found and reads(reader, writer):
-                found[writer.order] = writer
-                waiting.append(writer)
+        for name in {node.name for node in reader.rule.selectors}:
+            for writer in among.get(name, ()):
+                if writer.order not in found and reads(reader, writer):
+                    found[writer.order] = writer
+                    waiting.append(writer)
     return [found[order] for order in sorted(found)]
 
 
@@ -95,34 +110,44 @@ def subjects(groups: Iterable[RuleGroup]) -> list[Subject]:
             expected=f"recording rules {SLI_PREFIX}<WINDOW> with a label slo_id, as by `companyos slo compile`",
             hint="compile the SLO file, or rename the rules",
         )
-    return [_subject(slo_id, rules) for slo_id in ids]
+    among = writers(rules)
+    alerts = [(one, {each.order for each in ancestors([one], among)}) for one in rules if one.rule.alerts]
+    own: dict[str, list[Placed]] = {}
+    for one in rules:
+        if not one.rule.alerts:
+            own.setdefault(_id_of(one.rule), []).append(one)
+    return [_subject(slo_id, own[slo_id], alerts, among) for slo_id in ids]
 
 
 def _id_of(rule: Rule) -> str:
     return next((rule.labels[name] for name in _ID_LABELS if name in rule.labels), "")
 
 
-def _subject(slo_id: str, rules: Sequence[Placed]) -> Subject:
-    own = [one for one in rules if _id_of(one.rule) == slo_id and not one.rule.alerts]
+def _subject(
+    slo_id: str, own: Sequence[Placed], all_alerts: Sequence[tuple[Placed, set[int]]], among: Writers
+) -> Subject:
     slis = sorted(
         (one for one in own if one.rule.name.startswith(SLI_PREFIX)), key=lambda one: (window_ms(one.rule), one.order)
     )
     orders = {one.order for one in own}
-    alerts = [
-        one
-        for one in rules
-        if one.rule.alerts and any(each.order in orders for each in ancestors([one], rules) if each is not one)
-    ]
+    alerts = [one for one, reached in all_alerts if not reached.isdisjoint(orders)]
     if not alerts:
         raise UnsupportedRuleError(f"no alert reads what is recorded for {slo_id}", hint="add its alerting rules")
-    return Subject(
+    subject = Subject(
         slo_id,
         _constant(slo_id, BUDGET, own),
         _constant(slo_id, PERIOD, own) * 86_400,
         max(one.interval_ms for one in own),
         slis[0],
-        tuple(ancestors([slis[0], *alerts], rules)),
+        tuple(ancestors([slis[0], *alerts], among)),
     )
+    if MONTH_MS // subject.step_ms > MOST_SAMPLES:
+        raise UnsupportedRuleError(
+            f"{slo_id}: intervals or windows so short that a month has more than {MOST_SAMPLES} samples",
+            got=f"an evaluation every {subject.interval_ms} ms, a sample every {subject.step_ms} ms",
+            hint="give the groups longer intervals for the simulation",
+        )
+    return subject
 
 
 def _constant(slo_id: str, name: str, own: Sequence[Placed]) -> float:
