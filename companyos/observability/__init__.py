@@ -2,7 +2,7 @@
 
     from companyos import observability
 
-    with observability.setup(service="orders", version="1.0.0", environment="dev"):
+    with observability.setup(service="orders", version="1.0.0", env="dev"):
         log = observability.get_logger(__name__)
         with observability.start_trace("fetch_orders"):
             log.info("fetch_orders.start", subject_id="u-1")
@@ -17,9 +17,12 @@ from companyos._lazy import attach
 if TYPE_CHECKING:
     from companyos.observability.asgi import ASGIMiddleware
     from companyos.observability.bridge import capture_stdlib_logging, serve_global_tracer
+    from companyos.observability.consumer import consumer
     from companyos.observability.errors import MetricError, SetupError
+    from companyos.observability.exposition import MetricsApp, exposition
     from companyos.observability.logs import Logger, get_logger
     from companyos.observability.meters import Metrics, Timer, metrics
+    from companyos.observability.propagation import carry, outgoing_event_attributes, outgoing_headers
     from companyos.observability.records import MetricPoint, SpanRecord
     from companyos.observability.redaction import Redactor
     from companyos.observability.runtime import Identity, Observability, current, setup
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
         Trace,
         current_span_id,
         current_trace_id,
-        outgoing_headers,
         start_trace,
     )
 
@@ -47,6 +49,7 @@ __all__ = (
     "MetricError",
     "MetricPoint",
     "Metrics",
+    "MetricsApp",
     "Observability",
     "Redactor",
     "SetupError",
@@ -56,14 +59,18 @@ __all__ = (
     "annotate",
     "bind",
     "capture_stdlib_logging",
+    "carry",
+    "consumer",
     "current",
     "current_correlation_id",
     "current_fields",
     "current_request_id",
     "current_span_id",
     "current_trace_id",
+    "exposition",
     "get_logger",
     "metrics",
+    "outgoing_event_attributes",
     "outgoing_headers",
     "serve_global_tracer",
     "setup",
@@ -73,15 +80,18 @@ __all__ = (
 _HOMES = {
     "asgi": ("ASGIMiddleware",),
     "bridge": ("capture_stdlib_logging", "serve_global_tracer"),
+    "consumer": ("consumer",),
     "errors": ("MetricError", "SetupError"),
+    "exposition": ("MetricsApp", "exposition"),
     "logs": ("Logger", "get_logger"),
     "meters": ("Metrics", "Timer", "metrics"),
+    "propagation": ("carry", "outgoing_event_attributes", "outgoing_headers"),
     "records": ("MetricPoint", "SpanRecord"),
     "redaction": ("Redactor",),
     "runtime": ("Identity", "Observability", "current", "setup"),
     "scope": ("annotate", "bind", "current_correlation_id", "current_fields", "current_request_id"),
     "semconv": ("ALIASES",),
-    "tracing": ("Trace", "current_span_id", "current_trace_id", "outgoing_headers", "start_trace"),
+    "tracing": ("Trace", "current_span_id", "current_trace_id", "start_trace"),
 }
 
 __getattr__, __dir__ = attach(__name__, _HOMES)

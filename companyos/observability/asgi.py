@@ -5,27 +5,29 @@ Pure ASGI 3: it needs no web framework and works under any.
 
 from __future__ import annotations
 
+import re
 import time
-import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from random import getrandbits
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+
+from companyos.observability.golden import Golden
 from companyos.observability.logs import get_logger
-from companyos.observability.meters import metrics
+from companyos.observability.propagation import Incoming, extract, headers_of, safe_id
 from companyos.observability.redaction import SECRET, as_text, is_secret_key
 from companyos.observability.runtime import current
-from companyos.observability.scope import bind, boundary, current_fields
-from companyos.observability.semconv import (
-    HTTP_SERVER_ACTIVE_REQUESTS,
-    HTTP_SERVER_REQUEST_DURATION,
-    KNOWN_METHODS,
-)
-from companyos.observability.tracing import Trace, safe_id, start_trace, type_name
+from companyos.observability.scope import boundary, current_fields, enter, leave
+from companyos.observability.semconv import KNOWN_METHODS
+from companyos.observability.spans import Span
+from companyos.observability.tracing import begin, mark_failed, type_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from contextvars import Token
 
 __all__ = ("ASGIMiddleware",)
 
@@ -35,16 +37,25 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-REQUEST_ID = "x-request-id"
 _log = get_logger("companyos.observability.asgi")
+_WANTED = frozenset(
+    ["traceparent", "tracestate", "baggage", "x-request-id", "x-correlation-id", "host", "user-agent"]
+)
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]{0,512}")
+MAX_REMEMBERED = 1024
+"""Entries of each memory of what was shown before."""
+MAX_REMEMBERED_TEXT = 256
+"""Characters of a text that is remembered."""
+_HTTP = Golden("http.server.request.duration", "http.server.active_requests")
 
 
 class ASGIMiddleware:
     """Wraps an ASGI application so that every HTTP request is traced, logged and measured.
 
-    The incoming `traceparent` is the parent. A well-formed `X-Request-ID` is kept, else one is made; it is sent back
-    with the response. `X-Correlation-ID` is kept if well-formed, else the trace id ties events together. Requests to
-    `quiet_paths` (health checks) get a request id and nothing more. Websockets and lifespan pass through untouched.
+    The incoming `traceparent` is the parent. A well-formed `X-Request-ID` is kept, else one is made; a well-formed
+    `X-Correlation-ID` is kept, else the trace id ties events together. Both are sent back with the response, unless the
+    application sends its own. Requests to `quiet_paths` (health checks) get a request id and nothing more. Websockets and
+    lifespan pass through untouched.
 
     An error of the application is recorded and goes on; an error of the recording is logged and goes nowhere.
     The address of the client is personal data and is recorded only with `record_client_address`.
@@ -60,121 +71,193 @@ class ASGIMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = _headers(scope)
-        request_id = safe_id(headers.get("x-request-id")) or uuid.uuid4().hex
-        reply = _Reply(send, request_id)
+        headers = _wanted(scope.get("headers") or ())
+        request_id = safe_id(headers.get("x-request-id")) or f"{getrandbits(128):032x}"
         if scope.get("path") in self._quiet:
             with boundary(request_id=request_id):
-                await self._app(scope, receive, reply)
+                await self._app(scope, receive, _Reply(send, request_id, None))
             return
-        with boundary(request_id=request_id), ExitStack() as stack:
-            request = self._begin(stack, scope, headers)
-            try:
-                await self._app(scope, receive, reply)
-            except BaseException as error:
-                _finish(request, reply, error)
-                raise
-            _finish(request, reply, None)
-
-    def _begin(self, stack: ExitStack, scope: Scope, headers: dict[str, str]) -> _Request | None:
+        request = _Request(scope, headers, request_id)
+        tokens = request.begin(record_client_address=self._record_client_address)
+        reply = _Reply(send, request_id, request.correlation_id)
         try:
-            attributes = _request_attributes(scope, headers)
-            client = scope.get("client")
-            if self._record_client_address and client:
-                attributes["client.address"] = client[0]
-            method = str(attributes["http.request.method"])
-            trace = stack.enter_context(
-                start_trace(_span_name(method), headers=headers, kind="server", attributes=attributes)
-            )
-            correlation = current_fields().get("correlation_id") or trace.trace_id
-            stack.enter_context(bind(correlation_id=correlation))
-            request = _Request(scope, trace, attributes)
-            metrics.change(HTTP_SERVER_ACTIVE_REQUESTS, 1, request.active_tags)
-        except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
-            _log.exception("observability.failed", action="begin")
-            return None
-        return request
+            await self._app(scope, receive, reply)
+        except BaseException as error:
+            request.finish(reply.status, error)
+            raise
+        else:
+            request.finish(reply.status, None)
+        finally:
+            request.leave(tokens)
 
 
 class _Request:
-    __slots__ = ("active_tags", "attributes", "root_path", "scope", "started", "trace")
+    __slots__ = ("_headers", "_method", "_request_id", "_root_path", "_scope", "_started", "active", "correlation_id", "span")
 
-    def __init__(self, scope: Scope, trace: Trace, attributes: dict[str, Any]) -> None:
-        self.scope = scope
-        self.trace = trace
-        self.attributes = attributes
-        self.root_path: str = scope.get("root_path", "")
-        self.active_tags = {key: attributes[key] for key in ("http.request.method", "url.scheme")}
-        self.started = time.perf_counter()
+    def __init__(self, scope: Scope, headers: dict[str, str], request_id: str) -> None:
+        self._scope = scope
+        self._headers = headers
+        self._request_id = request_id
+        method = scope.get("method", "")
+        self._method: str = method if method in KNOWN_METHODS else _known_method(method)
+        self._root_path: str = scope.get("root_path", "")
+        self.span: trace.Span | None = None
+        self.active: Any = None
+        self.correlation_id: str | None = None
+        self._started = time.perf_counter()
 
-    def route(self) -> str | None:
+    def begin(self, *, record_client_address: bool) -> tuple[Token[Any], Token[Any] | None]:
+        """Take up what the request says; what is returned undoes it."""
+        attached = None
+        try:
+            incoming = extract(self._headers)
+            span, trace_id = self._begin_span(incoming, record_client_address)
+            self.span = span
+            self.correlation_id = incoming.correlation_id or trace_id
+            attached = otel_context.attach(trace.set_span_in_context(span, incoming.context()))
+            self.active = _HTTP.active(current().recorder, (self._method, self._scope.get("scheme", "http")), _active_tags)
+            if self.active is not None:
+                self.active.add(1)
+        except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
+            _log.exception("observability.failed", action="begin")
+        if self.correlation_id is None:
+            return enter(request_id=self._request_id), attached
+        return enter(request_id=self._request_id, correlation_id=self.correlation_id), attached
+
+    def leave(self, tokens: tuple[Token[Any], Token[Any] | None]) -> None:
+        """Undo what `begin` took up."""
+        leave(tokens[0])
+        if tokens[1] is not None:
+            otel_context.detach(tokens[1])
+
+    def finish(self, status: int | None, error: BaseException | None) -> None:
+        """Conclude the span, the metrics and the access event."""
+        seconds = time.perf_counter() - self._started
+        try:
+            if isinstance(error, Exception) and status is None:
+                # The server answers 500 for an application that raises before it has answered.
+                status = 500
+            self._conclude(status, seconds, error)
+        except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
+            _log.exception("observability.failed", action="finish")
+
+    def _begin_span(self, incoming: Incoming, record_client_address: bool) -> tuple[trace.Span, str]:
+        recorder = current().recorder
+        if recorder is None:
+            span = begin(self._method, incoming.parent, trace.SpanKind.SERVER, {})
+        else:
+            # Its attributes follow only if it is recorded.
+            span = recorder.tracing.begin(_span_name(self._method), incoming.parent, trace.SpanKind.SERVER, {})
+        if recorder is not None and type(span) is Span:
+            span.attributes = recorder.tracing.fit(self._attributes(record_client_address))
+            return span, f"{span.trace_id:032x}"
+        return span, f"{span.get_span_context().trace_id:032x}"
+
+    def _attributes(self, record_client_address: bool) -> dict[str, Any]:
+        scope = self._scope
+        attributes: dict[str, Any] = {
+            "http.request.method": self._method,
+            "url.scheme": scope.get("scheme", "http"),
+            "url.path": _path(scope),
+            "network.protocol.version": scope.get("http_version", "1.1"),
+        }
+        query = _query(scope.get("query_string", b""))
+        if query is not None:
+            attributes["url.query"] = query
+        host = self._headers.get("host")
+        if host:
+            attributes.update(_masked(host, _server))
+        agent = self._headers.get("user-agent")
+        if agent is not None:
+            attributes["user_agent.original"] = _masked(agent, _text_of)
+        if self._method == "_OTHER":
+            attributes["http.request.method_original"] = current().redactor.text(as_text(scope.get("method", ""))[:64])
+        client = scope.get("client")
+        if record_client_address and client:
+            attributes["client.address"] = client[0]
+        return attributes
+
+    def _route(self) -> str | None:
         """The template of the route that served it, with the path it is mounted under; known only afterwards."""
-        path = getattr(self.scope.get("route"), "path", None)
+        path = getattr(self._scope.get("route"), "path", None)
         if not isinstance(path, str):
             return None
-        mounted: str = self.scope.get("root_path", "")
-        return mounted.removeprefix(self.root_path) + path if mounted.startswith(self.root_path) else path
+        mounted: str = self._scope.get("root_path", "")
+        return mounted.removeprefix(self._root_path) + path if mounted.startswith(self._root_path) else path
+
+    def _conclude(self, status: int | None, seconds: float, error: BaseException | None) -> None:
+        if self.active is not None:
+            self.active.add(-1)
+        span, route = self.span, self._route()
+        error_type = _error_type(status, error)
+        recorded = span if type(span) is Span else None
+        if recorded is not None:
+            _end(recorded, self._method, route, status, seconds, error if isinstance(error, Exception) else error_type)
+        elif span is not None:
+            span.end()
+        scope = self._scope
+        key = (self._method, scope.get("scheme", "http"), route, status, scope.get("http_version", "1.1"), error_type)
+        _HTTP.record(current().recorder, key, _duration_tags, seconds, recorded)
+        _access_event(self._method, route or _path(scope), status, seconds, error)
 
 
 class _Reply:
-    __slots__ = ("_request_id", "_send", "status")
+    __slots__ = ("_correlation_id", "_request_id", "_send", "status")
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, correlation_id: str | None) -> None:
         self._send = send
-        self._request_id = request_id.encode("ascii")
+        self._request_id = request_id
+        self._correlation_id = correlation_id
         self.status: int | None = None
 
-    async def __call__(self, message: Message) -> None:
+    def __call__(self, message: Message) -> Awaitable[None]:
         if message.get("type") == "http.response.start":
             self.status = message.get("status")
             headers = list(message.get("headers") or ())
             # What is no list of pairs is passed on: the server says what is wrong with it.
-            if REQUEST_ID not in {
-                _text(pair[0]).lower() for pair in headers if isinstance(pair, tuple | list) and pair
-            }:
-                headers.append((REQUEST_ID.encode("ascii"), self._request_id))
+            own = {_header_name(pair[0]) for pair in headers if isinstance(pair, tuple | list) and pair}
+            if "x-request-id" not in own:
+                headers.append((b"x-request-id", self._request_id.encode("ascii")))
+            if self._correlation_id is not None and "x-correlation-id" not in own:
+                headers.append((b"x-correlation-id", self._correlation_id.encode("ascii")))
             message = {**message, "headers": headers}
-        await self._send(message)
+        return self._send(message)
 
 
-def _finish(request: _Request | None, reply: _Reply, error: BaseException | None) -> None:
-    if request is None:
-        return
-    try:
-        _conclude(request, reply.status, error)
-    except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
-        _log.exception("observability.failed", action="finish")
-
-
-def _conclude(request: _Request, status: int | None, error: BaseException | None) -> None:
-    seconds = time.perf_counter() - request.started
-    failed = isinstance(error, Exception)
-    if failed and status is None:
-        # The server answers 500 for an application that raises before it has answered.
-        status = 500
-    route = request.route()
-    method = str(request.attributes["http.request.method"])
-    error_type = _error_type(status, error)
-    tags = request.active_tags | {
-        key: value
-        for key, value in (
-            ("http.route", route),
-            ("http.response.status_code", status),
-            ("network.protocol.version", request.attributes.get("network.protocol.version")),
-            ("error.type", error_type),
-        )
-        if value is not None
-    }
-    metrics.change(HTTP_SERVER_ACTIVE_REQUESTS, -1, request.active_tags)
-    metrics.record(HTTP_SERVER_REQUEST_DURATION, seconds, tags)
-    request.trace.set("http.response.status_code", status)
+def _end(
+    span: Span,
+    method: str,
+    route: str | None,
+    status: int | None,
+    seconds: float,
+    error: Exception | str | None,
+) -> None:
+    if status is not None:
+        span.put("http.response.status_code", status)
     if route is not None:
-        request.trace.set("http.route", route)
-        request.trace.rename(f"{_span_name(method)} {route}")
-    # An exception marks the span itself, on its way out.
-    if error_type is not None and not failed:
-        request.trace.fail(error_type)
-    _access_event(request, route, status, seconds, error)
+        shown = _masked(route, _text_of)
+        span.put("http.route", shown)
+        span.name = f"{_span_name(method)} {shown}"
+    if error is not None:
+        mark_failed(span, error)
+    # From the one clock that cannot be set back.
+    span.end(span.start_ns + int(seconds * 1e9))
+
+
+def _active_tags(key: tuple[Any, ...]) -> dict[str, Any]:
+    return {"http.request.method": key[0], "url.scheme": key[1]}
+
+
+def _duration_tags(key: tuple[Any, ...]) -> dict[str, Any]:
+    names = (
+        "http.request.method",
+        "url.scheme",
+        "http.route",
+        "http.response.status_code",
+        "network.protocol.version",
+        "error.type",
+    )
+    return {name: value for name, value in zip(names, key, strict=True) if value is not None}
 
 
 def _error_type(status: int | None, error: BaseException | None) -> str | None:
@@ -187,23 +270,25 @@ def _error_type(status: int | None, error: BaseException | None) -> str | None:
 
 
 def _access_event(
-    request: _Request, route: str | None, status: int | None, seconds: float, error: BaseException | None
+    method: str, resource: str, status: int | None, seconds: float, error: BaseException | None
 ) -> None:
     fields: dict[str, Any] = {
-        "action": request.attributes["http.request.method"],
-        "resource": route or request.attributes["url.path"],
+        "action": method,
+        "resource": resource,
         "outcome": _outcome(status, error),
         "latency_ms": round(seconds * 1000, 3),
         "status": status,
     }
-    # What the application said about itself (`annotate(action=...)`) is better than what the wire shows.
-    fields = {key: value for key, value in fields.items() if key not in current_fields()}
+    known = current_fields()
+    if not known.keys().isdisjoint(fields):
+        # What the application said about itself (`annotate(action=...)`) is better than what the wire shows.
+        fields = {key: value for key, value in fields.items() if key not in known}
     if isinstance(error, Exception):
         _log.error("http.request", exc_info=error, **fields)
-    elif status is not None and status >= 500:
-        _log.error("http.request", **fields)
-    elif status in {408, 429} or status is None:
+    elif status is None or status in {408, 429}:
         _log.warning("http.request", **fields)
+    elif status >= 500:
+        _log.error("http.request", **fields)
     else:
         _log.info("http.request", **fields)
 
@@ -215,25 +300,46 @@ def _outcome(status: int | None, error: BaseException | None) -> str:
     return "success" if error is None and status is not None and status < 400 else "failure"
 
 
-def _request_attributes(scope: Scope, headers: dict[str, str]) -> dict[str, Any]:
-    method = str(scope.get("method", "")).upper()
-    host, _, port = headers.get("host", "").rpartition(":")
-    if not port.isdecimal():
-        host, port = headers.get("host", ""), ""
-    attributes: dict[str, Any] = {
-        "http.request.method": method if method in KNOWN_METHODS else "_OTHER",
-        "url.scheme": scope.get("scheme", "http"),
-        # Escaped, because ASGI hands it over decoded and a decoded path may hold line breaks.
-        "url.path": current().redactor.text(quote(str(scope.get("path", "")), safe="/:@!$&'()*+,;=~-._")),
-        "network.protocol.version": scope.get("http_version", "1.1"),
-        "url.query": _query(scope.get("query_string", b"")),
-        "server.address": host or None,
-        "server.port": int(port) if port else None,
-        "user_agent.original": headers.get("user-agent"),
-    }
-    if method not in KNOWN_METHODS:
-        attributes["http.request.method_original"] = method[:64]
-    return {key: value for key, value in attributes.items() if value is not None}
+def _known_method(method: object) -> str:
+    upper = as_text(method).upper()
+    return upper if upper in KNOWN_METHODS else "_OTHER"
+
+
+def _path(scope: Scope) -> str:
+    return _masked(str(scope.get("path", "")), _shown_path)
+
+
+def _shown_path(path: str) -> str:
+    # Escaped, because ASGI hands it over decoded and a decoded path may hold line breaks.
+    plain = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/:@!$&'()*+,;=~-._")
+    return current().redactor.text(plain)
+
+
+def _text_of(text: str) -> str:
+    return current().redactor.text(text)
+
+
+def _server(host: str) -> dict[str, Any]:
+    name, _, port = host.rpartition(":")
+    if not (port.isascii() and port.isdecimal() and len(port) < 19):
+        name, port = host, ""
+    found: dict[str, Any] = {"server.address": current().redactor.text(name)} if name else {}
+    return {**found, "server.port": int(port)} if port else found
+
+
+def _masked(text: str, show: Callable[[str], Any]) -> Any:
+    """`show(text)`, remembered: hosts, user agents, routes and many paths come again and again."""
+    recorder = current().recorder
+    if recorder is None:
+        return show(text)
+    found = recorder.shown.get((show, text))
+    if found is None:
+        found = show(text)
+        if len(text) <= MAX_REMEMBERED_TEXT:
+            if len(recorder.shown) >= MAX_REMEMBERED:
+                recorder.shown.clear()
+            recorder.shown[show, text] = found
+    return found
 
 
 def _query(raw: bytes) -> str | None:
@@ -249,20 +355,42 @@ def _is_secret(name: str) -> bool:
     return name.lower() == "code" or is_secret_key(name)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for pair in scope.get("headers") or ():
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
-            continue
-        key, text = _text(pair[0]).lower(), _text(pair[1])
-        # RFC 9110 5.2: repeated fields are one list. A repeated traceparent so becomes malformed and is not followed.
-        headers[key] = f"{headers[key]},{text}" if key in headers else text
-    return headers
+def _wanted(headers: Iterable[Any]) -> dict[str, str]:
+    """The headers that we look at, by their names in lower case."""
+    found: dict[str, str] = {}
+    try:
+        for name, value in headers:
+            key = _header_name(name)
+            if key is not None:
+                text = value.decode("latin-1")
+                # RFC 9110 5.2: repeated fields are one list. A repeated traceparent so becomes malformed.
+                found[key] = f"{found[key]},{text}" if key in found else text
+    except (AttributeError, TypeError, ValueError):
+        # Not the pairs of bytes that ASGI promises: slower, and whatever can be read is.
+        return {key: value for key, value in headers_of(headers).items() if key in _WANTED}
+    return found
 
 
-def _text(value: object) -> str:
-    """A header's name or value; ASGI says bytes, but the application's own mistake is not ours to raise."""
-    return bytes(value).decode("latin-1") if isinstance(value, bytes | bytearray | memoryview) else as_text(value)
+_names: dict[Any, str | None] = {}
+
+
+def _header_name(raw: Any) -> str | None:
+    """The header that we look at, or None; remembered for spellings seen before."""
+    try:
+        return _names[raw]
+    except KeyError:
+        pass
+    except TypeError:
+        return _learnt(raw)
+    found = _learnt(raw)
+    if len(_names) < MAX_REMEMBERED:
+        _names[raw] = found
+    return found
+
+
+def _learnt(raw: Any) -> str | None:
+    text = bytes(raw).decode("latin-1") if isinstance(raw, bytes | bytearray | memoryview) else as_text(raw)
+    return text.lower() if text.lower() in _WANTED else None
 
 
 def _span_name(method: str) -> str:
