@@ -17,9 +17,22 @@ from companyos._lazy import attach
 if TYPE_CHECKING:
     from companyos.observability.asgi import ASGIMiddleware
     from companyos.observability.bridge import capture_stdlib_logging, serve_global_tracer
+    from companyos.observability.classification import (
+        Classification,
+        Classified,
+        classified,
+        non_sensitive,
+        pii,
+        restricted,
+        secret,
+        sensitive,
+        telemetry,
+    )
     from companyos.observability.consumer import consumer
-    from companyos.observability.errors import MetricError, SetupError
+    from companyos.observability.errors import ClassificationError, MetricError, SetupError
+    from companyos.observability.events import Event
     from companyos.observability.exposition import MetricsApp, exposition
+    from companyos.observability.lines import line_schema
     from companyos.observability.logs import Logger, get_logger
     from companyos.observability.meters import Metrics, Timer, metrics
     from companyos.observability.propagation import carry, outgoing_event_attributes, outgoing_headers
@@ -44,6 +57,10 @@ if TYPE_CHECKING:
 __all__ = (
     "ALIASES",
     "ASGIMiddleware",
+    "Classification",
+    "ClassificationError",
+    "Classified",
+    "Event",
     "Identity",
     "Logger",
     "MetricError",
@@ -60,6 +77,7 @@ __all__ = (
     "bind",
     "capture_stdlib_logging",
     "carry",
+    "classified",
     "consumer",
     "current",
     "current_correlation_id",
@@ -69,20 +87,33 @@ __all__ = (
     "current_trace_id",
     "exposition",
     "get_logger",
+    "line_schema",
     "metrics",
+    "non_sensitive",
     "outgoing_event_attributes",
     "outgoing_headers",
+    "pii",
+    "restricted",
+    "secret",
+    "sensitive",
     "serve_global_tracer",
     "setup",
     "start_trace",
+    "telemetry",
 )
 
 _HOMES = {
     "asgi": ("ASGIMiddleware",),
     "bridge": ("capture_stdlib_logging", "serve_global_tracer"),
+    "classification": (
+        *("Classification", "Classified", "classified"),
+        *("non_sensitive", "pii", "restricted", "secret", "sensitive", "telemetry"),
+    ),
     "consumer": ("consumer",),
-    "errors": ("MetricError", "SetupError"),
+    "errors": ("ClassificationError", "MetricError", "SetupError"),
+    "events": ("Event",),
     "exposition": ("MetricsApp", "exposition"),
+    "lines": ("line_schema",),
     "logs": ("Logger", "get_logger"),
     "meters": ("Metrics", "Timer", "metrics"),
     "propagation": ("carry", "outgoing_event_attributes", "outgoing_headers"),

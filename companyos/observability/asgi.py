@@ -46,6 +46,8 @@ MAX_REMEMBERED = 1024
 """Entries of each memory of what was shown before."""
 MAX_REMEMBERED_TEXT = 256
 """Characters of a text that is remembered."""
+_TRUSTED = frozenset({"action", "resource", "outcome", "latency_ms", "status", "request_id", "correlation_id"})
+"""Fields of our own making, or masked, or checked before; not searched for secrets again."""
 _HTTP = Golden("http.server.request.duration", "http.server.active_requests")
 
 
@@ -198,7 +200,7 @@ class _Request:
         scope = self._scope
         key = (self._method, scope.get("scheme", "http"), route, status, scope.get("http_version", "1.1"), error_type)
         _HTTP.record(current().recorder, key, _duration_tags, seconds, recorded)
-        _access_event(self._method, route or _path(scope), status, seconds, error)
+        _access_event(self._method, _path(scope) if route is None else _masked(route, _text_of), status, seconds, error)
 
 
 class _Reply:
@@ -280,17 +282,21 @@ def _access_event(
         "status": status,
     }
     known = current_fields()
+    trusted = _TRUSTED
     if not known.keys().isdisjoint(fields):
         # What the application said about itself (`annotate(action=...)`) is better than what the wire shows.
         fields = {key: value for key, value in fields.items() if key not in known}
+        trusted = trusted & fields.keys()
     if isinstance(error, Exception):
-        _log.error("http.request", exc_info=error, **fields)
-    elif status is None or status in {408, 429}:
-        _log.warning("http.request", **fields)
-    elif status >= 500:
-        _log.error("http.request", **fields)
+        _log.write_event("error", "http.request", fields, trusted=trusted, error=error)
     else:
-        _log.info("http.request", **fields)
+        _log.write_event(_level(status), "http.request", fields, trusted=trusted)
+
+
+def _level(status: int | None) -> str:
+    if status is None or status in {408, 429}:
+        return "warning"
+    return "error" if status >= 500 else "info"
 
 
 def _outcome(status: int | None, error: BaseException | None) -> str:

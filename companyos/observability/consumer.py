@@ -187,9 +187,9 @@ def _event(key: tuple[str, str, str], seconds: float, error: BaseException | Non
     known = current_fields()
     fields = {name: value for name, value in fields.items() if name not in known}
     if isinstance(error, Exception):
-        _log.error("messaging.process", exc_info=error, **fields)
+        _log.write_event("error", "messaging.process", fields, error=error)
     else:
-        _log.info("messaging.process", **fields)
+        _log.write_event("info", "messaging.process", fields)
 
 
 def _tags(key: tuple[Any, ...]) -> dict[str, Any]:

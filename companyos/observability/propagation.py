@@ -201,12 +201,11 @@ def outgoing_headers(headers: dict[str, str] | None = None) -> dict[str, str]:
 def _outgoing_baggage() -> str:
     members: list[str] = []
     length = 0
-    for name, value in otel_baggage.get_all().items():
-        redactor = current().redactor
-        if len(members) == MAX_MEMBERS or not _TOKEN.fullmatch(name) or redactor.text(name) != name:
+    for name, value in current().redactor.baggage(otel_baggage.get_all()).items():
+        # A name that was masked is no name any more.
+        if len(members) == MAX_MEMBERS or not _TOKEN.fullmatch(name):
             continue
-        shown = redactor.field(name, as_text(value))
-        member = f"{name}={quote(str(shown), safe='')}"
+        member = f"{name}={quote(value, safe='')}"
         length += len(member) + 1
         if length > MAX_BAGGAGE:
             break

@@ -6,16 +6,17 @@ Nothing happens on import. Until `setup()` is called, logs go to stdout as those
 from __future__ import annotations
 
 import os
-import sys
+import re
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from companyos._version import __version__
 from companyos.errors import UnverifiableError
 from companyos.observability import otel_env
 from companyos.observability.errors import SetupError
-from companyos.observability.redaction import Redactor
+from companyos.observability.redaction import INTERNAL_HOSTS, Redactor
+from companyos.observability.sink import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from companyos.observability.recorder import Recorder
     from companyos.observability.records import MetricPoint, SpanRecord
+    from companyos.observability.sink import Stream
 
 __all__ = ("Identity", "Observability", "current", "setup")
 
@@ -39,7 +41,8 @@ LEVELS = {
 }
 ORDER = {"DEBUG": 0, "INFO": 1, "WARN": 2, "ERROR": 3, "FATAL": 4}
 EXPORTERS = ("none", "console", "otlp")
-PRODUCTION = frozenset({"prod", "production"})
+DEVELOPMENT = frozenset({"dev", "devel", "development", "local", "test", "testing", "ci", "preview", "sandbox"})
+"""Environments in which DEBUG is written; what follows a `-` or a digit does not matter (`dev-2`, `preview-17`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Observability:
     """The signals of one service, in force from `setup()` until `shutdown()`; also usable in a `with`."""
 
     def __init__(
-        self, identity: Identity, *, level: str, stream: TextIO | None, redactor: Redactor, recorder: Recorder | None
+        self, identity: Identity, *, level: str, stream: Stream | None, redactor: Redactor, recorder: Recorder | None
     ) -> None:
         self.identity: Identity = identity
         """Who produces the signals."""
@@ -91,22 +94,20 @@ class Observability:
         """What is taken from headers and put into them: `tracecontext`, `baggage`."""
         self.made_from: tuple[Any, ...] | None = None
         """What `setup()` was called with, to tell whether it is called so again."""
-        self.dropped_lines: int = 0
-        """Log lines that could not be written: the stream was closed, or full."""
         self.rank: int = ORDER[level]
         self.fields: dict[str, str] = identity.fields()
-        self._stream = stream
-        self._lock = threading.Lock()
+        self.plain_names: set[str] = set()
+        """Names of fields that are written as they are, filled by `lines`."""
+        self._sink = Sink(stream)
 
-    def write(self, line: str) -> None:
-        """Write one log line and flush it; a stream that fails costs a line, never the caller's work."""
-        stream = self._stream or sys.stdout
-        with self._lock:
-            try:
-                stream.write(f"{line}\n")
-                stream.flush()
-            except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
-                self.dropped_lines += 1
+    @property
+    def dropped_lines(self) -> int:
+        """Log lines that could not be written: the stream was closed, or full."""
+        return self._sink.dropped
+
+    def write(self, line: bytes) -> None:
+        """Write one log line, ASCII without its end; a stream that fails costs a line, never the caller's work."""
+        self._sink.write(line)
 
     def spans(self, *, trace_id: str | None = None) -> list[SpanRecord]:
         """The latest finished spans, oldest first; only those of one trace if `trace_id` is given.
@@ -136,9 +137,9 @@ class Observability:
         An exporter that hangs is waited for no longer than `timeout_seconds`; False if something could not be exported.
         """
         with _lock:
-            if self not in _stack:
+            if self not in in_force:
                 return True
-            _stack.remove(self)
+            in_force.remove(self)
         return self.recorder is None or self.recorder.shutdown(timeout_seconds)
 
     def __enter__(self) -> Self:
@@ -168,9 +169,11 @@ def setup(
     exporter: Exporter | None = None,
     otlp_endpoint: str | None = None,
     log_level: str = "info",
-    stream: TextIO | None = None,
+    stream: Stream | None = None,
     revision: str | None = None,
     redact: Iterable[str] = (),
+    redact_hosts: Iterable[str] = INTERNAL_HOSTS,
+    redaction_key: str | bytes | None = None,
     keep_spans: int = 2048,
     max_series: int = 2000,
     sample_ratio: float | None = None,
@@ -185,12 +188,15 @@ def setup(
     `spans()` (the latest `keep_spans`) and `metrics()` (at most `max_series` series a metric), and with `exporter`
     `console` or `otlp` also written to stderr or sent by OTLP/HTTP to `otlp_endpoint`. `sample_ratio` is the share of
     traces that is recorded, 0 to 1, where no parent has decided. `revision` is the commit (default: the environment
-    variable `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant or internal host names.
+    variable `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant names, and `redact_hosts`
+    names of hosts, or of all below a domain (`*.internal`). `redaction_key` is what personal data are hashed with
+    (default: the environment variable `COMPANYOS_REDACTION_KEY`; else a random one, and a WARN event says so when it is
+    first used).
 
     What is not said here is taken from the `OTEL_*` variables, else: `env` is `dev`, `version` `0.0.0`, and nothing is
     exported. What cannot be followed among the variables is named in a WARN event.
 
-    DEBUG is for development: in `prod` it is raised to INFO, and a WARN event says so.
+    DEBUG is for development: in other environments, such as `prod`, it is raised to INFO, and a WARN event says so.
 
     Raises:
         SetupError: an argument cannot be used.
@@ -198,37 +204,28 @@ def setup(
     """
     if environment is not None and env not in {None, environment}:
         raise SetupError("env and environment contradict each other", got=f"{env} and {environment}")
-    redact = tuple(redact)
-    said = (service, env or environment, version, exporter, otlp_endpoint, log_level, revision, redact, keep_spans)
-    made_from = (*said, max_series, sample_ratio, stream, otel_env.relevant())
+    env, words, hosts = environment if env is None else env, tuple(redact), tuple(redact_hosts)
+    recording = (exporter, otlp_endpoint, keep_spans, max_series, sample_ratio)
+    made_from = (service, env, version, revision, log_level, stream, words, hosts, redaction_key, *recording)
+    made_from = (*made_from, otel_env.relevant())
     if current().made_from == made_from:
         return current()
     settings = otel_env.read()
+    identity = _identity(service, env, version, revision, settings)
     level = _level(log_level)
-    identity = _identity(service, env if environment is None else environment, version, revision, settings)
-    if exporter is not None and exporter not in EXPORTERS:
-        raise SetupError("no such exporter", got=exporter, expected=", ".join(EXPORTERS))
-    if max_series < 2:
-        raise SetupError("max_series leaves no room", got=max_series, expected="2 or more")
-    if sample_ratio is not None:
-        if not 0 <= sample_ratio <= 1:
-            raise SetupError("sample_ratio is no share", got=sample_ratio, expected="0 to 1")
-        settings = replace(settings, sampling=otel_env.Sampling.ratio(sample_ratio))
-    too_chatty = level == "DEBUG" and identity.environment in PRODUCTION
+    too_chatty = level == "DEBUG" and re.split(r"[^a-z]", identity.environment.lower())[0] not in DEVELOPMENT
     observability = Observability(
-        identity, level="INFO" if too_chatty else level, stream=stream, redactor=Redactor(redact), recorder=None
+        identity,
+        level="INFO" if too_chatty else level,
+        stream=stream,
+        redactor=Redactor(words, hosts=hosts, key=_key(redaction_key)),
+        recorder=None,
     )
     observability.made_from = made_from
     observability.propagators = settings.propagators
-    if not settings.disabled:
-        observability.recorder = _recorder(observability, settings, keep_spans, max_series)
-        observability.recorder.export(
-            traces=exporter or settings.traces_exporter or "none",
-            metrics=exporter or settings.metrics_exporter or "none",
-            endpoint=otlp_endpoint,
-        )
+    observability.recorder = _recorder(observability, settings, *recording)
     with _lock:
-        _stack.append(observability)
+        in_force.append(observability)
     if too_chatty:
         _warn("logging.debug_refused", reason="DEBUG is for development", level="INFO")
     for name, value in settings.ignored:
@@ -255,10 +252,28 @@ def _identity(
     return Identity(named["service"], named["version"], named["env"], revision or None)
 
 
-def _recorder(of: Observability, settings: otel_env.Settings, keep_spans: int, max_series: int) -> Recorder:
+def _recorder(
+    of: Observability,
+    settings: otel_env.Settings,
+    exporter: Exporter | None,
+    endpoint: str | None,
+    keep_spans: int,
+    max_series: int,
+    sample_ratio: float | None,
+) -> Recorder | None:
     from companyos.observability.recorder import Recorder
 
-    return Recorder(
+    if exporter is not None and exporter not in EXPORTERS:
+        raise SetupError("no such exporter", got=exporter, expected=", ".join(EXPORTERS))
+    if max_series < 2:
+        raise SetupError("max_series leaves no room", got=max_series, expected="2 or more")
+    if sample_ratio is not None:
+        if not 0 <= sample_ratio <= 1:
+            raise SetupError("sample_ratio is no share", got=sample_ratio, expected="0 to 1")
+        settings = replace(settings, sampling=otel_env.Sampling.ratio(sample_ratio))
+    if settings.disabled:
+        return None
+    recorder = Recorder(
         {**settings.resource, **of.identity.attributes()},
         settings=settings,
         redactor=of.redactor,
@@ -266,6 +281,12 @@ def _recorder(of: Observability, settings: otel_env.Settings, keep_spans: int, m
         max_series=max_series,
         warn=_warn,
     )
+    recorder.export(
+        traces=exporter or settings.traces_exporter or "none",
+        metrics=exporter or settings.metrics_exporter or "none",
+        endpoint=endpoint,
+    )
+    return recorder
 
 
 def _warn(event: str, **fields: Any) -> None:
@@ -276,7 +297,12 @@ def _warn(event: str, **fields: Any) -> None:
 
 def current() -> Observability:
     """What is in force: the latest `setup()` that was not shut down, else a plain default."""
-    return _stack[-1]
+    return in_force[-1]
+
+
+def _key(given: str | bytes | None) -> bytes | None:
+    key = given if given is not None else os.environ.get("COMPANYOS_REDACTION_KEY") or None
+    return key.encode() if isinstance(key, str) else key
 
 
 def _level(text: str) -> str:
@@ -287,8 +313,9 @@ def _level(text: str) -> str:
 
 
 _lock = threading.Lock()
-_stack: list[Observability] = [
+in_force: list[Observability] = [
     Observability(
         Identity("unknown_service", "0.0.0", "dev"), level="INFO", stream=None, redactor=Redactor(), recorder=None
     )
 ]
+"""The last one is in force; logging reads it directly, because it does so for every event that it leaves out."""

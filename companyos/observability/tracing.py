@@ -9,7 +9,6 @@ services further down that do record are not told to leave it out.
 from __future__ import annotations
 
 import json
-import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,9 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from companyos.observability.errors import SetupError
+from companyos.observability.exceptions import exception_fields, type_name
 from companyos.observability.propagation import Incoming, carries, extract, headers_of
-from companyos.observability.redaction import Room, as_text
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
 from companyos.observability.scope import boundary
 from companyos.observability.spans import NOT_SAMPLED, SAMPLED, Span, new_span_id, new_trace_id
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-__all__ = ("Trace", "begin", "current_span_id", "current_trace_id", "exception_fields", "start_trace", "type_name")
+__all__ = ("Trace", "begin", "current_span_id", "current_trace_id", "start_trace", "type_name")
 
 KINDS = {kind.name.lower(): kind for kind in trace.SpanKind}
 """Kinds of spans by our names."""
@@ -52,8 +52,9 @@ class Trace:
 
     def set(self, key: str, value: Any) -> None:
         """Set an attribute of the span; secrets are masked, None is left out."""
-        if value is not None and isinstance(self._span, Span):
-            self._span.put(current().redactor.text(key), attribute(key, value))
+        shown = attribute(key, value) if isinstance(self._span, Span) else None
+        if shown is not None and isinstance(self._span, Span):
+            self._span.put(current().redactor.text(key), shown)
 
     def rename(self, name: str) -> None:
         """Give the span another name."""
@@ -173,30 +174,6 @@ def current_span_id() -> str | None:
     return f"{context.span_id:016x}" if context.is_valid else None
 
 
-def type_name(error: BaseException) -> str:
-    """Name of an exception's class, with its module unless it is built in."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def exception_fields(error: BaseException, room: Room | None = None) -> dict[str, str]:
-    """An exception as the conventions name its parts, its texts masked."""
-    room = room or Room()
-    mask = current().redactor.text
-    return {
-        "exception.type": type_name(error),
-        "exception.message": mask(as_text(error), room),
-        "exception.stacktrace": mask(_stacktrace(error), room),
-    }
-
-
-def _stacktrace(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception as failure:  # noqa: BLE001 - an exception that cannot be shown must not be replaced by that fact
-        return f"[{type_name(error)}: {type_name(failure)} when shown]"
-
-
 def begin(
     name: str, parent: trace.SpanContext | None, kind: trace.SpanKind, attributes: Mapping[str, Any]
 ) -> trace.Span:
@@ -206,8 +183,9 @@ def begin(
     if recorder is None:
         return trace.NonRecordingSpan(_next_context(parent))
     mask = runtime.redactor.text
-    masked = {mask(key): attribute(key, value) for key, value in attributes.items() if value is not None}
-    return recorder.tracing.begin(mask(as_text(name)), parent, kind, recorder.tracing.fit(masked))
+    masked = {mask(key): attribute(key, value) for key, value in attributes.items()}
+    shown = {key: value for key, value in masked.items() if value is not None}
+    return recorder.tracing.begin(mask(as_text(name)), parent, kind, recorder.tracing.fit(shown))
 
 
 def _next_context(parent: trace.SpanContext | None) -> trace.SpanContext:
@@ -217,9 +195,11 @@ def _next_context(parent: trace.SpanContext | None) -> trace.SpanContext:
     return trace.SpanContext(new_trace_id(), new_span_id(), False, SAMPLED)
 
 
-def attribute(key: str, value: Any) -> str | bool | int | float:
-    """A value as an attribute of a span: masked, and JSON where it is neither text nor number."""
+def attribute(key: str, value: Any) -> str | bool | int | float | None:
+    """A value as an attribute of a span: masked, JSON where it is neither text nor number; None: it is left out."""
     masked = current().redactor.field(key, value)
+    if masked is None:
+        return None
     if isinstance(masked, int) and masked.bit_length() > MAX_ATTRIBUTE_BITS:
         return str(masked)
     return masked if isinstance(masked, str | bool | int | float) else json.dumps(masked)

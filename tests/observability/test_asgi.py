@@ -359,7 +359,7 @@ def test_headers_of_the_wrong_kind_are_the_servers_to_refuse(service, headers):
     start, _ = call(ASGIMiddleware(app))
 
     assert list(headers) == start["headers"][: len(headers)]
-    assert (headers != [("X-Request-ID", "own")]) == (len(start["headers"]) == len(headers) + 1)
+    assert len(start["headers"]) == len(headers) + (1 if headers == [("X-Request-ID", "own")] else 2)
 
 
 def test_a_request_with_headers_of_the_wrong_kind_is_served(service):

@@ -124,7 +124,7 @@ def test_otlp(make_service, collector):
     assert [span.trace_id.hex() for span in spans.scope_spans[0].spans] == [trace.trace_id]
     assert (resource["service.name"], resource["vcs.ref.head.revision"]) == ("orders", "abc123")
     sent = ExportMetricsServiceRequest.FromString(bodies["/v1/metrics"]).resource_metrics[0]
-    assert [metric.name for metric in sent.scope_metrics[0].metrics] == ["jobs"]
+    assert "jobs" in [metric.name for metric in sent.scope_metrics[0].metrics]
 
 
 def test_console(make_service, capfd):
