@@ -21,7 +21,11 @@ from companyos.observability.propagation import Incoming, extract, headers_of, s
 from companyos.observability.redaction import SECRET, as_text, is_secret_key
 from companyos.observability.runtime import current
 from companyos.observability.scope import boundary, current_fields, enter, leave
-from companyos.observability.semconv import KNOWN_METHODS
+from companyos.observability.semconv import (
+    HTTP_SERVER_ACTIVE_REQUESTS,
+    HTTP_SERVER_REQUEST_DURATION,
+    KNOWN_METHODS,
+)
 from companyos.observability.spans import Span
 from companyos.observability.tracing import begin, mark_failed, type_name
 
@@ -48,7 +52,9 @@ MAX_REMEMBERED_TEXT = 256
 """Characters of a text that is remembered."""
 _TRUSTED = frozenset({"action", "resource", "outcome", "latency_ms", "status", "request_id", "correlation_id"})
 """Fields of our own making, or masked, or checked before; not searched for secrets again."""
-_HTTP = Golden("http.server.request.duration", "http.server.active_requests")
+_HTTP = Golden(HTTP_SERVER_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS)
+_ACTIVE = "active"
+_SERVER = trace.SpanKind.SERVER
 
 
 class ASGIMiddleware:
@@ -73,105 +79,117 @@ class ASGIMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = _wanted(scope.get("headers") or ())
-        request_id = safe_id(headers.get("x-request-id")) or f"{getrandbits(128):032x}"
+        request = _Request(scope, send)
         if scope.get("path") in self._quiet:
-            with boundary(request_id=request_id):
-                await self._app(scope, receive, _Reply(send, request_id, None))
+            with boundary(request_id=request.request_id):
+                await self._app(scope, receive, request)
             return
-        request = _Request(scope, headers, request_id)
-        tokens = request.begin(record_client_address=self._record_client_address)
-        reply = _Reply(send, request_id, request.correlation_id)
+        tokens = request.begin(self._record_client_address)
         try:
-            await self._app(scope, receive, reply)
+            await self._app(scope, receive, request)
         except BaseException as error:
-            request.finish(reply.status, error)
+            request.finish(error)
             raise
         else:
-            request.finish(reply.status, None)
+            request.finish(None)
         finally:
-            request.leave(tokens)
+            leave(tokens[0])
+            if tokens[1] is not None:
+                otel_context.detach(tokens[1])
 
 
 class _Request:
-    __slots__ = ("_headers", "_method", "_request_id", "_root_path", "_scope", "_started", "active", "correlation_id", "span")
+    """A request in hand; called, it is the `send` that the application gets."""
 
-    def __init__(self, scope: Scope, headers: dict[str, str], request_id: str) -> None:
+    __slots__ = (
+        *("_headers", "_method", "_recorder", "_root_path", "_scheme", "_scope", "_send", "_started"),
+        *("active", "correlation_id", "request_id", "span", "status"),
+    )
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._started = time.perf_counter()
         self._scope = scope
-        self._headers = headers
-        self._request_id = request_id
+        self._send = send
+        self._headers = headers = _wanted(scope.get("headers") or ())
+        self.request_id = safe_id(headers.get("x-request-id")) or f"{getrandbits(128):032x}"
         method = scope.get("method", "")
         self._method: str = method if method in KNOWN_METHODS else _known_method(method)
+        self._scheme: str = scope.get("scheme", "http")
         self._root_path: str = scope.get("root_path", "")
+        self._recorder = current().recorder
         self.span: trace.Span | None = None
         self.active: Any = None
         self.correlation_id: str | None = None
-        self._started = time.perf_counter()
+        self.status: int | None = None
 
-    def begin(self, *, record_client_address: bool) -> tuple[Token[Any], Token[Any] | None]:
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Send a message of the application, with our ids among the headers."""
+        if message.get("type") == "http.response.start":
+            self.status = message.get("status")
+            headers = list(message.get("headers") or ())
+            own = _own_ids(headers)
+            if "x-request-id" not in own:
+                headers.append((b"x-request-id", self.request_id.encode("ascii")))
+            if self.correlation_id is not None and "x-correlation-id" not in own:
+                headers.append((b"x-correlation-id", self.correlation_id.encode("ascii")))
+            message = {**message, "headers": headers}
+        return self._send(message)
+
+    def begin(self, record_client_address: bool) -> tuple[Token[Any], Token[Any] | None]:
         """Take up what the request says; what is returned undoes it."""
         attached = None
         try:
             incoming = extract(self._headers)
-            span, trace_id = self._begin_span(incoming, record_client_address)
-            self.span = span
-            self.correlation_id = incoming.correlation_id or trace_id
-            attached = otel_context.attach(trace.set_span_in_context(span, incoming.context()))
-            self.active = _HTTP.active(current().recorder, (self._method, self._scope.get("scheme", "http")), _active_tags)
-            if self.active is not None:
+            self.span = span = self._begin_span(incoming, record_client_address)
+            trace_id = span.trace_id if type(span) is Span else span.get_span_context().trace_id
+            self.correlation_id = incoming.correlation_id or f"{trace_id:032x}"
+            attached = otel_context.attach(incoming.context_of(span))
+            if self._recorder is not None:
+                key = (_ACTIVE, self._method, self._scheme)
+                self.active = _HTTP.active(self._recorder, key, _active_tags)
                 self.active.add(1)
         except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
             _log.exception("observability.failed", action="begin")
         if self.correlation_id is None:
-            return enter(request_id=self._request_id), attached
-        return enter(request_id=self._request_id, correlation_id=self.correlation_id), attached
+            return enter(request_id=self.request_id), attached
+        return enter(request_id=self.request_id, correlation_id=self.correlation_id), attached
 
-    def leave(self, tokens: tuple[Token[Any], Token[Any] | None]) -> None:
-        """Undo what `begin` took up."""
-        leave(tokens[0])
-        if tokens[1] is not None:
-            otel_context.detach(tokens[1])
-
-    def finish(self, status: int | None, error: BaseException | None) -> None:
+    def finish(self, error: BaseException | None) -> None:
         """Conclude the span, the metrics and the access event."""
         seconds = time.perf_counter() - self._started
         try:
-            if isinstance(error, Exception) and status is None:
-                # The server answers 500 for an application that raises before it has answered.
-                status = 500
-            self._conclude(status, seconds, error)
+            self._conclude(seconds, error)
         except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
             _log.exception("observability.failed", action="finish")
 
-    def _begin_span(self, incoming: Incoming, record_client_address: bool) -> tuple[trace.Span, str]:
-        recorder = current().recorder
-        if recorder is None:
-            span = begin(self._method, incoming.parent, trace.SpanKind.SERVER, {})
-        else:
-            # Its attributes follow only if it is recorded.
-            span = recorder.tracing.begin(_span_name(self._method), incoming.parent, trace.SpanKind.SERVER, {})
-        if recorder is not None and type(span) is Span:
-            span.attributes = recorder.tracing.fit(self._attributes(record_client_address))
-            return span, f"{span.trace_id:032x}"
-        return span, f"{span.get_span_context().trace_id:032x}"
+    def _begin_span(self, incoming: Incoming, record_client_address: bool) -> trace.Span:
+        if self._recorder is None:
+            return begin(self._method, incoming.parent, trace.SpanKind.SERVER, {})
+        tracing = self._recorder.tracing
+        # Its attributes follow only if it is recorded.
+        span = tracing.begin(_span_name(self._method), incoming.parent, _SERVER, {})
+        if type(span) is Span:
+            span.attributes = tracing.fit(self._attributes(record_client_address))
+        return span
 
     def _attributes(self, record_client_address: bool) -> dict[str, Any]:
         scope = self._scope
         attributes: dict[str, Any] = {
             "http.request.method": self._method,
-            "url.scheme": scope.get("scheme", "http"),
-            "url.path": _path(scope),
+            "url.scheme": self._scheme,
+            "url.path": self._path(),
             "network.protocol.version": scope.get("http_version", "1.1"),
         }
-        query = _query(scope.get("query_string", b""))
+        raw = scope.get("query_string", b"")
+        query = _query(raw) if raw else None
         if query is not None:
             attributes["url.query"] = query
         host = self._headers.get("host")
         if host:
-            attributes.update(_masked(host, _server))
+            attributes.update(self._shown(host, _server))
         agent = self._headers.get("user-agent")
         if agent is not None:
-            attributes["user_agent.original"] = _masked(agent, _text_of)
+            attributes["user_agent.original"] = self._shown(agent, _text_of)
         if self._method == "_OTHER":
             attributes["http.request.method_original"] = current().redactor.text(as_text(scope.get("method", ""))[:64])
         client = scope.get("client")
@@ -185,45 +203,52 @@ class _Request:
         if not isinstance(path, str):
             return None
         mounted: str = self._scope.get("root_path", "")
+        if mounted == self._root_path:
+            return path
         return mounted.removeprefix(self._root_path) + path if mounted.startswith(self._root_path) else path
 
-    def _conclude(self, status: int | None, seconds: float, error: BaseException | None) -> None:
+    def _path(self) -> str:
+        path: str = self._shown(as_text(self._scope.get("path", "")), _shown_path)
+        return path
+
+    def _conclude(self, seconds: float, error: BaseException | None) -> None:
         if self.active is not None:
             self.active.add(-1)
-        span, route = self.span, self._route()
+        status = self.status
+        if status is None and isinstance(error, Exception):
+            # The server answers 500 for an application that raises before it has answered.
+            status = 500
+        route = self._route()
+        shown = None if route is None else self._shown(route, _text_of)
         error_type = _error_type(status, error)
+        span = self.span
         recorded = span if type(span) is Span else None
         if recorded is not None:
-            _end(recorded, self._method, route, status, seconds, error if isinstance(error, Exception) else error_type)
-        elif span is not None:
-            span.end()
-        scope = self._scope
-        key = (self._method, scope.get("scheme", "http"), route, status, scope.get("http_version", "1.1"), error_type)
-        _HTTP.record(current().recorder, key, _duration_tags, seconds, recorded)
-        _access_event(self._method, _path(scope) if route is None else _masked(route, _text_of), status, seconds, error)
+            _end(recorded, self._method, shown, status, seconds, error if isinstance(error, Exception) else error_type)
+        if self._recorder is not None:
+            version = self._scope.get("http_version", "1.1")
+            key = (self._method, self._scheme, shown, status, version, error_type)
+            _HTTP.record(self._recorder, key, _duration_tags, seconds, recorded)
+        _access_event(self._method, self._path() if shown is None else shown, status, seconds, error)
+
+    def _shown(self, text: str, show: Callable[[str], Any]) -> Any:
+        """`show(text)`, remembered: hosts, user agents, routes and many paths come again and again."""
+        if self._recorder is None:
+            return show(text)
+        known = self._recorder.shown
+        found = known.get((show, text))
+        if found is None:
+            found = show(text)
+            if len(text) <= MAX_REMEMBERED_TEXT:
+                if len(known) >= MAX_REMEMBERED:
+                    known.clear()
+                known[show, text] = found
+        return found
 
 
-class _Reply:
-    __slots__ = ("_correlation_id", "_request_id", "_send", "status")
-
-    def __init__(self, send: Send, request_id: str, correlation_id: str | None) -> None:
-        self._send = send
-        self._request_id = request_id
-        self._correlation_id = correlation_id
-        self.status: int | None = None
-
-    def __call__(self, message: Message) -> Awaitable[None]:
-        if message.get("type") == "http.response.start":
-            self.status = message.get("status")
-            headers = list(message.get("headers") or ())
-            # What is no list of pairs is passed on: the server says what is wrong with it.
-            own = {_header_name(pair[0]) for pair in headers if isinstance(pair, tuple | list) and pair}
-            if "x-request-id" not in own:
-                headers.append((b"x-request-id", self._request_id.encode("ascii")))
-            if self._correlation_id is not None and "x-correlation-id" not in own:
-                headers.append((b"x-correlation-id", self._correlation_id.encode("ascii")))
-            message = {**message, "headers": headers}
-        return self._send(message)
+def _own_ids(headers: list[Any]) -> set[str | None]:
+    # What is no list of pairs is passed on: the server says what is wrong with it.
+    return {_header_name(pair[0]) for pair in headers if isinstance(pair, tuple | list) and pair}
 
 
 def _end(
@@ -237,9 +262,8 @@ def _end(
     if status is not None:
         span.put("http.response.status_code", status)
     if route is not None:
-        shown = _masked(route, _text_of)
-        span.put("http.route", shown)
-        span.name = f"{_span_name(method)} {shown}"
+        span.put("http.route", route)
+        span.name = f"{_span_name(method)} {route}"
     if error is not None:
         mark_failed(span, error)
     # From the one clock that cannot be set back.
@@ -247,7 +271,7 @@ def _end(
 
 
 def _active_tags(key: tuple[Any, ...]) -> dict[str, Any]:
-    return {"http.request.method": key[0], "url.scheme": key[1]}
+    return {"http.request.method": key[1], "url.scheme": key[2]}
 
 
 def _duration_tags(key: tuple[Any, ...]) -> dict[str, Any]:
@@ -311,10 +335,6 @@ def _known_method(method: object) -> str:
     return upper if upper in KNOWN_METHODS else "_OTHER"
 
 
-def _path(scope: Scope) -> str:
-    return _masked(str(scope.get("path", "")), _shown_path)
-
-
 def _shown_path(path: str) -> str:
     # Escaped, because ASGI hands it over decoded and a decoded path may hold line breaks.
     plain = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/:@!$&'()*+,;=~-._")
@@ -331,21 +351,6 @@ def _server(host: str) -> dict[str, Any]:
         name, port = host, ""
     found: dict[str, Any] = {"server.address": current().redactor.text(name)} if name else {}
     return {**found, "server.port": int(port)} if port else found
-
-
-def _masked(text: str, show: Callable[[str], Any]) -> Any:
-    """`show(text)`, remembered: hosts, user agents, routes and many paths come again and again."""
-    recorder = current().recorder
-    if recorder is None:
-        return show(text)
-    found = recorder.shown.get((show, text))
-    if found is None:
-        found = show(text)
-        if len(text) <= MAX_REMEMBERED_TEXT:
-            if len(recorder.shown) >= MAX_REMEMBERED:
-                recorder.shown.clear()
-            recorder.shown[show, text] = found
-    return found
 
 
 def _query(raw: bytes) -> str | None:

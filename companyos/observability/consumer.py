@@ -122,9 +122,10 @@ class Work:
                 fields["request_id"] = message_id
             span = self._span = self._begin(incoming, message_id)
             fields["correlation_id"] = incoming.correlation_id or f"{span.get_span_context().trace_id:032x}"
-            attached = otel_context.attach(trace.set_span_in_context(span, incoming.context()))
-            self._active = _MESSAGING.active(current().recorder, self._key, _tags)
-            if self._active is not None:
+            attached = otel_context.attach(incoming.context_of(span))
+            recorder = current().recorder
+            if recorder is not None:
+                self._active = _MESSAGING.active(recorder, ("jobs", *self._key), _tags)
                 self._active.add(1)
         except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
             _log.exception("observability.failed", action="begin")
@@ -175,8 +176,10 @@ class Work:
             recorded.end(recorded.start_ns + int(seconds * 1e9))
         elif self._span is not None:
             self._span.end()
-        key = (*self._key, None if failed is None else type_name(failed))
-        _MESSAGING.record(current().recorder, key, _tags, seconds, recorded)
+        recorder = current().recorder
+        if recorder is not None:
+            key = ("job", *self._key, None if failed is None else type_name(failed))
+            _MESSAGING.record(recorder, key, _tags, seconds, recorded)
         _event(self._key, seconds, error)
 
 
@@ -194,7 +197,7 @@ def _event(key: tuple[str, str, str], seconds: float, error: BaseException | Non
 
 def _tags(key: tuple[Any, ...]) -> dict[str, Any]:
     names = ("messaging.system", "messaging.operation.name", "messaging.destination.name", "error.type")
-    return {name: value for name, value in zip(names, key, strict=False) if value is not None}
+    return {name: value for name, value in zip(names, key[1:], strict=False) if value is not None}
 
 
 def _message_id(message: Any, headers: Mapping[str, str]) -> str | None:

@@ -27,27 +27,23 @@ class Golden:
         self._duration = duration
         self._active = active
 
-    def active(self, recorder: Recorder | None, key: Key, tags: Callable[[Key], dict[str, Any]]) -> Number | None:
-        """The series of what is in hand; None where nothing is recorded. `tags` turns a key into attributes."""
-        if recorder is None:
-            return None
-        found: Number | None = recorder.golden.get((self._active, key))
+    def active(self, recorder: Recorder, key: Key, tags: Callable[[Key], dict[str, Any]]) -> Number:
+        """The series of what is in hand; `tags` turns a key, which no other kind of work may use, into attributes."""
+        found: Number | None = recorder.golden.get(key)
         if found is None:
             found = self._find(recorder, "updown", self._active, key, tags)
         return found
 
     def record(
         self,
-        recorder: Recorder | None,
+        recorder: Recorder,
         key: Key,
         tags: Callable[[Key], dict[str, Any]],
         seconds: float,
         span: Span | None,
     ) -> None:
         """Record a duration; `span` is the ended span that it belongs to, if that is recorded."""
-        if recorder is None:
-            return
-        found: HistogramSeries | None = recorder.golden.get((self._duration, key))
+        found: HistogramSeries | None = recorder.golden.get(key)
         if found is None:
             found = self._find(recorder, "histogram", self._duration, key, tags)
         if span is None or recorder.settings.exemplars == "always_off":
@@ -58,6 +54,6 @@ class Golden:
     @staticmethod
     def _find(recorder: Recorder, kind: str, name: str, key: Key, tags: Callable[[Key], dict[str, Any]]) -> Any:
         series = recorder.instrument(kind, name).series(recorder.clean_tags(tags(key)))
-        if len(recorder.golden) < 2 * recorder.max_series and "otel.metric.overflow" not in series.attributes:
-            recorder.golden[name, key] = series
+        if len(recorder.golden) < 4 * recorder.max_series and "otel.metric.overflow" not in series.attributes:
+            recorder.golden[key] = series
         return series

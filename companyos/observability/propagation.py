@@ -41,6 +41,8 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _VALUE = re.compile(r"[!#-+\--:<-\[\]-~]{0,4096}")
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _NO_CONTEXT = otel_context.Context()
+# The one key under which the API keeps a span: learnt from it, because its name is not public.
+(_SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, _NO_CONTEXT)
 
 
 class Incoming:
@@ -65,9 +67,21 @@ class Incoming:
             made = otel_baggage.set_baggage(name, value, made)
         return made
 
+    def context_of(self, span: trace.Span) -> Context:
+        """The same with `span` as the one in hand."""
+        if self.baggage is None:
+            return otel_context.Context({_SPAN_KEY: span})
+        return trace.set_span_in_context(span, self.context())
+
+
+_CARRIED = frozenset({"traceparent", "baggage", "x-correlation-id", "correlationid"})
+_FROM_NOWHERE = Incoming(None, None, None)
+
 
 def extract(headers: Mapping[str, str]) -> Incoming:
     """What headers say, whose names are in lower case; never an error."""
+    if _CARRIED.isdisjoint(headers):
+        return _FROM_NOWHERE
     chosen = current().propagators
     parent = baggage = None
     if "tracecontext" in chosen and "traceparent" in headers:
