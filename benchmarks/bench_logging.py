@@ -86,10 +86,10 @@ def _case(say: Callable[..., Any], file: Any) -> Callable[[], float]:
             | {"request_id": uuid.uuid4().hex}
             for n in itertools.islice(numbers, EVENTS)
         ]
-        started = time.perf_counter()
+        started = time.thread_time()
         for fields in given:
             say("orders.created", **fields)
-        return (time.perf_counter() - started) / EVENTS
+        return (time.thread_time() - started) / EVENTS
 
     return run
 

@@ -15,9 +15,12 @@ import types
 import typing
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from companyos.observability.errors import ClassificationError, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = (
     "Classification",
@@ -126,12 +129,12 @@ class KeyedHash:
 
     Written as `hmac-sha256:KEYID:DIGEST`, the digest cut to 128 bits (RFC 2104, section 5). The key id is derived from
     the key, so that a rotated key shows as another id. Without a key, one is made for this process: the id is then
-    `process`, and hashes of different processes do not agree.
+    `process`, hashes of different processes do not agree, and `announce` is called at the first use, to say so.
     """
 
-    __slots__ = ("_key", "key_id")
+    __slots__ = ("_key", "announce", "key_id")
 
-    def __init__(self, key: bytes | None) -> None:
+    def __init__(self, key: bytes | None, announce: Callable[[], None] | None = None) -> None:
         if key is not None and len(key) < MIN_KEY_BYTES:
             raise SetupError(
                 "the key for hashing personal data is too short",
@@ -142,9 +145,14 @@ class KeyedHash:
         self._key = secrets.token_bytes(32) if key is None else key
         self.key_id: str = "process" if key is None else self._digest(b"companyos key id")[:8]
         """Eight hexadecimal digits that tell keys apart, or `process`."""
+        self.announce: Callable[[], None] | None = announce
+        """Called once, when the first value is hashed with a key of this process only."""
 
     def __call__(self, text: str) -> str:
         """The hash of a text."""
+        if self.announce is not None and self.key_id == "process":
+            announce, self.announce = self.announce, None
+            announce()
         return f"hmac-sha256:{self.key_id}:{self._digest(text.encode('utf-8', 'surrogatepass'))[:32]}"
 
     def _digest(self, data: bytes) -> str:

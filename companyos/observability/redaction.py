@@ -91,11 +91,12 @@ class Redactor:
 
     def is_clean(self, text: str) -> bool:
         """Whether a text is quickly seen to hold nothing to mask; False says only that a closer look is needed."""
-        if not self._quick or not text.isascii():
-            return False
-        low = f"\n{text.lower()}"
-        return not shapes.needs_a_look(low, self._hints) and (
-            self._literals is None or self._literals.search(low) is None
+        low = f"\n{text}".lower()
+        return (
+            self._quick
+            and low.isascii()
+            and not shapes.needs_a_look(low, self._hints)
+            and (self._literals is None or self._literals.search(low) is None)
         )
 
     def text(self, value: str, room: Room | None = None) -> str:
