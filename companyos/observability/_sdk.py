@@ -5,7 +5,6 @@ Only the thread that exports comes here.
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,6 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, Sp
 from opentelemetry.sdk.util import BoundedList  # noqa: E402
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: E402
 
-from companyos.observability.errors import SetupError  # noqa: E402
 from companyos.observability.series import Histogram, HistogramSeries, Instrument, Number  # noqa: E402
 
 if TYPE_CHECKING:
@@ -36,8 +34,6 @@ __all__ = ("MetricExport", "SpanExport", "metric_exporter", "span_exporter")
 
 _SCHEMA = ""
 _CUMULATIVE = points.AggregationTemporality.CUMULATIVE
-# It says on stderr what our counters and our own event say; without a handler of the service's own it stays quiet.
-logging.getLogger("opentelemetry.exporter").addHandler(logging.NullHandler())
 
 
 def span_exporter(kind: str, endpoint: str | None) -> SpanExporter:
@@ -45,12 +41,11 @@ def span_exporter(kind: str, endpoint: str | None) -> SpanExporter:
 
     Raises:
         MissingExtraError: the OTLP exporter is not installed.
-        SetupError: one of the variables cannot be used.
     """
     if kind == "console":
         return ConsoleSpanExporter(out=sys.stderr)
     module = require("opentelemetry.exporter.otlp.proto.http.trace_exporter", extra="observability")
-    exporter: SpanExporter = _made(module.OTLPSpanExporter, _url(endpoint, "traces"))
+    exporter: SpanExporter = module.OTLPSpanExporter(_url(endpoint, "traces"))
     return exporter
 
 
@@ -59,21 +54,12 @@ def metric_exporter(kind: str, endpoint: str | None) -> points.MetricExporter:
     if kind == "console":
         return points.ConsoleMetricExporter(out=sys.stderr)
     module = require("opentelemetry.exporter.otlp.proto.http.metric_exporter", extra="observability")
-    exporter: points.MetricExporter = _made(module.OTLPMetricExporter, _url(endpoint, "metrics"))
+    exporter: points.MetricExporter = module.OTLPMetricExporter(_url(endpoint, "metrics"))
     return exporter
 
 
 def _url(endpoint: str | None, signal: str) -> str | None:
     return None if endpoint is None else f"{endpoint.rstrip('/')}/v1/{signal}"
-
-
-def _made(make: Any, endpoint: str | None) -> Any:
-    try:
-        return make(endpoint)
-    except (ValueError, OSError) as error:
-        raise SetupError(
-            "the OTLP exporter cannot be made", got=error, hint="check the variables OTEL_EXPORTER_OTLP_*"
-        ) from error
 
 
 class SpanExport:

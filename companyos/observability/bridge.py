@@ -6,7 +6,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import metrics, trace
+from opentelemetry import trace
 
 from companyos.observability.logs import get_logger
 from companyos.observability.redaction import as_text
@@ -15,7 +15,7 @@ from companyos.observability.runtime import current
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ("StdlibHandler", "capture_stdlib_logging", "serve_global_meter", "serve_global_tracer")
+__all__ = ("StdlibHandler", "capture_stdlib_logging", "serve_global_tracer")
 
 
 class StdlibHandler(logging.Handler):

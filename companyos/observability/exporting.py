@@ -128,8 +128,8 @@ class SpanQueue(_Worker):
     def offer(self, span: Span) -> None:
         """Take a finished span; never waits."""
         waiting = len(self._queue)
-        if waiting >= self._size:
-            self._count(PROCESSED, 1, "queue_full")
+        if waiting >= self._size or self._stopped:
+            self._count(PROCESSED, 1, "shutdown" if self._stopped else "queue_full")
             return
         self._queue.append(span)
         if waiting + 1 == self._batch:

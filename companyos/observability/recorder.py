@@ -78,7 +78,6 @@ class Recorder:
 
         Raises:
             MissingExtraError: the exporters are not installed.
-            SetupError: the exporter cannot be made.
         """
         if traces == metrics == "none":
             return

@@ -151,8 +151,12 @@ class Observability:
         with _lock:
             if self not in in_force:
                 return True
-            in_force.remove(self)
-        return self.recorder is None or self.recorder.shutdown(timeout_seconds)
+        # While still in force, so that what it has to say about its end is said in its own name.
+        whole = self.recorder is None or self.recorder.shutdown(timeout_seconds)
+        with _lock:
+            if self in in_force:
+                in_force.remove(self)
+        return whole
 
     def __enter__(self) -> Self:
         return self
