@@ -28,10 +28,10 @@ if TYPE_CHECKING:
         sensitive,
         telemetry,
     )
-    from companyos.observability.consumer import consumer
+    from companyos.observability.consuming import consumer
     from companyos.observability.errors import ClassificationError, MetricError, SetupError
     from companyos.observability.events import Event
-    from companyos.observability.exposition import MetricsApp, exposition
+    from companyos.observability.exposition import MetricsApp, metrics_text
     from companyos.observability.lines import line_schema
     from companyos.observability.logs import Logger, get_logger
     from companyos.observability.meters import Metrics, Timer, metrics
@@ -85,10 +85,10 @@ __all__ = (
     "current_request_id",
     "current_span_id",
     "current_trace_id",
-    "exposition",
     "get_logger",
     "line_schema",
     "metrics",
+    "metrics_text",
     "non_sensitive",
     "outgoing_event_attributes",
     "outgoing_headers",
@@ -109,10 +109,10 @@ _HOMES = {
         *("Classification", "Classified", "classified"),
         *("non_sensitive", "pii", "restricted", "secret", "sensitive", "telemetry"),
     ),
-    "consumer": ("consumer",),
+    "consuming": ("consumer",),
     "errors": ("ClassificationError", "MetricError", "SetupError"),
     "events": ("Event",),
-    "exposition": ("MetricsApp", "exposition"),
+    "exposition": ("MetricsApp", "metrics_text"),
     "lines": ("line_schema",),
     "logs": ("Logger", "get_logger"),
     "meters": ("Metrics", "Timer", "metrics"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from companyos.observability.recorder import Recorder
     from companyos.observability.runtime import Observability
 
-__all__ = ("CLASSIC", "OPENMETRICS", "MetricsApp", "exposition", "prometheus_name")
+__all__ = ("CLASSIC", "OPENMETRICS", "MetricsApp", "metrics_text", "prometheus_name")
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 """Content type of OpenMetrics 1.0."""
@@ -41,10 +41,13 @@ _TYPES = {"counter": "counter", "updown": "gauge", "gauge": "gauge", "histogram"
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
+_TAKEN = frozenset({"le", *(key.replace(".", "_") for key in PROMOTED)})
+"""Labels that are ours on a series; a measurement's own of that name is `exported_...`, as Prometheus does it."""
+
 Series = Number | HistogramSeries
 
 
-def exposition(*, openmetrics: bool = True, aliases: bool = True, of: Observability | None = None) -> str:
+def metrics_text(*, openmetrics: bool = True, aliases: bool = True, of: Observability | None = None) -> str:
     """Every metric of what is in force (or `of`) as text; with `aliases` also by the playbook's names.
 
     Without a recorder (before `setup()`, or with OTEL_SDK_DISABLED) there is nothing to tell, and the text is empty of
@@ -79,7 +82,7 @@ class MetricsApp:
         text = "GET or HEAD\n"
         if known:
             # In a thread: thousands of series take a while to write, and requests go on meanwhile.
-            text = await asyncio.to_thread(exposition, openmetrics=openmetrics, aliases=self._aliases)
+            text = await asyncio.to_thread(metrics_text, openmetrics=openmetrics, aliases=self._aliases)
         body = text.encode("utf-8")
         kind = (OPENMETRICS if openmetrics else CLASSIC) if known else "text/plain; charset=utf-8"
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), (b"vary", b"accept")]
@@ -107,7 +110,7 @@ class _Writer:
         self._recorder = recorder
         self._openmetrics = openmetrics
         chosen = {key: recorder.resource[key] for key in PROMOTED if key in recorder.resource}
-        self._promoted = _labels(chosen)
+        self._promoted = _labels(chosen, own=False)
 
     def lines(self, *, aliases: bool) -> Iterator[str]:
         yield from self._target()
@@ -126,7 +129,7 @@ class _Writer:
         name, kind = ("target", "info") if self._openmetrics else ("target_info", "gauge")
         yield f"# HELP {name} Who produces these metrics."
         yield f"# TYPE {name} {kind}"
-        yield f"target_info{{{_labels(self._recorder.resource)}}} 1"
+        yield f"target_info{{{_labels(self._recorder.resource, own=False)}}} 1"
 
     def _instrument(self, name: str, instrument: Instrument, series: Iterable[Series]) -> Iterator[str]:
         unit = _UNITS.get(instrument.unit, "")
@@ -212,10 +215,12 @@ def _label_name(key: str) -> str:
     return f"key_{text}" if not text or text[0].isdigit() else text
 
 
-def _labels(attributes: Mapping[str, Any]) -> str:
+def _labels(attributes: Mapping[str, Any], *, own: bool = True) -> str:
     merged: dict[str, str] = {}
     for key, value in attributes.items():
         name, text = _label_name(key), _label_value(value)
+        if own and name in _TAKEN:
+            name = f"exported_{name}"
         # Keys that became one: "their values MUST be concatenated together, separated by ;".
         merged[name] = f"{merged[name]};{text}" if name in merged else text
     return ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in merged.items())

@@ -146,7 +146,7 @@ def test_a_collector_that_hangs_holds_nobody_up(make_service, collector, monkeyp
             pass
     assert counted(service, PROCESSED) == {"queue_full": 6}
     line = 'otel_sdk_processor_span_processed_total{service_name="orders",service_version="1.2.3"'
-    shown = [text for text in observability.exposition().splitlines() if text.startswith(line)]
+    shown = [text for text in observability.metrics_text().splitlines() if text.startswith(line)]
     assert [(text.rsplit(" ", 1)[1], 'error_type="queue_full"' in text) for text in shown] == [("6", True)]
     assert service.observability.flush(0.05) is False
     assert service.observability.shutdown(0.1) is False

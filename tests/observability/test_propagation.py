@@ -91,7 +91,7 @@ def test_a_hostile_traceparent_is_ignored_and_counted(service, case):
     with start_trace("in", {"traceparent": HOSTILE[case]}) as inner:
         assert inner.trace_id != TRACE
     assert rejected(service) == {"traceparent": 1}
-    assert 'companyos_propagation_rejected_total{service_name="orders"' in observability.exposition()
+    assert 'companyos_propagation_rejected_total{service_name="orders"' in observability.metrics_text()
 
 
 def test_a_later_version_may_have_more(service):

@@ -29,7 +29,7 @@ __all__ = ("Consumer", "Work", "consumer")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_log = get_logger("companyos.observability.consumer")
+_log = get_logger("companyos.observability.consuming")
 _MESSAGING = Golden(MESSAGING_PROCESS_DURATION, MESSAGING_ACTIVE_JOBS)
 
 
