@@ -196,9 +196,8 @@ def setup(
 ) -> Observability:
     """Say who this service is and where its signals go, from now until `shutdown()`.
 
-    Called again with the same arguments (and the same `OTEL_*` variables) it returns what is in force. Called with
-    others, as another service, say, it is in force instead, until its own shutdown. `environment` is another spelling
-    of `env`.
+    Called again with the same arguments (and `OTEL_*` variables) it returns what is in force; with others, what it
+    returns is in force instead, until its own shutdown. `environment` is another spelling of `env`.
 
     Logs go to `stream` (default: stdout as it is when a line is written). Spans and metrics are kept in memory for
     `spans()` (the latest `keep_spans`) and `metrics()` (at most `max_series` series a metric), and with `exporter`
@@ -206,13 +205,12 @@ def setup(
     traces that is recorded, 0 to 1, where no parent has decided. `revision` is the commit (default: the environment
     variable `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant names, and `redact_hosts`
     names of hosts, or of all below a domain (`*.internal`). `redaction_key` is what personal data are hashed with
-    (default: the environment variable `COMPANYOS_REDACTION_KEY`; else a random one, and a WARN event says so when it is
-    first used).
+    (default: the variable `COMPANYOS_REDACTION_KEY`; else a random one, which a WARN event says when it is first used).
 
     What is not said here is taken from the `OTEL_*` variables, else: `env` is `dev`, `version` `0.0.0`, and nothing is
     exported. What cannot be followed among the variables is named in a WARN event.
 
-    DEBUG is for development: in other environments, such as `prod`, it is raised to INFO, and a WARN event says so.
+    DEBUG is for development: elsewhere, in `prod` for example, it is raised to INFO, and a WARN event says so.
 
     Raises:
         SetupError: an argument cannot be used.
@@ -227,27 +225,30 @@ def setup(
     if current().made_from == made_from:
         return current()
     settings = otel_env.read()
+    redactor = Redactor(words, hosts=hosts, key=_key(redaction_key))
     identity = _identity(service, env, version, revision, settings)
-    level = _level(log_level)
-    too_chatty = level == "DEBUG" and re.split(r"[^a-z]", identity.environment.lower())[0] not in DEVELOPMENT
-    observability = Observability(
-        identity,
-        level="INFO" if too_chatty else level,
-        stream=stream,
-        redactor=Redactor(words, hosts=hosts, key=_key(redaction_key)),
-        recorder=None,
-    )
+    observability = _observability(identity, log_level, stream, redactor, settings)
     observability.made_from = made_from
-    observability.propagators = settings.propagators
     observability.recorder = _recorder(observability, settings, *recording)
-    observability.redactor.hashed.announce = _say_that_the_key_is_random
     with _lock:
         in_force.append(observability)
-    if too_chatty:
+    if observability.rank > ORDER[_level(log_level)]:
         _warn("logging.debug_refused", reason="DEBUG is for development", level="INFO")
     for name, value in settings.ignored:
         _warn("observability.setting_ignored", action="setup", setting=name, got=value)
     return observability
+
+
+def _observability(
+    identity: Identity, log_level: str, stream: Stream | None, redactor: Redactor, settings: otel_env.Settings
+) -> Observability:
+    level = _level(log_level)
+    if level == "DEBUG" and re.split(r"[^a-z]", identity.environment.lower())[0] not in DEVELOPMENT:
+        level = "INFO"
+    made = Observability(identity, level=level, stream=stream, redactor=redactor, recorder=None)
+    made.propagators = settings.propagators
+    redactor.hashed.announce = _say_that_the_key_is_random
+    return made
 
 
 def _identity(
