@@ -221,14 +221,13 @@ def setup(
     env, words, hosts = environment if env is None else env, tuple(redact), tuple(redact_hosts)
     recording = (exporter, otlp_endpoint, keep_spans, max_series, sample_ratio)
     said = (service, env, version, revision, log_level, stream, words, hosts, redaction_key, *recording)
-    made_from = (said, otel_env.relevant())
-    if current().made_from == made_from:
+    if current().made_from == (said, otel_env.relevant()):
         return current()
     settings = otel_env.read()
     redactor = Redactor(words, hosts=hosts, key=_key(redaction_key))
     identity = _identity(service, env, version, revision, settings)
     observability = _observability(identity, log_level, stream, redactor, settings)
-    observability.made_from = made_from
+    observability.made_from = (said, otel_env.relevant())
     observability.recorder = _recorder(observability, settings, *recording)
     with _lock:
         in_force.append(observability)
