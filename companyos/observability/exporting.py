@@ -49,6 +49,7 @@ class _Worker:
         self._turn = threading.Condition()
         self._asked = 0
         self._done = 0
+        self._wrong: str | None = None
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
@@ -64,20 +65,20 @@ class _Worker:
             self._turn.notify_all()
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Have it work now and wait; False if it was not done in time."""
+        """Have it work now and wait; False if it was not done in time, or went wrong."""
         with self._turn:
             self._asked += 1
             wanted = self._asked
             self._turn.notify_all()
-            return self._turn.wait_for(lambda: self._done >= wanted, timeout_seconds)
+            return self._turn.wait_for(lambda: self._done >= wanted, timeout_seconds) and self._wrong is None
 
     def stop(self, timeout_seconds: float) -> bool:
-        """Work a last time and end; False if that was not possible in time."""
+        """Work a last time and end; False if that was not possible in time, or went wrong."""
         with self._turn:
             self._stopped = True
             self._turn.notify_all()
         self._thread.join(timeout_seconds)
-        return not self._thread.is_alive()
+        return not self._thread.is_alive() and self._wrong is None
 
     def _run(self) -> None:
         while True:
@@ -137,11 +138,13 @@ class SpanQueue(_Worker):
 
     def work(self) -> None:
         """Send what waits, batch by batch; once stopped, only as long as that goes well."""
+        self._wrong = None
         while self._queue:
             batch = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
             wrong = self._export.send(batch)
             self._count(PROCESSED, len(batch), None)
             self._count(SPANS_EXPORTED, len(batch), wrong)
+            self._wrong = self._wrong or wrong
             if wrong is not None and self._stopped:
                 return
 
@@ -180,8 +183,9 @@ class Periodic(_Worker):
     def work(self) -> None:
         """Read and send; reading nothing sends nothing."""
         data, points = self._read()
+        self._wrong = self._export.send(data) if points else None
         if points:
-            self._count(POINTS_EXPORTED, points, self._export.send(data))
+            self._count(POINTS_EXPORTED, points, self._wrong)
 
     def stop(self, timeout_seconds: float) -> bool:
         """Send a last time, within that time."""

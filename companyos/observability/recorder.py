@@ -142,7 +142,7 @@ class Recorder:
         ]
 
     def flush(self, timeout_seconds: float) -> bool:
-        """Export what is waiting; False if that was not possible in time."""
+        """Export what is waiting; False if that was not possible, or not in time."""
         until = time.monotonic() + timeout_seconds
         workers = [worker for worker in (self._queue, self._periodic) if worker is not None]
         # Each has its turn, whether the one before was in time or not.

@@ -140,7 +140,7 @@ class Observability:
         return select(self._recording().points(), name)
 
     def flush(self, timeout_seconds: float = 10) -> bool:
-        """Export what is waiting; False if that was not possible in time."""
+        """Export what is waiting; False if that was not possible, or not in time."""
         return self.recorder is None or self.recorder.flush(timeout_seconds)
 
     def shutdown(self, timeout_seconds: float = 5) -> bool:

@@ -109,7 +109,7 @@ def test_a_collector_that_refuses_is_not_asked_again(make_service, collector):
     for _ in range(2):
         with start_trace("work"):
             pass
-        assert service.observability.recorder._queue.flush(20)
+        assert service.observability.recorder._queue.flush(20) is False
     assert counted(service, EXPORTED) == {"rejected": 2}
     assert [event["reason"] for event in service.events if event["event"] == "observability.export_failed"] == [
         "rejected"
@@ -123,7 +123,7 @@ def test_nobody_there(make_service):
         service = make_service(exporter="otlp", otlp_endpoint=f"http://127.0.0.1:{probe.getsockname()[1]}")
         with start_trace("work"):
             pass
-        service.observability.shutdown(0.5)
+        assert service.observability.shutdown(0.5) is False
 
     assert [span.name for span in service.observability.spans()] == ["work"]
 
