@@ -48,6 +48,7 @@ MAX_INT_BITS = 1_024
 """Largest integer written as a number."""
 MAX_DEPTH = 6
 """How deep collections are followed."""
+MAX_PASSES = 8
 _SHORTEST_CARD = 10**11
 _LONGEST_CARD = 10**19
 
@@ -129,7 +130,13 @@ class Redactor:
         return value if self.is_clean(value) else self._searched(value)
 
     def _searched(self, value: str) -> str:
-        return self._own(digits.masked(shapes.masked(value)))
+        # Again while it changes, because what is masked may have hidden the beginning of what follows it.
+        for _ in range(MAX_PASSES):
+            masked = self._own(digits.masked(shapes.masked(value)))
+            if masked == value:
+                break
+            value = masked
+        return value
 
     def _own(self, value: str) -> str:
         value = self._words.sub(WITHHELD, value) if self._words else value
