@@ -5,7 +5,7 @@ import time
 import pytest
 
 from companyos.observability.dashboards import starter_pack, to_json
-from companyos.observability.dashboards.prometheus import Prometheus as Client
+from companyos.observability.dashboards.prometheus import PrometheusOverTime as Client
 from companyos.observability.dashboards.reading import TimeRange, read
 from companyos.observability.slo import compile_rules
 from companyos.observability.slo import read as read_slos
@@ -24,7 +24,7 @@ def rules_of(kind, service="orders"):
 def wait_for(client, expr, seconds=60):
     """Wait until a query has an answer."""
     limit = time.monotonic() + seconds
-    while not client.query(expr, time=time.time()):
+    while not client.at(expr, time=time.time()):
         assert time.monotonic() < limit, f"{expr} never had data"
         time.sleep(0.2)
 

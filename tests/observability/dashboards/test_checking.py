@@ -8,10 +8,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from companyos.observability.dashboards import KINDS, PrometheusError
+from companyos.observability.dashboards import KINDS
 from companyos.observability.dashboards.checking import check
-from companyos.observability.dashboards.prometheus import Prometheus as Client
+from companyos.observability.dashboards.prometheus import PrometheusOverTime as Client
 from companyos.observability.dashboards.reading import TimeRange, read
+from companyos.observability.slo import PrometheusError
 
 HOUR = TimeRange(0, 3600)
 real = pytest.mark.service("prometheus")
@@ -101,7 +102,7 @@ def test_a_prometheus_that_is_not_there_is_undetermined(dashboard_of):
     """Not to be reached is not good."""
     decision = check(dashboard_of({"expr": "up"}), Client("http://127.0.0.1:9"), HOUR)
 
-    assert (decision.exit_status, decision.reason) == (3, "prometheus.unavailable")
+    assert (decision.exit_status, decision.reason) == (3, "slo.prometheus")
 
 
 class Strange(BaseHTTPRequestHandler):
@@ -157,20 +158,20 @@ def strange():
 def test_what_is_no_answer_of_a_prometheus_is_an_error_of_its_own(status, body, strange):
     """Neither a proxy's page nor half an answer is taken for data."""
     with pytest.raises(PrometheusError):
-        strange(status, body).query("up", time=0)
+        strange(status, body).at("up", time=0)
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x", "127.0.0.1:9090", ""])
 def test_only_http_is_asked(url):
     """Other schemes are refused before anything is opened."""
-    with pytest.raises(PrometheusError, match="not an address"):
-        Client(url)
+    with pytest.raises(PrometheusError, match="not the URL"):
+        Client(url).at("up", time=0)
 
 
 def test_a_scalar_is_a_series_without_labels(strange):
     """`vector`, `matrix` and `scalar` are all read."""
     body = json.dumps({"status": "success", "data": {"resultType": "scalar", "result": [5, "1.5"]}}).encode()
 
-    (series,) = strange(200, body).query("1.5", time=5)
+    (series,) = strange(200, body).at("1.5", time=5)
 
     assert (dict(series.labels), series.points) == ({}, ((5.0, 1.5),))

@@ -56,7 +56,7 @@ def test_the_legend_says_what_the_prometheus_says(dashboard_of, remembering):
     memory = remembering()
     expr = 'sum(http_server_request_duration_seconds_count{service_name="orders"})'
     time = memory.time
-    (series,) = memory.client.query(expr, time=time.end)
+    (series,) = memory.client.at(expr, time=time.end)
 
     picture = draw(dashboard_of({"expr": expr, "legendFormat": "requests"}), memory.client, time)
 
@@ -78,7 +78,7 @@ def test_a_refused_query_is_shown_in_its_place(dashboard_of, remembering):
     memory = remembering()
 
     assert any(
-        "refused the query" in text
+        "query was refused" in text and "parse error" in text
         for text in words_of(draw(dashboard_of({"expr": "sum("}), memory.client, memory.time))
     )
 
@@ -160,7 +160,7 @@ def test_points_that_change_nothing_are_left_out():
 
     (path,) = paths_of(Chart("short", (Line("x", points),)).drawn(FRAME, HOUR))
 
-    assert len(path.split()) == 4
+    assert len(path.split()) == 3
 
 
 def test_too_many_lines_are_counted_not_hidden():
@@ -200,8 +200,9 @@ def test_ticks_span_the_figures(first, second):
     low, high = sorted((first, second))
     ticks = round_ticks(low, high)
 
-    assert ticks[0] <= low + 1e-6 * max(1, abs(low))
-    assert ticks[-1] >= high - 1e-6 * max(1, abs(high))
+    slack = 1e-6 * (ticks[1] - ticks[0])
+    assert ticks[0] <= low + slack
+    assert ticks[-1] >= high - slack
     assert 2 <= len(ticks) <= 8
     assert all(left < right for left, right in itertools.pairwise(ticks))
 
@@ -212,7 +213,7 @@ def test_moments_at_the_axis_are_few_and_in_the_range(start, length):
     moments = [moment for moment, _ in time_ticks(start, start + length)]
 
     assert len(moments) <= 14
-    assert all(start <= moment <= start + length for moment in moments)
+    assert all(start - 1e-6 <= moment <= start + length + 1e-6 for moment in moments)
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=30))

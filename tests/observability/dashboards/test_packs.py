@@ -13,7 +13,7 @@ from companyos.observability.dashboards import KINDS, DashboardError, objectives
 
 EVERYWHERE = (
     ("p50, p95, p99", "histogram_quantile(0.99"),
-    ("Failing share", 'error_type!=""'),
+    ("Error rate", 'error_type!=""'),
     ("Traffic by", "_count{"),
     ("Saturation", "active"),
     ("Dependencies: p95 of calls", "http_client_request_duration_seconds_bucket"),

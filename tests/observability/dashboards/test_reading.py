@@ -12,15 +12,16 @@ from companyos.observability.dashboards import DashboardError
 from companyos.observability.dashboards.reading import ReadDashboard, TimeRange, read
 
 HOUR = TimeRange(0, 3600)
+KEYS = (
+    *("panels", "targets", "type", "gridPos", "fieldConfig", "defaults", "templating", "list", "current", "value"),
+    *("name", "expr", "annotations", "thresholds", "steps", "min", "transformations", "row"),
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(
-            st.sampled_from(
-                ["panels", "targets", "type", "gridPos", "fieldConfig", "defaults", "templating", "list", "current"]
-                + ["value", "name", "expr", "annotations", "thresholds", "steps", "min", "transformations", "row"]
-            ),
+            st.sampled_from(KEYS),
             inner,
             max_size=5,
         )
@@ -34,9 +35,11 @@ def test_any_json_is_read_or_refused(value):
     """Whatever stands in the file, the answer is a dashboard or the one error for it."""
     text = json.dumps({"panels": [value], "templating": value, "annotations": value})
     try:
-        assert isinstance(read(text), ReadDashboard)
-    except DashboardError as error:
-        assert "no Grafana dashboard" in error.what
+        board = read(text)
+    except DashboardError:
+        return
+
+    assert isinstance(board, ReadDashboard)
 
 
 @pytest.mark.parametrize(
