@@ -33,7 +33,9 @@ class _Files:
 
     gathered: Gathered = field(default_factory=Gathered)
     held: dict[str, dict[str, Fields]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    alpha: list[Fields] = field(default_factory=list)
+    """By kind and name, all but the SLOs."""
+    slos: list[tuple[str, Fields]] = field(default_factory=list)
+    """With their versions; nothing refers to them, so those of two services may have the same name."""
 
 
 def read_files(paths: Iterable[Path | str]) -> Documents:
@@ -95,13 +97,11 @@ def _sort_in(files: _Files, top: Fields) -> None:
     name = "" if metadata is None else metadata.name("name")
     if not name:
         return
-    if version == V1ALPHA:
-        if kind == "SLO":
-            files.alpha.append(top)
-        elif kind == "Service":
-            files.held[kind][name] = top
-        else:
-            top.problem("kind", f"{V1ALPHA} has no {kind}; expected SLO or Service")
+    if kind == "SLO":
+        files.slos.append((version, top))
+        return
+    if version == V1ALPHA and kind != "Service":
+        top.problem("kind", f"got {kind} of {V1ALPHA}; of that version SLO and Service are read")
         return
     before = files.held[kind].get(name)
     if before is not None:
@@ -118,12 +118,9 @@ def _slos(files: _Files) -> Iterator[Slo]:
     conditions = {name: alerting.condition(fields) for name, fields in held["AlertCondition"].items()}
     known = alerting.Known(conditions, targets)
     policies = {name: alerting.policy(fields, known) for name, fields in held["AlertPolicy"].items()}
-    for fields in held["SLO"].values():
-        slo = objects.slo(fields, objects.Known(queries, slis, known, policies))
-        if slo is not None:
-            yield slo
-    for fields in files.alpha:
-        slo = v1alpha.slo(fields)
+    references = objects.Known(queries, slis, known, policies)
+    for version, fields in files.slos:
+        slo = v1alpha.slo(fields) if version == V1ALPHA else objects.slo(fields, references)
         if slo is not None:
             yield slo
 
