@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from companyos.observability.dashboards.errors import DashboardError
 from companyos.observability.dashboards.interface import Dashboard, Panel, Query, Row, check_name, uid_of
-from companyos.observability.dashboards.slo_panels import objectives_row
 from companyos.observability.dashboards.signals import (
     ENVIRONMENT,
     Signal,
@@ -15,6 +14,7 @@ from companyos.observability.dashboards.signals import (
     http_requests,
     jobs,
 )
+from companyos.observability.dashboards.slo_panels import objectives_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
