@@ -85,7 +85,7 @@ def _calendar(fields: Fields) -> Calendar | None:
         held.problem("startTime", f"got {start[:40]!r}, expected YYYY-MM-DD HH:MM:SS")
     try:
         ZoneInfo(zone or "UTC")
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         held.problem("timeZone", f"got {zone[:80]!r}, expected a name of the IANA database, such as Europe/Berlin")
     return Calendar(start, zone)
 

@@ -93,10 +93,8 @@ def _sort_in(files: _Files, top: Fields) -> None:
     if version is None or kind is None:
         return
     metadata = top.fields("metadata", required=True)
-    top.fields("spec", required=True)
-    name = "" if metadata is None else metadata.name("name")
-    if not name:
-        return
+    # Without a name it is kept as well, so that the rest of its problems are told with this one.
+    name = ("" if metadata is None else metadata.name("name")) or f"{top.file}:{top.line}"
     if kind == "SLO":
         files.slos.append((version, top))
         return
