@@ -1,6 +1,6 @@
 """Write the objectives and the dashboard of the golden templates from the starter packs: `starter_packs.py --write`.
 
-A template holds what the packs give for a service, with the answers of the questionnaire in place of its name: a service
+A template holds what the packs give for a service, with the questionnaire's answers in place of its name: a service
 begins with the objectives and panels that the packs are tested with. `--check` says whether they drifted.
 """
 

@@ -7,13 +7,13 @@ import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from tests.services.process import ServerProcess, fresh_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tests.services.system import SystemPackages
 
@@ -42,8 +42,8 @@ def find(system: SystemPackages) -> Programs:
 class Prometheus:
     """A running server that scrapes and evaluates every second.
 
-    `targets` are addresses (`host:port`) by name of the job, `rules` the text of a rule file, `history` an OpenMetrics
-    text whose samples are there from the beginning.
+    `targets` are addresses (`host:port`) by name of the job, `rules` the text of a rule file, `history` the lines of an
+    OpenMetrics text whose samples are there from the beginning.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Prometheus:
         *,
         targets: Mapping[str, Sequence[str]] | None = None,
         rules: str = "",
-        history: str = "",
+        history: Iterable[str] = (),
     ) -> None:
         self.process = ServerProcess("prometheus", fresh_folder("prometheus"))
         self.port = 0
@@ -61,7 +61,7 @@ class Prometheus:
             self._configure(targets or {}, rules)
             if history:
                 self._backfill(history)
-            self.process.serve(self, self._command, self._ready, taken="address already in use")
+            self._serve()
         except BaseException:
             self.process.stop()
             raise
@@ -70,6 +70,17 @@ class Prometheus:
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
+
+    def remember(self, rules: str, *, start: float, end: float, every_seconds: int) -> None:
+        """Evaluate recording rules over the past (Unix seconds), as if they had been there; the server starts anew.
+
+        What one rule needs of another is not there before it was remembered itself.
+        """
+        place = self.process.folder / "past.yml"
+        place.write_text(rules, encoding="utf-8")
+        times = (f"--start={start:.0f}", f"--end={end:.0f}", f"--eval-interval={every_seconds}s", f"--url={self.url}")
+        self._make_blocks("rules", *times, f"--output-dir={self.process.folder / 'data'}", str(place))
+        self._serve()
 
     def stop(self) -> None:
         """Stop the server and remove its folder."""
@@ -88,16 +99,20 @@ class Prometheus:
         # JSON is YAML.
         (folder / "prometheus.yml").write_text(json.dumps(configuration), encoding="utf-8")
 
-    def _backfill(self, history: str) -> None:
-        source = self.process.folder / "history.om"
-        source.write_text(history, encoding="utf-8")
-        command = [self._programs.promtool, "tsdb", "create-blocks-from", "openmetrics", source]
-        done = subprocess.run(
-            [*map(str, command), str(self.process.folder / "data")], capture_output=True, text=True, check=False
-        )
-        source.unlink()
+    def _serve(self) -> None:
+        self.process.serve(self, self._command, self._ready, taken="address already in use")
+
+    def _backfill(self, history: Iterable[str]) -> None:
+        """Make blocks day by day: promtool reads its whole input again for every two hours of it."""
+        for source in _by_day(history, self.process.folder):
+            self._make_blocks("openmetrics", str(source), str(self.process.folder / "data"))
+            source.unlink()
+
+    def _make_blocks(self, kind: str, *arguments: str) -> None:
+        command = [str(self._programs.promtool), "tsdb", "create-blocks-from", kind, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"promtool took no history: {done.stderr.strip()[-500:]}")
+            raise RuntimeError(f"promtool took no {kind}: {(done.stderr or done.stdout).strip()[-500:]}")
 
     def _command(self) -> list[str | Path]:
         folder = self.process.folder
@@ -117,3 +132,28 @@ class Prometheus:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def _by_day(history: Iterable[str], folder: Path) -> list[Path]:
+    """The same samples in one file a day, each a whole exposition."""
+    files: dict[int, TextIO] = {}
+    headed: dict[int, str] = {}
+    head = ""
+    try:
+        for line in history:
+            if line.startswith("#"):
+                head = line
+                continue
+            day = int(line.rpartition(" ")[2]) // 86400
+            if day not in files:
+                files[day] = (folder / f"history-{day}.om").open("w", encoding="utf-8")
+            if headed.get(day) != head:
+                headed[day] = head
+                files[day].write(head)
+            files[day].write(line)
+        for file in files.values():
+            file.write("# EOF\n")
+    finally:
+        for file in files.values():
+            file.close()
+    return [Path(files[day].name) for day in sorted(files)]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ("Disturbance", "Past", "openmetrics")
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+SLO_BOUNDS = ("0.3", "10.0")
+"""The bounds that the kits' objectives ask for."""
 ROUTES = {"/documents": (9.0, 0.04), "/documents/{id}": (14.0, 0.025), "/search": (4.0, 0.11)}
 """Events a second and median seconds of each route."""
 QUEUES = {"mail": (3.0, 0.2), "invoices": (0.8, 0.9)}
@@ -54,6 +56,10 @@ class Past:
     """Unix seconds of the last."""
     step: int = 15
     """Seconds from one sample to the next."""
+    fine_from: int = 0
+    """Before this moment there is a sample every `coarse_step` seconds, and only what objectives ask for."""
+    coarse_step: int = 120
+    """Seconds from one sample to the next before that."""
     service: str = "orders"
     """The service's name."""
     kind: str = "api"
@@ -88,39 +94,53 @@ class _Histogram:
         self.counts[-1] += events - below
         self.total += events * median * 1.2
 
-    def sample(self, name: str, moment: int) -> None:
-        """What an exposition would say at the moment."""
+    def sample(self, name: str, moment: int, *, coarse: bool = False) -> None:
+        """What an exposition would say at the moment; if `coarse`, only what objectives ask for."""
         below = 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), self.counts, strict=True):
             below += count
-            self.lines.append(f'{name}_bucket{{{self.labels},le="{bound}"}} {below} {moment}')
+            if not coarse or bound in SLO_BOUNDS:
+                self.lines.append(f'{name}_bucket{{{self.labels},le="{bound}"}} {below} {moment}')
         self.lines.append(f"{name}_count{{{self.labels}}} {below} {moment}")
-        self.lines.append(f"{name}_sum{{{self.labels}}} {self.total:.3f} {moment}")
+        if not coarse:
+            self.lines.append(f"{name}_sum{{{self.labels}}} {self.total:.3f} {moment}")
 
 
-def openmetrics(past: Past) -> str:
-    """The whole past as one exposition, with a time at each sample."""
+def openmetrics(past: Past) -> Iterator[str]:
+    """The lines of the whole past as one exposition, with a time at each sample."""
+    for line in _lines(past):
+        yield f"{line}\n"
+
+
+def _lines(past: Past) -> Iterator[str]:
     chance = random.Random(past.seed)
     worker = past.kind == "worker"
     work = "messaging_process_duration_seconds" if worker else "http_server_request_duration_seconds"
     active = "messaging_client_active_jobs" if worker else "http_server_active_requests"
-    lines = [
-        f"# TYPE {work} histogram",
-        *_work(past, work, chance),
-        f"# TYPE {active} gauge",
-        *_active(past, active, chance),
-    ]
+    yield f"# TYPE {work} histogram"
+    yield from _work(past, work, chance)
+    yield f"# TYPE {active} gauge"
+    yield from _active(past, active, chance)
     for name, label, value, median in (
         ("http_client_request_duration_seconds", "server_address", "payments.example", 0.08),
         ("db_client_operation_duration_seconds", "db_system_name", "postgresql", 0.006),
     ):
-        lines += [f"# TYPE {name} histogram", *_calls(past, name, f'{label}="{value}"', median, chance)]
-    lines += ["# TYPE target info", *_info(past), "# EOF", ""]
-    return "\n".join(lines)
+        yield f"# TYPE {name} histogram"
+        yield from _calls(past, name, f'{label}="{value}"', median, chance)
+    yield "# TYPE target info"
+    yield from _info(past)
+    yield "# EOF"
 
 
-def _moments(past: Past) -> range:
-    return range(past.start, past.end + 1, past.step)
+def _moments(past: Past) -> Iterator[tuple[int, int]]:
+    """Every moment of a sample, with the seconds since the one before."""
+    fine_from = past.fine_from or past.start
+    yield from ((moment, past.coarse_step) for moment in range(past.start, fine_from, past.coarse_step))
+    yield from ((moment, past.step) for moment in range(fine_from, past.end + 1, past.step))
+
+
+def _fine(past: Past) -> range:
+    return range(past.fine_from or past.start, past.end + 1, past.step)
 
 
 def _environments(past: Past) -> dict[str, str]:
@@ -137,13 +157,13 @@ def _work(past: Past, name: str, chance: random.Random) -> Iterator[str]:
     for environment in _environments(past):
         for part, (rate, median) in parts.items():
             outcomes = {kind: _Histogram(labels) for kind, labels in _outcomes(past, environment, part).items()}
-            for moment in _moments(past):
+            for moment, seconds in _moments(past):
                 if environment == "canary" and not _canary_runs(past, moment):
                     continue
-                _happen(past, environment, moment, (rate, median), outcomes, chance)
+                _happen(past, environment, moment, (rate * seconds, median), outcomes, chance)
                 for histogram in outcomes.values():
                     if histogram.counts != [0] * len(histogram.counts):
-                        histogram.sample(name, moment)
+                        histogram.sample(name, moment, coarse=moment < past.fine_from)
             for histogram in outcomes.values():
                 yield from histogram.lines
 
@@ -178,12 +198,12 @@ def _happen(
     outcomes: dict[str, _Histogram],
     chance: random.Random,
 ) -> None:
-    rate, median = usual
+    usual_events, median = usual
     trouble = (
         next((one for one in past.incidents if one.covers(moment)), None) if environment == "prod" else past.canary
     )
     day = 1 + 0.45 * math.sin(2 * math.pi * (moment % DAY) / DAY - 2)
-    expected = rate * day * past.step * (0.1 if environment == "canary" else 1)
+    expected = usual_events * day * (0.1 if environment == "canary" else 1)
     events = max(0, round(chance.gauss(expected, math.sqrt(expected))))
     slower = (trouble.slower if trouble else 1) * chance.lognormvariate(0, 0.06)
     failed = _drawn(events, trouble.failing if trouble else 0.0, chance)
@@ -205,7 +225,7 @@ def _drawn(events: int, share: float, chance: random.Random) -> int:
 
 def _active(past: Past, name: str, chance: random.Random) -> Iterator[str]:
     for environment in _environments(past):
-        for moment in _moments(past):
+        for moment in _fine(past):
             if environment == "canary" and not _canary_runs(past, moment):
                 continue
             trouble = any(one.covers(moment) for one in past.incidents) and environment == "prod"
@@ -216,7 +236,7 @@ def _active(past: Past, name: str, chance: random.Random) -> Iterator[str]:
 def _calls(past: Past, name: str, label: str, median: float, chance: random.Random) -> Iterator[str]:
     who = f"{_who(past, 'prod')},{label}"
     good, bad = _Histogram(who), _Histogram(f'{who},error_type="TimeoutError"')
-    for moment in _moments(past):
+    for moment in _fine(past):
         trouble = next((one for one in past.incidents if one.covers(moment)), None)
         events = max(0, round(chance.gauss(8 * past.step, 5)))
         failed = _drawn(events, trouble.failing * 1.2 if trouble else 0.00005, chance)
@@ -229,6 +249,6 @@ def _calls(past: Past, name: str, label: str, median: float, chance: random.Rand
 
 def _info(past: Past) -> Iterator[str]:
     for environment in _environments(past):
-        for moment in _moments(past):
+        for moment in _fine(past):
             if environment == "prod" or _canary_runs(past, moment):
                 yield f'target_info{{{_who(past, environment)},vcs_ref_head_revision="3f2c1ab"}} 1 {moment}'
