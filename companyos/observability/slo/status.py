@@ -125,13 +125,14 @@ def _look(prometheus: Prometheus) -> _Seen:
         values[sample.labels.get("slo_id", ""), sample.labels.get("__name__", "")] = sample.value
     alerts: dict[str, list[Alert]] = {}
     for sample in prometheus.query('ALERTS{slo_id!=""}'):
-        alerts.setdefault(sample.labels["slo_id"], []).append(_alert(sample))
+        alerts.setdefault(sample.labels.get("slo_id", ""), []).append(_alert(sample))
     return _Seen(values, alerts, _retention(prometheus))
 
 
 def _alert(sample: Sample) -> Alert:
     labels = sample.labels
-    return Alert(labels.get("slo_alert", labels.get("alertname", "")), labels.get("severity", ""), labels["alertstate"])
+    name = labels.get("slo_alert", labels.get("alertname", ""))
+    return Alert(name, labels.get("severity", ""), labels.get("alertstate", ""))
 
 
 def _retention(prometheus: Prometheus) -> int | None:
