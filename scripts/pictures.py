@@ -1,15 +1,15 @@
 """Draw the pictures of docs/dashboards.md from a real Prometheus: `SYSTEM_PACKAGES=1 python scripts/pictures.py`.
 
-The services of the pictures never ran: their thirty days are made with a fixed seed and put into a Prometheus by
-`promtool tsdb create-blocks-from`, as are the records of their compiled objectives. The same program gives the same
-bytes. Each picture's caption says so.
+The services of the pictures never ran: their days are made with a fixed seed and put into a Prometheus by `promtool
+tsdb create-blocks-from`. So are the records of their compiled objectives, after that Prometheus has evaluated their
+rules over those days. The same program gives the same bytes. Each picture's caption says so.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +25,17 @@ from companyos.observability.dashboards import (  # noqa: E402 - found by the li
     starter_pack,
     to_json,
 )
-from companyos.observability.slo import Group, Rules, compile_rules  # noqa: E402
+from companyos.observability.slo import compile_rules  # noqa: E402
 from companyos.observability.slo import read as read_slos  # noqa: E402
 from companyos.observability.slo.kits import render  # noqa: E402
 from tests.observability.dashboards.history import DAY, Disturbance, Past, openmetrics  # noqa: E402
 from tests.services import Prometheus, available  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from companyos.observability.dashboards import Dashboard
+    from companyos.observability.slo import Rule
 
 IMAGES = ROOT / "docs" / "images"
 HOUR = 3600
@@ -62,17 +63,13 @@ class Scene:
 
 def scenes() -> tuple[Scene, ...]:
     """What is drawn."""
-    at = END - 30 * DAY
+    at = END - 3 * DAY
     api = Past(
         at,
         END,
         fine_from=END - 7 * HOUR,
         parts={"/documents": (9.0, 0.04), "/search": (4.0, 0.09)},
-        incidents=(
-            Disturbance(at + 6 * DAY, at + 6 * DAY + 1500, 0.22, 2),
-            Disturbance(at + 15 * DAY, at + 17 * DAY, 0.0015, 1.3),
-            Disturbance(END - 5400, END - 4200, 0.06, 4),
-        ),
+        incidents=(Disturbance(at + DAY, at + DAY + HOUR, 0.002, 1.6), Disturbance(END - 5400, END - 4200, 0.06, 4)),
         canary=Disturbance(END - 4 * HOUR, END - 10_000, 0.01, 1.5, "KeyError"),
     )
     worker = Past(
@@ -81,17 +78,21 @@ def scenes() -> tuple[Scene, ...]:
         service="mail",
         kind="worker",
         fine_from=END - 7 * HOUR,
-        incidents=(Disturbance(END - 3 * HOUR, END - 2 * HOUR, 0.15, 6, "SMTPServerDisconnected"),),
+        incidents=(
+            Disturbance(END - 5 * DAY, END - 5 * DAY + 2 * HOUR, 0.3, 2),
+            Disturbance(END - 2 * DAY, END - DAY, 0.01, 1.5, "ConnectionResetError"),
+            Disturbance(END - 3 * HOUR, END - 2 * HOUR, 0.15, 6, "SMTPServerDisconnected"),
+        ),
     )
     return (
+        Scene(api, {"dashboard-api.svg": (starter_pack("api", "orders"), 6 * HOUR)}),
         Scene(
-            api,
+            worker,
             {
-                "dashboard-api.svg": (starter_pack("api", "orders"), 6 * HOUR),
-                "objectives-30d.svg": (objectives(["orders"]), 30 * DAY),
+                "dashboard-worker.svg": (starter_pack("worker", "mail"), 6 * HOUR),
+                "objectives-7d.svg": (objectives(["mail"]), 7 * DAY - HOUR),
             },
         ),
-        Scene(worker, {"dashboard-worker.svg": (starter_pack("worker", "mail"), 6 * HOUR)}),
     )
 
 
@@ -115,12 +116,19 @@ def main() -> int:
 
 def remember(server: Prometheus, past: Past) -> None:
     """Record the objectives over the whole past."""
-    first, *others = passes(past)
-    # The period's ratio is a sum of these: evenly dense, or some hours would count for more than others.
-    server.remember(first, start=past.start, end=END, every_seconds=past.coarse_step)
-    for rules in others:
-        server.remember(rules, start=past.start, end=past.fine_from, every_seconds=1800)
-        server.remember(rules, start=past.fine_from, end=END, every_seconds=past.coarse_step)
+    for rules in passes(past):
+        prometheus = PrometheusOverTime(server.url, 120)
+        server.add([line for name, found in rules.items() for line in recorded(name, found, prometheus, past)])
+
+
+def recorded(name: str, rules: Iterable[Rule], prometheus: PrometheusOverTime, past: Past) -> Iterator[str]:
+    """The answers of a Prometheus to the rules of one record over the whole past, as lines of OpenMetrics."""
+    yield f"# TYPE {name} gauge\n"
+    for rule in rules:
+        for series in prometheus.over(rule.expr, start=past.start, end=past.end, step=past.coarse_step):
+            labels = {**series.labels, **rule.labels}
+            written = ",".join(f'{key}="{value}"' for key, value in labels.items() if key != "__name__")
+            yield from (f"{name}{{{written}}} {value!r} {moment:.0f}\n" for moment, value in series.points)
 
 
 def drawn(scene: Scene, prometheus: PrometheusOverTime) -> dict[str, str]:
@@ -131,21 +139,33 @@ def drawn(scene: Scene, prometheus: PrometheusOverTime) -> dict[str, str]:
     }
 
 
-def passes(past: Past) -> Iterable[str]:
-    """Rule files to be remembered one after the other, each with what rests only on the ones before it."""
+def passes(past: Past) -> Iterator[dict[str, list[Rule]]]:
+    """Rules by the name of their record, first those that rest on no other record, then all others.
+
+    What rests on a record of the second kind holds that record's own expression in its place.
+    """
     compiled = compile_rules(read_slos({"slo.yaml": render(past.kind, past.service).encode()}))
-    left = [rule for group in compiled.groups for rule in group.rules if NEEDED.fullmatch(rule.name) and not rule.alert]
-    known: set[tuple[str, str]] = set()
-    names = {rule.name for rule in left}
-    while left:
-        ready = [
-            rule
-            for rule in left
-            if {(name, rule.labels["slo_id"]) for name in set(_RECORD.findall(rule.expr)) & names} <= known
-        ]
-        yield Rules((Group("past", tuple(ready)),), (), compiled.digest, compiled.slo_ids).to_yaml()
-        known |= {(rule.name, rule.labels["slo_id"]) for rule in ready}
-        left = [rule for rule in left if rule not in ready]
+    rules = [
+        rule for group in compiled.groups for rule in group.rules if NEEDED.fullmatch(rule.name) and not rule.alert
+    ]
+    names = {rule.name for rule in rules}
+    first = [rule for rule in rules if not names & set(_RECORD.findall(rule.expr))]
+    later: list[Rule] = []
+    for rule in rules:
+        if rule in first:
+            continue
+        later.append(replace(rule, expr=_spelt_out(rule, later)))
+    for part in (first, later):
+        yield {name: [rule for rule in part if rule.name == name] for name in dict.fromkeys(r.name for r in part)}
+
+
+def _spelt_out(rule: Rule, others: Iterable[Rule]) -> str:
+    expr = rule.expr
+    for other in others:
+        if other.labels["slo_id"] == rule.labels["slo_id"]:
+            selected = re.compile(rf"{re.escape(other.name)}(?![a-z0-9_:])\{{[^}}]*\}}")
+            expr = f"({other.expr})".join(selected.split(expr))
+    return expr
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -18,6 +19,7 @@ from companyos.observability.dashboards.drawing.picture import CAPTION, draw
 from companyos.observability.dashboards.drawing.scales import round_ticks, time_ticks, unit_of
 from companyos.observability.dashboards.reading import TimeRange, read
 
+ROOT = Path(__file__).resolve().parents[3]
 SVG = "{http://www.w3.org/2000/svg}"
 FRAME = Box(0, 0, 600, 240)
 HOUR = TimeRange(0, 3600)
@@ -228,3 +230,14 @@ def test_any_figures_can_be_drawn(values):
     for path in paths_of(parts):
         numbers = [float(text) for text in path.replace("M", " ").replace("L", " ").replace("h1.5", "").split()]
         assert all(-1 <= y <= 241 for y in numbers[1::2])
+
+
+@pytest.mark.parametrize("name", ["dashboard-api.svg", "dashboard-worker.svg", "objectives-7d.svg"])
+def test_the_pictures_of_the_documentation_are_sound(name):
+    """Well-formed, small, with data in every panel, and honest about where they are from."""
+    picture = (ROOT / "docs" / "images" / name).read_text()
+
+    said = words_of(picture)
+    assert any(text.startswith(f"{CAPTION}. The past of an invented service") for text in said)
+    assert [text for text in said if text == "no data" or "refused" in text] == []
+    assert len(picture) < 200_000

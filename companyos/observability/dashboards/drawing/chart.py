@@ -22,7 +22,7 @@ MOST_LINES = 12
 """More lines than this nobody tells apart; the rest are counted, not drawn."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 34, 40
 _LEGEND_ROW = 15
-_CHARACTER = 6.2
+_CHARACTER = 5.9
 """How wide a character of 11 pixels is at most, on average."""
 
 
