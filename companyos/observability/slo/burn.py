@@ -45,6 +45,11 @@ class BurnWindow:
     """The window that must breach as well, or None."""
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Seconds of its windows, the shorter first."""
+        return (self.long_seconds,) if self.short_seconds is None else (self.short_seconds, self.long_seconds)
+
+    @property
     def text(self) -> str:
         """Such as `14.4 over 1h`."""
         return f"{number(self.factor)} over {notation(self.long_seconds)}"

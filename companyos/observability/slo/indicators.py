@@ -119,7 +119,7 @@ def query(text: str, fields: Fields) -> Query | None:
 def _events(found: Query, fields: Fields, *, counter: bool) -> Query | None:
     """A query that counts events over a window, made from a bare metric where need be."""
     if found.has_window:
-        return found
+        return found.in_sum()
     if found.selector is None:
         fields.problem("query", "has no place for the window; write [{{.window}}] or the same range, such as [5m]")
         return None
@@ -127,4 +127,4 @@ def _events(found: Query, fields: Fields, *, counter: bool) -> Query | None:
         fields.problem("query", "counts, by the end of its name; write counter: true beside good, bad and total")
         return None
     function = "rate" if counter else "sum_over_time"
-    return Query((f"sum({function}({found.selector}[", "]))"), found.selector)
+    return Query((f"sum({function}({found.selector}[", "]))"), found.selector, summed=True)

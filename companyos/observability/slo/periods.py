@@ -86,7 +86,10 @@ def _calendar(fields: Fields) -> Calendar | None:
     try:
         ZoneInfo(zone or "UTC")
     except (KeyError, OSError, ValueError):
-        held.problem("timeZone", f"got {zone[:80]!r}, expected a name of the IANA database, such as Europe/Berlin")
+        held.problem(
+            "timeZone",
+            f"got {zone[:80]!r}, expected a name of the IANA database on this machine, such as Europe/Berlin",
+        )
     return Calendar(start, zone)
 
 

@@ -21,6 +21,7 @@ _METRIC = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _MATCHERS = rf"\{{(?:[^{{}}\"'`]|{_STRING})*\}}"
 _SELECTOR = re.compile(rf"\s*(?:{_METRIC}\s*(?:{_MATCHERS})?|{_MATCHERS})\s*")
 _SUMMED = re.compile(rf"\s*sum\s*\(\s*(?P<selector>{_METRIC}\s*(?:{_MATCHERS})?)\s*\)\s*")
+_SUM = re.compile(r"sum\s*\(")
 _COUNTER = re.compile(r"\s*\w*(_total|_count|_bucket|_sum)\b")
 _MASKED = re.compile(r"\bor\s+(on\s*\(\s*\)\s*)?vector\s*\(")
 _CLOSING = {")": "(", "}": "{"}
@@ -40,10 +41,20 @@ class Query:
     """What stands between the windows; a single part where there is no place for one."""
     selector: str | None
     """The metric, where the query is nothing but a selector or the sum of one."""
+    summed: bool = False
+    """Whether the whole query is one `sum(…)`, and its result a single number."""
 
     def over(self, window: str) -> str:
         """The query with `window` (Prometheus notation) in its place."""
         return window.join(self.parts)
+
+    def in_sum(self) -> Query:
+        """The query with the series of its result added up, so that it is a single number whatever their labels."""
+        if self.summed:
+            return self
+        first, *others = self.parts
+        *others, last = (f"sum({first}", *others)
+        return Query((*others, f"{last})"), self.selector, summed=True)
 
     @property
     def has_window(self) -> bool:
@@ -68,13 +79,13 @@ def read_query(text: str) -> Query:
     if not plain:
         raise QueryError("the query is empty")
     if _MARK in plain:
-        return Query(tuple(plain.split(_MARK)), None)
+        return Query(tuple(plain.split(_MARK)), None, _is_one_sum(plain))
     summed = _SUMMED.fullmatch(plain)
     if summed is not None:
         return Query((plain,), summed["selector"].strip())
     if _SELECTOR.fullmatch(plain):
         return Query((plain,), plain.strip())
-    return Query(_by_range(plain), None)
+    return Query(_by_range(plain), None, _is_one_sum(plain))
 
 
 def is_counter(selector: str) -> bool:
@@ -107,6 +118,18 @@ def _balanced(text: str) -> str:
         raise QueryError(f"the query leaves a {opened[-1]!r} open")
     kept.append(_between(text[end:]))
     return "".join(kept).strip()
+
+
+def _is_one_sum(plain: str) -> bool:
+    if not _SUM.match(plain):
+        return False
+    depth = 0
+    for token in _TOKEN.finditer(plain):
+        if token.lastgroup == "bracket":
+            depth += 1 if token[0] in "({" else -1
+            if depth == 0:
+                return token.end() == len(plain)
+    return False
 
 
 def _between(text: str) -> str:

@@ -79,7 +79,7 @@ def _query(fields: Fields, key: str) -> Query | None:
     if found is not None and not found.has_window:
         metric.problem("query", "has no place for the window; write [{{.window}}]")
         return None
-    return found
+    return None if found is None else found.in_sum()
 
 
 def _window(spec: Fields) -> TimeWindow | None:

@@ -7,5 +7,5 @@ from tests.observability.slo.texts import Bench
 
 @pytest.fixture
 def bench(tmp_path):
-    """promtool over rules and series."""
+    """Promtool over rules and series."""
     return Bench(tmp_path)

@@ -28,7 +28,7 @@ def api(here):
 
 
 def test_from_nothing_to_rules_in_two_commands(api, here):
-    """init writes a file that compile takes."""
+    """Init writes a file that compile takes."""
     assert run(["slo", "compile", "slo.yaml", "-o", "rules.yaml"]) == 0
     names = [group["name"] for group in yaml.safe_load((here / "rules.yaml").read_text())["groups"]]
     assert names == ["slo-orders-availability", "slo-orders-latency"]

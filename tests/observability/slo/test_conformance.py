@@ -155,7 +155,7 @@ INCIDENTS = {
 @pytest.mark.parametrize(("make", "theirs"), PAIRS)
 @pytest.mark.parametrize("incident", INCIDENTS)
 def test_both_rule_files_record_and_alert_the_same(make, theirs, incident, bench):
-    """promtool runs both files over one series: values are equal, and so is what fires, tick by tick."""
+    """Promtool runs both files over one series: values are equal, and so is what fires, tick by tick."""
     good, bad = INCIDENTS[incident]
     series = {f'{METRIC}{{job="myservice",code="{code}"}}': values for code, values in (("200", good), ("503", bad))}
     steady = incident == "slightly bad"

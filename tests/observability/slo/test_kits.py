@@ -41,7 +41,7 @@ def test_kits_have_no_warnings_and_the_playbooks_pages(kind):
     rules = compile_rules(documents(kind))
     assert rules.warnings == ()
     for item in objectives(documents(kind)):
-        assert [(alert.severity, len(alert.windows)) for alert in item.alerts][0] == ("page", 2)
+        assert (item.alerts[0].severity, len(item.alerts[0].windows)) == ("page", 2)
 
 
 def test_api_availability_pages_at_two_percent_an_hour_and_five_in_six():
@@ -75,7 +75,9 @@ def test_the_duration_of_jobs_is_measured_whatever_the_spelling_of_the_bound(ben
         assert bench.complaint([rules], series, [(20, ratio, 0.1)]) == ""
 
 
-@pytest.mark.parametrize(("kind", "service"), [("batch", "orders"), ("api", ""), ("api", "a b"), ("api", 'x"}'), ("api", "-a")])
+@pytest.mark.parametrize(
+    ("kind", "service"), [("batch", "orders"), ("api", ""), ("api", "a b"), ("api", 'x"}'), ("api", "-a")]
+)
 def test_what_is_no_kit_is_refused(kind, service):
     """An unknown kind, and names that would not be names."""
     with pytest.raises(KitError):

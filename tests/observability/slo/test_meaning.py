@@ -166,3 +166,10 @@ def test_bare_counters_and_gauges(bench):
     judge(bench, [counters], {FINE: "0+75x30", FAILED: "0+25x30"}, [(20, value(NOW), 0.25)])
     gauges = slo({"ratioMetric": {"good": metric("good_now"), "total": metric("all_now")}})
     judge(bench, [gauges], {"good_now": "3x30", "all_now": "4x30"}, [(20, value(NOW), 0.25)])
+
+
+@pytest.mark.parametrize("total", ["rate(requests_total[{{.window}}])", "sum by (code) (rate(requests_total[5m]))"])
+def test_series_are_added_up_where_a_query_leaves_them_apart(total, bench):
+    """Bad events of one label set are bad among all events, and not among those of the same labels."""
+    things = [slo(events(bad='rate(requests_total{code="500"}[5m])', total=total))]
+    judge(bench, things, {FINE: "0+75x30", FAILED: "0+25x30"}, [(20, value(NOW), 0.25), (20, f"count({NOW})", 1)])

@@ -65,7 +65,11 @@ def problems(content):
         (INDICATOR, "", "slo.yaml:6: spec.indicator: expected an SLI"),
         (INDICATOR, "  indicatorRef: gone\n", "slo.yaml:7: spec.indicatorRef: no SLI 'gone' is defined"),
         (RATIO, "      description: none\n", "slo.yaml:11: spec.indicator.spec: expected exactly one of"),
-        (BAD_METRIC, BAD_METRIC + BAD_METRIC.replace("bad", "good"), "ratioMetric: got bad, good, total; expected good"),
+        (
+            BAD_METRIC,
+            BAD_METRIC + BAD_METRIC.replace("bad", "good"),
+            "ratioMetric: got bad, good, total; expected good",
+        ),
         (BAD_METRIC, "", "slo.yaml:12: spec.indicator.spec.ratioMetric: got total; expected"),
         ("duration: 30d", "duration: 0d", "slo.yaml:24: spec.timeWindow[0].duration: got '0d', expected a duration"),
         ("duration: 30d", "duration: 30", "slo.yaml:24: spec.timeWindow[0].duration: got 30, expected a number and"),
@@ -82,19 +86,35 @@ def problems(content):
         ("target: 0.999", "target: -0.5", "slo.yaml:28: spec.objectives[0].target: got -0.5, expected more than 0"),
         ("target: 0.999", "target: '0.999'", "slo.yaml:28: spec.objectives[0].target: got '0.999', expected a number"),
         ("target: 0.999", "target: .nan", "slo.yaml:28: spec.objectives[0].target: got '.nan', expected a number"),
-        ("target: 0.999", "tarjet: 0.999", "slo.yaml:28: spec.objectives[0].tarjet: unknown key; did you mean 'target'"),
+        (
+            "target: 0.999",
+            "tarjet: 0.999",
+            "slo.yaml:28: spec.objectives[0].tarjet: unknown key; did you mean 'target'",
+        ),
         ("target: 0.999", "displayName: x", "slo.yaml:28: spec.objectives[0].target: expected exactly one of target"),
         ("    - target: 0.999\n", "    []\n", "slo.yaml:28: spec.objectives: is empty"),
         ("Occurrences", "Occurences", "slo.yaml:26: spec.budgetingMethod: got 'Occurences', expected Occurrences or"),
         ("Occurrences", "Timeslices", "slo.yaml:28: spec.objectives[0].timeSliceWindow: is missing"),
-        ("type: Prometheus", "type: Datadog", "metricSource.type: got 'Datadog'; rules can only be made for Prometheus"),
+        (
+            "type: Prometheus",
+            "type: Datadog",
+            "metricSource.type: got 'Datadog'; rules can only be made for Prometheus",
+        ),
         ("            type: Prometheus\n", "", "metricSource.type: is missing, and there is no metricSourceRef"),
-        ("errors_total[5m]", "errors_total[5m", "slo.yaml:17: spec.indicator.spec.ratioMetric.bad.metricSource.spec.query"),
+        (
+            "errors_total[5m]",
+            "errors_total[5m",
+            "slo.yaml:17: spec.indicator.spec.ratioMetric.bad.metricSource.spec.query",
+        ),
         ("errors_total[5m]))", "errors_total[5m])", "query: the query leaves a '(' open"),
         ("errors_total[5m]))", "errors_total[5m])))", "query: the query closes a ')' that was not opened"),
         ("rate(errors_total[5m])", "errors_total + 1", "query: has no place for the window; write [{{.window}}]"),
         ("sum(rate(errors_total[5m]))", "a[5m] / b[1h]", "query: the query has the ranges [1h], [5m]; write"),
-        ("errors_total[5m]", "errors_total[$__rate_interval]", "query: the placeholder '$__rate_interval' is not known"),
+        (
+            "errors_total[5m]",
+            "errors_total[$__rate_interval]",
+            "query: the placeholder '$__rate_interval' is not known",
+        ),
         ("errors_total[5m]", "errors_total[{{.windw}}]", "query: the placeholder '{{.windw}}' is not known"),
         ("service: shop", "service: 7", "slo.yaml:6: spec.service: got 7, expected a text: put it into quotes"),
         ("service: shop", "service: &a shop", "slo.yaml:6: anchors and aliases are not read"),
@@ -277,12 +297,10 @@ def test_any_value_in_any_place_is_read_or_refused(place, value):
         held = held[key]
     held[place[-1]] = value
     try:
-        content = json.dumps(whole).encode()
-        rules = compile_rules(read({"any": content}))
+        known = compile_rules(read({"any": json.dumps(whole).encode()})).slo_ids
     except SloError as error:
-        assert error.problems
-    else:
-        assert rules.slo_ids
+        known = error.problems
+    assert known
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda value: value.encode("utf-8", "surrogatepass")))
@@ -290,6 +308,52 @@ def test_any_bytes_are_read_or_refused(data):
     """Whatever the file holds, the only error is ours."""
     with pytest.raises(SloError):
         read({"any": data})
+
+
+@given(st.integers(0, len(WHOLE)), st.integers(0, 12), st.text(max_size=6) | st.sampled_from(["- ", "{", ": ", "\t"]))
+def test_any_slip_of_the_pen_is_read_or_refused(place, length, inserted):
+    """A few characters lost or added anywhere: compiled, or refused by our own error, with lines inside of the file."""
+    content = f"{WHOLE[:place]}{inserted}{WHOLE[place + length :]}"
+    try:
+        known = compile_rules(read({"any": content.encode("utf-8", "surrogatepass")})).slo_ids
+    except SloError as error:
+        known = error.problems
+        assert all(0 <= problem.line <= content.count("\n") + 2 for problem in known)
+    assert known
+
+
+ALPHA = """\
+apiVersion: openslo/v1alpha
+kind: SLO
+metadata: {name: up}
+spec:
+  service: shop
+  budgetingMethod: Occurrences
+  timeWindows: [{count: 30, unit: Day}]
+  objectives:
+    - target: 0.999
+      ratioMetrics:
+        good: {source: prometheus, queryType: promql, query: "sum(rate(g[{{.window}}]))"}
+        total: {source: prometheus, queryType: promql, query: "sum(rate(t[{{.window}}]))"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("count: 30", "count: 0", "slo.yaml:7: spec.timeWindows[0].count: got 0, expected a whole number above zero"),
+        ("unit: Day", "unit: Days", "slo.yaml:7: spec.timeWindows[0].unit: got 'Days', expected Day or Week"),
+        ("source: prometheus", "source: datadog", "slo.yaml:11: spec.objectives[0].ratioMetrics.good.source: got"),
+        ("[{{.window}}]", "", "slo.yaml:11: spec.objectives[0].ratioMetrics.good.query: has no place for the window"),
+        ("ratioMetrics", "ratioMetric", "slo.yaml:11: spec.objectives[0].ratioMetric: unknown key; did you mean"),
+        ("kind: SLO", "kind: AlertPolicy", "slo.yaml:2: kind: got AlertPolicy of openslo/v1alpha"),
+    ],
+)
+def test_mistakes_in_the_older_version_are_named_as_well(old, new, expected):
+    """`openslo/v1alpha` has other fields, and the same care."""
+    assert read({"slo.yaml": ALPHA.encode()}).slos[0].window.seconds == 30 * 86_400
+    found = problems(ALPHA.replace(old, new, 1))
+    assert any(expected in problem for problem in found), found
 
 
 @pytest.mark.parametrize("content", [b"", b"---\n---\n", b"# nothing\n", b"[" * 5000, b"a: " * 3000, b"? [a]\n: b\n"])

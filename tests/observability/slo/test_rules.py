@@ -11,7 +11,20 @@ from hypothesis import strategies as st
 
 from companyos.observability.slo import SloError, compile_rules, read
 from companyos.observability.slo.burn import of_playbook
-from tests.observability.slo.texts import BAD, GOOD, TOTAL, alerts, events, metric, policy, recorded, rules_of, slo, text, thing
+from tests.observability.slo.texts import (
+    BAD,
+    GOOD,
+    TOTAL,
+    alerts,
+    events,
+    metric,
+    policy,
+    recorded,
+    rules_of,
+    slo,
+    text,
+    thing,
+)
 
 DAY = 86_400
 
@@ -69,7 +82,11 @@ def test_every_series_and_alert_says_whose_it_is():
     """The three labels of identity are everywhere; windows are labelled where they differ."""
     for group in rules_of(slo()).groups:
         for rule in group.rules:
-            assert (rule.labels["slo_id"], rule.labels["slo_service"], rule.labels["slo_name"]) == ("shop-up", "shop", "up")
+            assert (rule.labels["slo_id"], rule.labels["slo_service"], rule.labels["slo_name"]) == (
+                "shop-up",
+                "shop",
+                "up",
+            )
             assert rule.name.startswith("slo:sli_error:ratio_rate") == ("slo_window" in rule.labels)
 
 
@@ -81,8 +98,7 @@ def test_the_same_input_gives_the_same_bytes_in_any_order_of_files():
     third["metadata"]["name"] = "a"
     files = {"1": text(slo()), "2": text(other), "3": text(third)}
     written = {
-        compile_rules(read({name: files[name] for name in order})).to_yaml()
-        for order in itertools.permutations(files)
+        compile_rules(read({name: files[name] for name in order})).to_yaml() for order in itertools.permutations(files)
     }
     assert len(written) == 1
     assert compile_rules(read({"1": text(slo(target=0.99))})).digest not in written.pop()
@@ -91,7 +107,9 @@ def test_the_same_input_gives_the_same_bytes_in_any_order_of_files():
 def test_the_text_is_the_rules():
     """What is written by hand reads back as exactly what was compiled, quotes, line ends and all."""
     awkward = slo(
-        events(bad='sum(rate(e{a="x\\"y",b=~"\\\\d+: #"}[5m])) # why\n  or\tsum(rate(f[5m]))', total="sum(rate(t[5m]))"),
+        events(
+            bad='sum(rate(e{a="x\\"y",b=~"\\\\d+: #"}[5m])) # why\n  or\tsum(rate(f[5m]))', total="sum(rate(t[5m]))"
+        ),
         description="100 % 'sure' \"yes\" {{ $value }} \\ é",
     )
     awkward["metadata"]["displayName"] = '"{{ evil }}"\nsecond: line'
@@ -140,12 +158,16 @@ def test_a_policy_replaces_the_playbooks_alerts():
 def test_a_policy_may_ask_for_a_short_window():
     """The annotation joins a second window, so that the alert ends soon after the errors."""
     rules = rules_of(slo(alertPolicies=["fast"]), policy(annotations={"companyos.short-window": "5m"}))
-    assert {"ratio_rate5m{", "ratio_rate1h{"} == {f"ratio_rate{window}{{" for window in ("5m", "1h") if f"ratio_rate{window}{{" in alerts(rules)["fast"].expr}
+    assert {"ratio_rate5m{", "ratio_rate1h{"} == {
+        f"ratio_rate{window}{{" for window in ("5m", "1h") if f"ratio_rate{window}{{" in alerts(rules)["fast"].expr
+    }
 
 
 def test_an_alert_of_a_policy_that_cannot_fire_is_an_error():
     """A burn rate that is not reached even when everything fails is named with its line."""
-    with pytest.raises(SloError, match="a burn rate of 12 over 1h can never be passed: even if everything fails it is 10"):
+    with pytest.raises(
+        SloError, match="a burn rate of 12 over 1h can never be passed: even if everything fails it is 10"
+    ):
         rules_of(slo(target=0.9, alertPolicies=["fast"]), policy(12))
 
 
@@ -175,9 +197,9 @@ def test_a_policy_may_only_watch_for_missing_data():
 @pytest.mark.parametrize("label", ["slo_id", "severity", "alertname", "__name__"])
 def test_labels_that_are_taken_are_refused(label):
     """A label of the SLO may not take the place of one that rules depend on."""
+    taken = slo()
+    taken["metadata"]["labels"] = {label: "x"}
     with pytest.raises(SloError, match="which is taken"):
-        taken = slo()
-        taken["metadata"]["labels"] = {label: "x"}
         rules_of(taken)
 
 
@@ -186,7 +208,10 @@ def test_labels_reach_alerts_and_info():
     labelled = slo()
     labelled["metadata"]["labels"] = {"cost.centre": "7", "team": ["a", "b"]}
     rules = rules_of(labelled)
-    for rule in (alerts(rules)["burn-page"], next(r for g in rules.groups for r in g.rules if r.name == "companyos_slo_info")):
+    for rule in (
+        alerts(rules)["burn-page"],
+        next(r for g in rules.groups for r in g.rules if r.name == "companyos_slo_info"),
+    ):
         assert (rule.labels["cost_centre"], rule.labels["team"]) == ("7", "a,b")
 
 
@@ -196,7 +221,7 @@ KINDS = {
     "bare counters": slo(events(bad='errors_total{a="b"}', total="sum(requests_total)")),
     "bare gauges": slo({"ratioMetric": {"good": metric("good_now"), "total": metric("all_now")}}),
     "raw": slo({"ratioMetric": {"raw": metric("ratio"), "rawType": "success"}}),
-    "raw over a window": slo({"ratioMetric": {"raw": metric("sum(r{{ .window }})".replace("r{", "rate(r[{").replace("})", "}]))")), "rawType": "failure"}}),
+    "raw over a window": slo({"ratioMetric": {"raw": metric("avg_over_time(r[{{ .window }}])"), "rawType": "failure"}}),
     "threshold": slo({"thresholdMetric": metric("latency")}, objective={"op": "lt", "value": 0.3}),
     "timeslices": slo(method="Timeslices", objective={"timeSliceTarget": 0.95, "timeSliceWindow": "1m"}),
     "long timeslices": slo(method="Timeslices", objective={"timeSliceTarget": 0.95, "timeSliceWindow": 10}),

@@ -120,7 +120,10 @@ def test_what_a_prometheus_does_not_know_is_undetermined(shop, prometheus, tmp_p
     until(lambda: Asked(prometheus.url).query("slo:objective:ratio"))
     other = slo(service="elsewhere")
     changed = slo(events(good=GOOD, total=TOTAL), target=0.95, alertPolicies=["fast"])
-    for things, reason in (([other], "its rules are not loaded"), ([changed, THINGS[1]], "are for an objective of 0.9:")):
+    for things, reason in (
+        ([other], "its rules are not loaded"),
+        ([changed, THINGS[1]], "are for an objective of 0.9:"),
+    ):
         (tmp_path / "slo.yaml").write_bytes(text(*things))
         assert run(["slo", "status", str(tmp_path / "slo.yaml"), "--prometheus", prometheus.url]) == 3
         assert reason in capsys.readouterr().out
@@ -146,7 +149,7 @@ def answering(answer):
         def do_POST(self):
             answer(self)
 
-        do_GET = do_POST
+        do_GET = do_POST  # noqa: N815 - as http.server has it
 
         def log_message(self, *arguments):
             pass
@@ -286,7 +289,14 @@ def test_calendar_windows_are_asked_from_their_start():
         ("1M", "2026-01-31 00:00:00", "UTC", "2026-03-01T00:00:00+00:00", "2026-02-28T00:00", "2026-03-31T00:00"),
         ("1Q", "2026-01-01 00:00:00", "UTC", "2026-05-05T00:00:00+00:00", "2026-04-01T00:00", "2026-07-01T00:00"),
         ("1Y", "2020-02-29 12:00:00", "UTC", "2026-02-28T11:59:59+00:00", "2025-02-28T12:00", "2026-02-28T12:00"),
-        ("1d", "2026-01-01 00:00:00", "Europe/Berlin", "2026-03-29T10:00:00+02:00", "2026-03-29T00:00", "2026-03-30T00:00"),
+        (
+            "1d",
+            "2026-01-01 00:00:00",
+            "Europe/Berlin",
+            "2026-03-29T10:00:00+02:00",
+            "2026-03-29T00:00",
+            "2026-03-30T00:00",
+        ),
         ("1w", "2026-01-05 00:00:00", "UTC", "2026-01-04T23:59:59+00:00", "2025-12-29T00:00", "2026-01-05T00:00"),
     ],
 )
