@@ -20,7 +20,7 @@ import time
 import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks.interleaved import Bar, measure, report
 
@@ -94,7 +94,7 @@ class Server:
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         until = time.monotonic() + 30
         while time.monotonic() < until:
             try:
@@ -143,14 +143,15 @@ def _application(case: str, stack: ExitStack) -> Any:
     from starlette.responses import PlainTextResponse
     from starlette.routing import Route
 
-    async def order(request: Any) -> Any:  # noqa: ARG001, RUF029 - a handler has these
+    async def order(request: Any) -> Any:  # noqa: ARG001 - a handler has it
         return PlainTextResponse("ok")
 
     app = Starlette(routes=[Route("/orders/{number}", order)])
     if case in {SAMPLED, HEAD}:
         from companyos import observability
 
-        lines = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
+        lines = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - the stack closes it
+        stack.callback(lines.close)
         share = 1.0 if case == SAMPLED else 0.01
         stack.enter_context(
             observability.setup(service="bench", env="prod", version="1", stream=lines, sample_ratio=share)

@@ -42,9 +42,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = get_logger("companyos.observability.asgi")
-_WANTED = frozenset(
-    ["traceparent", "tracestate", "baggage", "x-request-id", "x-correlation-id", "host", "user-agent"]
-)
+_WANTED = frozenset(["traceparent", "tracestate", "baggage", "x-request-id", "x-correlation-id", "host", "user-agent"])
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]{0,512}")
 MAX_REMEMBERED = 1024
 """Entries of each memory of what was shown before."""
@@ -61,9 +59,9 @@ class ASGIMiddleware:
     """Wraps an ASGI application so that every HTTP request is traced, logged and measured.
 
     The incoming `traceparent` is the parent. A well-formed `X-Request-ID` is kept, else one is made; a well-formed
-    `X-Correlation-ID` is kept, else the trace id ties events together. Both are sent back with the response, unless the
-    application sends its own. Requests to `quiet_paths` (health checks) get a request id and nothing more. Websockets and
-    lifespan pass through untouched.
+    `X-Correlation-ID` is kept, else the trace id ties events together. Both are sent back with the response, unless
+    the application sends its own. Requests to `quiet_paths` (health checks) get a request id and nothing more.
+    Websockets and lifespan pass through untouched.
 
     An error of the application is recorded and goes on; an error of the recording is logged and goes nowhere.
     The address of the client is personal data and is recorded only with `record_client_address`.
@@ -224,12 +222,23 @@ class _Request:
         span = self.span
         recorded = span if type(span) is Span else None
         if recorded is not None:
-            _end(recorded, self._method, shown, status, seconds, error if isinstance(error, Exception) else error_type)
+            self._complete(recorded, shown, status, error if isinstance(error, Exception) else error_type)
+            # From the one clock that cannot be set back.
+            recorded.end(recorded.start_ns + int(seconds * 1e9))
         if self._recorder is not None:
             version = self._scope.get("http_version", "1.1")
             key = (self._method, self._scheme, shown, status, version, error_type)
             _HTTP.record(self._recorder, key, _duration_tags, seconds, recorded)
         _access_event(self._method, self._path() if shown is None else shown, status, seconds, error)
+
+    def _complete(self, span: Span, route: str | None, status: int | None, error: Exception | str | None) -> None:
+        if status is not None:
+            span.put("http.response.status_code", status)
+        if route is not None:
+            span.put("http.route", route)
+            span.name = f"{_span_name(self._method)} {route}"
+        if error is not None:
+            mark_failed(span, error)
 
     def _shown(self, text: str, show: Callable[[str], Any]) -> Any:
         """`show(text)`, remembered: hosts, user agents, routes and many paths come again and again."""
@@ -249,25 +258,6 @@ class _Request:
 def _own_ids(headers: list[Any]) -> set[str | None]:
     # What is no list of pairs is passed on: the server says what is wrong with it.
     return {_header_name(pair[0]) for pair in headers if isinstance(pair, tuple | list) and pair}
-
-
-def _end(
-    span: Span,
-    method: str,
-    route: str | None,
-    status: int | None,
-    seconds: float,
-    error: Exception | str | None,
-) -> None:
-    if status is not None:
-        span.put("http.response.status_code", status)
-    if route is not None:
-        span.put("http.route", route)
-        span.name = f"{_span_name(method)} {route}"
-    if error is not None:
-        mark_failed(span, error)
-    # From the one clock that cannot be set back.
-    span.end(span.start_ns + int(seconds * 1e9))
 
 
 def _active_tags(key: tuple[Any, ...]) -> dict[str, Any]:
@@ -295,9 +285,7 @@ def _error_type(status: int | None, error: BaseException | None) -> str | None:
     return str(status) if status >= 500 else None
 
 
-def _access_event(
-    method: str, resource: str, status: int | None, seconds: float, error: BaseException | None
-) -> None:
+def _access_event(method: str, resource: str, status: int | None, seconds: float, error: BaseException | None) -> None:
     fields: dict[str, Any] = {
         "action": method,
         "resource": resource,

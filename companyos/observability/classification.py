@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
+import inspect
 import secrets
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -159,13 +160,19 @@ class KeyedHash:
         return hmac.digest(self._key, data, hashlib.sha256).hex()
 
 
-@lru_cache(maxsize=1024)
 def members_of(kind: type) -> Mapping[str, Classification | None] | None:
     """The fields of a class and what each is classified as; None for a class that has no declared fields.
 
     Dataclasses, named tuples, and what pydantic, attrs and msgspec make, told by what they leave on the class. A field
     whose annotation cannot be resolved counts as unclassified and is masked.
     """
+    return _members_of(kind)
+
+
+@lru_cache(maxsize=1024)
+def _members_of(kind: Hashable) -> Mapping[str, Classification | None] | None:
+    if not isinstance(kind, type):
+        return None
     names = _names(kind)
     if names is None:
         return None
@@ -187,7 +194,7 @@ def hints_of(kind: type, local: Mapping[str, Any] | None) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - an annotation may be any expression; each is tried by itself below
         found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
-        for name, annotation in base.__dict__.get("__annotations__", {}).items():
+        for name, annotation in inspect.get_annotations(base).items():
             single = type("_", (), {"__annotations__": {name: annotation}, "__module__": base.__module__})
             try:
                 found |= typing.get_type_hints(single, localns=names, include_extras=True)
@@ -204,8 +211,10 @@ def classification_of(hint: Any) -> Classification | None:
 
 
 def _is_hint(part: Any) -> bool:
-    return isinstance(part, type | types.GenericAlias | types.UnionType) or typing.get_origin(part) is not None or (
-        type(part).__name__ == "TypeAliasType"
+    return (
+        isinstance(part, type | types.GenericAlias | types.UnionType)
+        or typing.get_origin(part) is not None
+        or (type(part).__name__ == "TypeAliasType")
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,8 @@ from companyos.observability.semconv import ALIASES
 from companyos.observability.series import Exemplar, Histogram, HistogramSeries, Instrument, Number
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+
     from companyos.observability.recorder import Recorder
     from companyos.observability.runtime import Observability
 
@@ -34,7 +35,8 @@ PROMOTED = ("service.name", "service.version", "deployment.environment.name")
 
 _UNITS = {
     "s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "min": "minutes", "h": "hours",
-    "d": "days", "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "%": "percent", "Cel": "celsius", "Hz": "hertz",
+    "d": "days", "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "%": "percent", "Cel": "celsius",
+    "Hz": "hertz",
 }  # fmt: skip
 _ENDINGS = {"milliseconds": "_ms", "seconds": "_s"}
 _TYPES = {"counter": "counter", "updown": "gauge", "gauge": "gauge", "histogram": "histogram"}
@@ -188,7 +190,9 @@ class _Writer:
             own = _labels(one.attributes)
             sums[own] = sums.get(own, 0) + sum(one.snapshot()[0])
         if sums:
-            yield from self._head(name, "counter", f"The playbook's name for a count of {ALIASES[name].instrument}.", "")
+            yield from self._head(
+                name, "counter", f"The playbook's name for a count of {ALIASES[name].instrument}.", ""
+            )
         for own, value in sums.items():
             yield f"{name}{{{','.join(filter(None, (self._promoted, own)))}}} {_number(value)}"
 

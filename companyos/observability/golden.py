@@ -1,4 +1,4 @@
-"""The golden metrics of one kind of work: how long it took (and so how often, and how often wrong), and how much is in hand.
+"""The golden metrics of one kind of work: how long, and so how often and how often wrong, and how much is in hand.
 
 Their series are found by a tuple of label values, which is several times cheaper than by attributes.
 """
@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from companyos.observability.spans import Span
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from companyos.observability.recorder import Recorder
     from companyos.observability.series import HistogramSeries, Number
+    from companyos.observability.spans import Span
 
 __all__ = ("Golden",)
 

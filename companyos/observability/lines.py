@@ -41,8 +41,8 @@ MAX_QUICK_FIELDS = 40
 MAX_QUICK_NAME = 64
 MAX_KNOWN_NAMES = 2_048
 MAX_QUICK_NUMBER = 10**11
-"""Bounds of the short way. Within them no text can exceed the room of an event, however it is escaped, and no number can
-be one of a card or be infinite."""
+"""Bounds of the short way. Within them no text can exceed the room of an event, however it is escaped, and no number
+can be one of a card or be infinite."""
 
 Fields = Mapping[str, Any]
 
@@ -64,7 +64,9 @@ def head(runtime: Observability, level: str, event: str, logger: str | None) -> 
     known, trace_id, span_id = _ids
     if span is not known:
         context = span.get_span_context()
-        trace_id, span_id = (f"{context.trace_id:032x}", f"{context.span_id:016x}") if context.is_valid else (None, None)
+        trace_id, span_id = (
+            (f"{context.trace_id:032x}", f"{context.span_id:016x}") if context.is_valid else (None, None)
+        )
         _ids = (span, trace_id, span_id)
     line["trace_id"] = line["correlation_id"] = trace_id
     line["span_id"] = span_id
@@ -123,7 +125,7 @@ class PlainNames:
         names.add(name)
 
 
-def plain_line(
+def plain_line(  # noqa: PLR0917 - called for every event; keywords would cost more than a check does
     runtime: Observability,
     level: str,
     event: str,
@@ -173,7 +175,7 @@ def _set_others(runtime: Observability, line: dict[str, Any], fields: Fields) ->
     return type(fields.get("latency_ms")) is not bool
 
 
-def searched_line(
+def searched_line(  # noqa: PLR0917 - called as the other one is
     runtime: Observability,
     level: str,
     event: str,
@@ -189,12 +191,17 @@ def searched_line(
     line = head(runtime, level, redactor.text(as_text(event), room), shown_logger)
     # Before the fields, so that these cannot crowd it out.
     failure = {} if error is None else exception_fields(error, room)
+    known = runtime.names.fields
     fields = {key: value for source in sources for key, value in source.items() if value is not None}
     for number, (key, value) in enumerate(fields.items()):
         if room.left <= 0:
             line["..."] = f"{len(fields) - number} more"
             break
-        name = redactor.text(key if type(key) is str else as_text(key), room)
+        if key in known:
+            name = key
+            room.left -= len(key)
+        else:
+            name = redactor.text(key if type(key) is str else as_text(key), room)
         shown = value if key in trusted and type(value) in _SCALARS else redactor.field(key, value, room)
         if shown is not None:
             line[_place(name, shown)] = _fitting(name, shown)

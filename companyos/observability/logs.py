@@ -87,8 +87,8 @@ class Logger(structlog.BoundLoggerBase):
         """Write an event whose fields are at hand as a mapping: the way in for middleware.
 
         `method` is a level's method, such as `info`. Texts and numbers under the names `trusted` are not searched for
-        secrets: only for values of the caller's own making, such as a method out of a fixed set, the template of a route,
-        or what has gone through the redactor before.
+        secrets: only for values of the caller's own making, such as a method out of a fixed set, the template of a
+        route, or what has gone through the redactor before.
         """
         if _RANKS[method] >= in_force[-1].rank:
             self._write(LEVELS[method], event, fields, trusted, error)

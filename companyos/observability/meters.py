@@ -32,6 +32,7 @@ Tags = dict[str, str | bool | int | float]
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,254}")
 _UNITS = (("_ms", "ms"), ("_milliseconds", "ms"), ("_seconds", "s"), ("_s", "s"), ("_bytes", "By"), ("_percent", "%"))
 
+
 class Timer:
     """Measures one piece of work: use it in a `with`, or call `stop()`. Records once."""
 

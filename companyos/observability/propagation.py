@@ -25,7 +25,16 @@ from companyos.observability.semconv import PROPAGATION_REJECTED
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-__all__ = ("Incoming", "carries", "carry", "extract", "headers_of", "outgoing_event_attributes", "outgoing_headers", "safe_id")
+__all__ = (
+    "Incoming",
+    "carries",
+    "carry",
+    "extract",
+    "headers_of",
+    "outgoing_event_attributes",
+    "outgoing_headers",
+    "safe_id",
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,10 +105,12 @@ def parse_parent(text: str, state: str | None) -> trace.SpanContext | None:
     match = _PARENT.fullmatch(text.strip())
     # Version ff is forbidden, and only a later version may have more (W3C Trace Context, "Versioning").
     if match is None or match[1] == "ff" or (match[5] and match[1] == "00"):
-        return _reject("traceparent")
+        _reject("traceparent")
+        return None
     trace_id, span_id = int(match[2], 16), int(match[3], 16)
     if not trace_id or not span_id:
-        return _reject("traceparent")
+        _reject("traceparent")
+        return None
     return trace.SpanContext(trace_id, span_id, True, trace.TraceFlags(int(match[4], 16)), _state(state))
 
 
@@ -115,7 +126,8 @@ def _state(text: str | None) -> trace.TraceState | None:
 def parse_baggage(text: str) -> dict[str, str] | None:
     """A baggage header; None, and counted, if it is too long; without the members that are malformed, also counted."""
     if len(text) > MAX_BAGGAGE or text.count(",") >= MAX_MEMBERS:
-        return _reject("baggage")
+        _reject("baggage")
+        return None
     found: dict[str, str] = {}
     for member in filter(None, (part.strip(" \t") for part in text.split(","))):
         name, equals, rest = member.partition("=")
@@ -140,9 +152,7 @@ def safe_id(value: str | None) -> str | None:
 
 def carries(value: Any) -> bool:
     """Whether a value looks like a request, a message or headers."""
-    return (
-        isinstance(value, Mapping | list | tuple) or hasattr(value, "headers") or hasattr(value, "get_attributes")
-    )
+    return isinstance(value, Mapping | list | tuple) or hasattr(value, "headers") or hasattr(value, "get_attributes")
 
 
 def headers_of(carrier: Any) -> dict[str, str]:

@@ -11,14 +11,14 @@ from companyos._version import __version__
 from companyos.observability.errors import MetricError
 from companyos.observability.meter_provider import MeterProvider
 from companyos.observability.records import MetricPoint
-from companyos.observability.series import DEFAULT_BUCKETS, Histogram, HistogramSeries, Instrument, clean_tags
 from companyos.observability.semconv import BUCKETS, DESCRIPTIONS, METRICS_OVERFLOW, UNITS
+from companyos.observability.series import DEFAULT_BUCKETS, Histogram, HistogramSeries, Instrument, clean_tags
 from companyos.observability.spans import Span, SpanRecorder, TracerProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from companyos.observability.exporting import Periodic, SpanQueue
+    from companyos.observability.exporting import Export, Periodic, SpanQueue
     from companyos.observability.otel_env import Settings
     from companyos.observability.records import SpanRecord
     from companyos.observability.redaction import Redactor
@@ -89,7 +89,7 @@ class Recorder:
             send = _sdk.MetricExport(_sdk.metric_exporter(metrics, endpoint), self.resource, self.started_ns)
         # Threads only when nothing can fail any more.
         if traces == "console":
-            self.tracing.finish = lambda span: (self._finished.append(span), send_spans.send([span]))[0]
+            self.tracing.finish = lambda span: self._finish_aloud(span, send_spans)
         elif traces != "none":
             self._queue = exporting.SpanQueue(
                 send_spans,
@@ -145,13 +145,16 @@ class Recorder:
         """Export what is waiting; False if that was not possible in time."""
         until = time.monotonic() + timeout_seconds
         workers = [worker for worker in (self._queue, self._periodic) if worker is not None]
-        return all([worker.flush(max(0.0, until - time.monotonic())) for worker in workers])
+        # Each has its turn, whether the one before was in time or not.
+        done = [worker.flush(max(0.0, until - time.monotonic())) for worker in workers]
+        return all(done)
 
     def shutdown(self, timeout_seconds: float) -> bool:
         """Export what is waiting and stop, within that time; False if something was lost."""
         until = time.monotonic() + timeout_seconds
         workers = [worker for worker in (self._queue, self._periodic) if worker is not None]
-        return all([worker.stop(max(0.0, until - time.monotonic())) for worker in workers])
+        done = [worker.stop(max(0.0, until - time.monotonic())) for worker in workers]
+        return all(done)
 
     def warn_once(self, event: str, about: str, **fields: Any) -> None:
         """Write a WARN event, the first time only."""
@@ -163,6 +166,10 @@ class Recorder:
         self._finished.append(span)
         if self._queue is not None:
             self._queue.offer(span)
+
+    def _finish_aloud(self, span: Span, console: Export) -> None:
+        self._finished.append(span)
+        console.send([span])
 
     def _count(self, name: str, count: int, wrong: str | None) -> None:
         self.add("counter", name, count, **({} if wrong is None else {"error.type": wrong}))
@@ -176,7 +183,7 @@ class Recorder:
         )
 
     def _theirs(self, kind: str, name: str, unit: str, description: str, **options: Any) -> Instrument:
-        # The API never raises: an instrument that contradicts an earlier one records into nothing, and an event says so.
+        # The API never raises: what contradicts an earlier instrument records into nothing, and an event says so.
         try:
             return self.instrument(kind, name, unit=unit, description=description, **options)
         except MetricError as error:

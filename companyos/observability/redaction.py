@@ -1,8 +1,8 @@
 """The safety net: secrets and addresses are masked before anything leaves, whatever the caller put in.
 
 It is a net, not a licence: classify and leave out what need not be said. It works on names of fields (`password`,
-`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `numbers`), on the words and hosts that the company
-names, and on the classes that values carry (`classification`).
+`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `digits`), on the words and hosts that the
+company names, and on the classes that values carry (`classification`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from companyos.observability import numbers, shapes
+from companyos.observability import digits, shapes
 from companyos.observability.classification import Classification, Classified, KeyedHash, members_of
 from companyos.observability.shapes import ADDRESS, SECRET, is_secret_key
 
@@ -38,6 +38,8 @@ MAX_EVENT = 65_536
 """Most characters that the values of one event take together."""
 MARGIN = 1_024
 MAX_NOTE = 64
+MAX_ESCAPED = 12
+"""Characters that one character takes at most when it is escaped in JSON."""
 ITEM_COST = 8
 FLOAT_COST = 24
 MAX_ITEMS = 100
@@ -102,13 +104,18 @@ class Redactor:
     def text(self, value: str, room: Room | None = None) -> str:
         """`value` with what looks like a secret or an address masked."""
         room = room or Room()
+        size = len(value)
+        if size <= MAX_TEXT and size * MAX_ESCAPED + MAX_NOTE <= room.left:
+            # Even if all of it has to be escaped it fits.
+            shown = self._masked(value)
+            room.left -= max(_cost(shown), size)
+            return shown
         limit = min(MAX_TEXT, max(0, room.left))
         shown = self._cut(value, limit) if len(value) > limit else self._masked(value)
-        cost = len(_escaped(shown))
+        cost = _cost(shown)
         if cost > max(room.left, MAX_NOTE):
-            # Escaped, one character may take up to twelve.
-            shown = f"{shown[: limit // 12]}... ({len(value)} characters)"
-            cost = len(_escaped(shown))
+            shown = f"{shown[: limit // MAX_ESCAPED]}... ({len(value)} characters)"
+            cost = _cost(shown)
         room.left -= max(cost, min(len(value), limit))
         return shown
 
@@ -122,7 +129,7 @@ class Redactor:
         return value if self.is_clean(value) else self._searched(value)
 
     def _searched(self, value: str) -> str:
-        return self._own(numbers.masked(shapes.masked(value)))
+        return self._own(digits.masked(shapes.masked(value)))
 
     def _own(self, value: str) -> str:
         value = self._words.sub(WITHHELD, value) if self._words else value
@@ -131,18 +138,24 @@ class Redactor:
     def baggage(self, entries: Mapping[str, Any]) -> dict[str, str]:
         """W3C Baggage entries as they may be sent on: masked like fields, and without those that are dropped."""
         shown = {self.text(as_text(key)): self.field(as_text(key), value) for key, value in entries.items()}
-        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()
-                if value is not None}
+        return {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in shown.items()
+            if value is not None
+        }
 
     def field(self, key: str, value: Any, room: Room | None = None) -> Any:
         """The JSON value to write under `key`, None if it is not to appear; never an error."""
         try:
             shown = self._field(key, value, room or Room())
-            return None if shown is DROPPED else shown
         except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not break the caller who logs it
             return _unshown(value, error)
+        return None if shown is DROPPED else shown
 
     def _field(self, key: str, value: Any, room: Room) -> Any:
+        if type(value) is str:
+            room.left -= ITEM_COST
+            return SECRET if value and is_secret_key(key) else self.text(value, room)
         if value is None or isinstance(value, bool) or (isinstance(value, str) and not value):
             return value
         if type(value) is Classified and value.classification.treatment != "keep":
@@ -260,12 +273,18 @@ class Redactor:
 _escaped = json.JSONEncoder(ensure_ascii=True).encode
 
 
+def _cost(shown: str) -> int:
+    """Characters of a text in JSON."""
+    plain = shown.isascii() and shown.isprintable() and '"' not in shown and "\\" not in shown
+    return len(shown) + 2 if plain else len(_escaped(shown))
+
+
 def _hosts(names: list[str]) -> re.Pattern[str]:
     one = "|".join(
         rf"(?:[\w-]{{1,63}}\.){{1,20}}{re.escape(name[2:])}" if name.startswith("*.") else re.escape(name)
         for name in names
     )
-    # Not the middle of a longer name: `app.internal.example.org` is outside, `x.internal.` at the end of a sentence is not.
+    # Not the middle of a longer name: `app.internal.example.org` is outside, `x.internal.` ends a sentence.
     return re.compile(rf"(?<![\w-])(?:{one})(?![\w-]|\.\w)", re.IGNORECASE)
 
 
@@ -274,7 +293,7 @@ def _integer(value: int, room: Room) -> int | str:
     # Python refuses to write out numbers of thousands of digits.
     if value.bit_length() > MAX_INT_BITS:
         return f"[integer of {value.bit_length()} bits]"
-    return numbers.CARD if _SHORTEST_CARD <= value < _LONGEST_CARD and numbers.is_card(str(value)) else value
+    return digits.CARD if _SHORTEST_CARD <= value < _LONGEST_CARD and digits.is_card(str(value)) else value
 
 
 def _bounded_dict(value: Mapping[Any, Any], room: Room, name_of: Any, shown: Any) -> dict[str, Any]:

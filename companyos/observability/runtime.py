@@ -222,8 +222,8 @@ def setup(
         raise SetupError("env and environment contradict each other", got=f"{env} and {environment}")
     env, words, hosts = environment if env is None else env, tuple(redact), tuple(redact_hosts)
     recording = (exporter, otlp_endpoint, keep_spans, max_series, sample_ratio)
-    made_from = (service, env, version, revision, log_level, stream, words, hosts, redaction_key, *recording)
-    made_from = (*made_from, otel_env.relevant())
+    said = (service, env, version, revision, log_level, stream, words, hosts, redaction_key, *recording)
+    made_from = (said, otel_env.relevant())
     if current().made_from == made_from:
         return current()
     settings = otel_env.read()
@@ -269,7 +269,7 @@ def _identity(
     return Identity(named["service"], named["version"], named["env"], revision or None)
 
 
-def _recorder(
+def _recorder(  # noqa: PLR0917 - what setup() was given, in its order
     of: Observability,
     settings: otel_env.Settings,
     exporter: Exporter | None,

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from contextvars import Token
 
-__all__ = ("annotate", "bind", "boundary", "current_correlation_id", "current_fields", "current_request_id", "enter", "leave")
+__all__ = (
+    "annotate",
+    "bind",
+    "boundary",
+    "current_correlation_id",
+    "current_fields",
+    "current_request_id",
+    "enter",
+    "leave",
+)
 
 
 class _Scope:

@@ -1,8 +1,9 @@
 """What secrets and addresses look like in a text, and a quick test that finds most texts free of them.
 
-The shapes are those that the issuers publish: prefixes of tokens, PEM (RFC 7468), credentials in URLs (RFC 3986, section
-3.2.1), JSON Web Tokens (RFC 7519), `name=value` pairs of well-known names, e-mail addresses (RFC 5322, in their usual
-form). Every repetition is bounded or taken whole, so that the work grows with the length of the text and no faster.
+The shapes are those that the issuers publish: prefixes of tokens, PEM (RFC 7468), credentials in URLs (RFC 3986,
+section 3.2.1), JSON Web Tokens (RFC 7519), `name=value` pairs of well-known names, e-mail addresses (RFC 5322, in their
+usual form). Every repetition is bounded or taken whole, so that the work grows with the length of the text and no
+faster.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from companyos.observability import numbers
+from companyos.observability import digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,13 +59,14 @@ _IN_TEXT = re.compile(
     r"|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}|AGE-SECRET-KEY-1[A-Z0-9]{20,}"
     r"|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,})"
     r"|(?<![A-Za-z0-9])hooks\.slack\.com/services/[A-Za-z0-9/]{10,200})"
-    # The last label begins with a letter: `lodash@4.17.21` is a version, not somebody's address.
-    r"|(?P<mail>[\w.%+-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}[^\W\d_][\w-]{1,62})",
+    # The last label begins with a letter: `lodash@4.17.21` is a version, not somebody's address. Letters beyond ASCII
+    # may be escaped, as in the text of bytes and in JSON.
+    r"|(?P<mail>[\w.%+-]{1,64}(?:@|%40)(?:[\w\\-]{1,63}\.){1,8}[^\W\d_][\w-]{1,62})",
     re.DOTALL,
 )
 
-# The quick test looks at a lower-cased ASCII text that begins with a line end. Every shape above has one of these in it.
-# Tokens are found from their separator backwards, because separators are rare where letters are not.
+# The quick test looks at a lower-cased ASCII text that begins with a line end. Every shape above has one of these in
+# it. Tokens are found from their separator backwards, because separators are rare where letters are not.
 _SEPARATED = (
     r"(?<=@)|(?<=%)40"
     r"|(?<=-)(?:----begin|(?<=[kabeprsitx]-)(?:(?<=sk-)|(?<=xox[abeprs]-)|(?<=xapp-)|(?<=pypi-)|(?<=gl[dr]t-)"
@@ -78,6 +80,8 @@ _ACCOUNT_HINT = re.compile(r"[^a-z0-9][a-z][a-z][0-9][0-9][ a-z0-9-]{11}")
 _NAMED_HINT = re.compile(
     r"://|cookie|passw|passp|passc|pwd|secret|token|authorization|key|pass|pin|cv[cv]|iban|ssn|otp|session|sig"
 )
+
+
 def hints(own: Iterable[str]) -> re.Pattern[str]:
     """One pattern for the shapes known here and for `own` endings of host names."""
     endings = "".join(f"|{re.escape(ending)}" for ending in own)
@@ -99,7 +103,7 @@ def needs_a_look(text: str, separated: re.Pattern[str]) -> bool:
         or (
             (_CARD_HINT.search(text) is not None or _ACCOUNT_HINT.search(text) is not None)
             # Long numbers are common where numbers of cards are not.
-            and numbers.masked(text) != text
+            and digits.masked(text) != text
         )
     )
 

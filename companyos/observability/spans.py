@@ -18,13 +18,24 @@ from companyos.observability.records import SpanRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
     from opentelemetry.context import Context
     from opentelemetry.util import types
 
     from companyos.observability.otel_env import Limits, Sampling
 
-__all__ = ("NOT_SAMPLED", "PLAIN", "SAMPLED", "Span", "SpanRecorder", "Tracer", "TracerProvider", "new_span_id", "new_trace_id")
+__all__ = (
+    "NOT_SAMPLED",
+    "PLAIN",
+    "SAMPLED",
+    "Span",
+    "SpanRecorder",
+    "Tracer",
+    "TracerProvider",
+    "new_span_id",
+    "new_trace_id",
+)
 
 SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED)
 """The flags of a recorded span."""
@@ -93,9 +104,7 @@ class SpanRecorder:
             trace_id, parent_sampled = parent.trace_id, parent.trace_flags.sampled
         if not self.sampling.takes(trace_id, parent_sampled):
             state = None if parent is None else parent.trace_state
-            return trace.NonRecordingSpan(
-                trace.SpanContext(trace_id, new_span_id(), False, NOT_SAMPLED, state)
-            )
+            return trace.NonRecordingSpan(trace.SpanContext(trace_id, new_span_id(), False, NOT_SAMPLED, state))
         return Span(self, name, trace_id, parent, kind, attributes, scope, start_ns or time.time_ns())
 
     def fit(self, attributes: Attributes) -> Attributes:
@@ -103,7 +112,9 @@ class SpanRecorder:
         limits = self.limits
         if limits.value_length is not None:
             attributes = {key: self.cut(value) for key, value in attributes.items()}
-        return attributes if len(attributes) <= limits.attributes else dict(list(attributes.items())[: limits.attributes])
+        return (
+            attributes if len(attributes) <= limits.attributes else dict(list(attributes.items())[: limits.attributes])
+        )
 
     def cut(self, value: Any) -> Any:
         """A value no longer than the limit."""
@@ -139,7 +150,7 @@ class SpanRecorder:
 class Span(trace.Span):
     """A span that is recorded."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made once a span, and keywords take their time
         self,
         recorder: SpanRecorder,
         name: str,
@@ -242,7 +253,7 @@ class Span(trace.Span):
         escaped: bool = False,  # noqa: ARG002 - the API's parameter; the conventions have dropped the attribute
     ) -> None:
         """As the API says; its texts masked."""
-        from companyos.observability.tracing import exception_fields
+        from companyos.observability.exceptions import exception_fields
 
         self.add_event("exception", {**exception_fields(exception), **(attributes or {})}, timestamp)
 
@@ -252,7 +263,9 @@ class Span(trace.Span):
             self.end_ns = end_time or time.time_ns()
             self._recorder.finish(self)
 
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         """End, and mark as failed what an exception ended."""
         if isinstance(error, Exception):
             self.record_exception(error)
@@ -296,7 +309,7 @@ class Tracer(trace.Tracer):
         self._recorder = recorder
         self._scope = (name, version)
 
-    def start_span(
+    def start_span(  # noqa: PLR0917 - the API's signature
         self,
         name: str,
         context: Context | None = None,
@@ -325,7 +338,7 @@ class Tracer(trace.Tracer):
         return span
 
     @contextmanager
-    def start_as_current_span(
+    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917 - the API's signature; its type is private
         self,
         name: str,
         context: Context | None = None,

@@ -97,11 +97,11 @@ def start_trace(
     """Do the work of the `with` in a span of its own.
 
     `ctx` is what the work comes from: a request, an ASGI scope, a message, a CloudEvent, their headers (names in any
-    case), or an OpenTelemetry `Context`. The parent is, if it is given, what its `traceparent` says, and none if that is
-    missing or malformed; else the span in hand. Its baggage, and its `x-correlation-id` if well-formed, are in force for
-    the work, and what is annotated inside stays inside: there a request or a message begins. `start_trace(ctx)` does
-    without a name and takes one from `ctx`. `headers=` and `context=` say of what sort `ctx` is. `links` are further
-    messages or requests that the work comes from.
+    case), or an OpenTelemetry `Context`. The parent is, if it is given, what its `traceparent` says, and none if that
+    is missing or malformed; else the span in hand. Its baggage, and its `x-correlation-id` if well-formed, are in force
+    for the work, and what is annotated inside stays inside: there a request or a message begins. `start_trace(ctx)`
+    does without a name and takes one from `ctx`. `headers=` and `context=` say of what sort `ctx` is. `links` are
+    further messages or requests that the work comes from.
 
     `kind` is `internal`, `server`, `client`, `producer` or `consumer`. An exception marks the span as failed and
     goes on.

@@ -59,7 +59,8 @@ def test_a_message_is_traced_logged_and_measured(service, style):
     assert (active.value, active.attributes) == (0, tags)
     expected = {
         "event": "messaging.process", "level": "INFO", "action": "process", "resource": "orders", "outcome": "success",
-        "trace_id": TRACE, "span_id": span.span_id, "correlation_id": "case-9", "request_id": "m-1", "subject_id": "u-1",
+        "trace_id": TRACE, "span_id": span.span_id, "correlation_id": "case-9", "request_id": "m-1",
+        "subject_id": "u-1",
     }  # fmt: skip
     assert {key: service.event[key] for key in expected} == expected
     assert service.event["latency_ms"] >= 0

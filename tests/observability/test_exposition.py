@@ -43,8 +43,8 @@ def test_openmetrics_is_read_by_another_parser(service):
     trace = observed()
     found = families(metrics_text(aliases=False))
     assert {name: family.type for name, family in found.items()} == {
-        "target": "info", "http_server_request_duration_seconds": "histogram", "jobs": "counter", "jobs_active": "gauge",
-        "queue_bytes": "gauge",
+        "target": "info", "http_server_request_duration_seconds": "histogram", "jobs": "counter",
+        "jobs_active": "gauge", "queue_bytes": "gauge",
     }  # fmt: skip
     (target,) = found["target"].samples
     assert target.labels["vcs_ref_head_revision"] == "abc123"
@@ -68,9 +68,7 @@ def test_the_older_format_is_read_too(service):
     observed()
     found = {family.name: family for family in parse_classic(metrics_text(openmetrics=False))}
     assert found["jobs"].type == "counter"
-    assert [(s.name, s.value, s.labels["queue"]) for s in found["jobs"].samples] == [
-        ("jobs_total", 2.5, 'a"b\\c\nd')
-    ]
+    assert [(s.name, s.value, s.labels["queue"]) for s in found["jobs"].samples] == [("jobs_total", 2.5, 'a"b\\c\nd')]
     assert found["http_server_request_duration_seconds"].type == "histogram"
     assert [s.labels["service_name"] for s in found["target_info"].samples] == ["orders"]
     assert "trace_id" not in metrics_text(openmetrics=False)
@@ -167,7 +165,9 @@ def test_labels_of_our_own_are_not_taken(service):
     assert {s.labels["exported_le"] for s in found["wait_seconds"].samples} == {"x"}
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=12) | st.integers() | st.booleans(), max_size=4))
+@given(
+    st.dictionaries(st.text(min_size=1, max_size=8), st.text(max_size=12) | st.integers() | st.booleans(), max_size=4)
+)
 def test_any_label_can_be_read_back(tags):
     """Whatever keys and values a measurement has, the page stays one that others can read."""
     with observability.setup(service="any") as service:
@@ -205,7 +205,7 @@ def ask(server, path):
 
     until = time.monotonic() + 30
     while True:
-        with urllib.request.urlopen(f"{server.url}/api/v1/{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{server.url}/api/v1/{path}", timeout=5) as answer:  # noqa: S310 - our own server
             data = json.load(answer)["data"]
         found = data["result"] if isinstance(data, dict) else data
         if found or time.monotonic() > until:

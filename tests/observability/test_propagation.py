@@ -101,7 +101,9 @@ def test_a_later_version_may_have_more(service):
     assert rejected(service) == {}
 
 
-@pytest.mark.parametrize("state", ["no equals sign", "a=1,a=2", "k=" + "v" * 600, ",".join(f"k{n}=1" for n in range(40))])
+@pytest.mark.parametrize(
+    "state", ["no equals sign", "a=1,a=2", "k=" + "v" * 600, ",".join(f"k{n}=1" for n in range(40))]
+)
 def test_a_malformed_tracestate_leaves_the_parent(service, state):
     """The parent is followed without it."""
     with start_trace("in", {"traceparent": PARENT, "tracestate": state}) as inner:
@@ -197,11 +199,11 @@ def test_threads_are_given_the_context(service):
         barrier.wait(20)
         return number, observability.current_trace_id(), observability.current_correlation_id()
 
-    with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        with start_trace("outer", {"x-correlation-id": "case-9"}) as span:
-            carried = observability.carry(work)
-            inside = [future.result(20) for future in [pool.submit(carried, n) for n in range(4)]]
-            outside = [future.result(20) for future in [pool.submit(work, n) for n in range(4)]]
+    headers = {"x-correlation-id": "case-9"}
+    with concurrent.futures.ThreadPoolExecutor(4) as pool, start_trace("outer", headers) as span:
+        carried = observability.carry(work)
+        inside = [future.result(20) for future in [pool.submit(carried, n) for n in range(4)]]
+        outside = [future.result(20) for future in [pool.submit(work, n) for n in range(4)]]
     assert inside == [(n, span.trace_id, "case-9") for n in range(4)]
     assert outside == [(n, None, None) for n in range(4)]
 
@@ -220,14 +222,16 @@ def test_our_parser_agrees_with_the_apis(text):
         )  # fmt: skip
 
 
-@given(st.text(max_size=200) | st.text("ab=,; %2\"\\", max_size=60))
+@given(st.text(max_size=200) | st.text('ab=,; %2"\\', max_size=60))
 def test_any_baggage_is_read_or_ignored(text):
     """No text is an error, and what is read holds no more than was sent."""
     found = parse_baggage(text) or {}
     assert sum(len(name) for name in found) <= len(text) <= MAX_BAGGAGE
 
 
-@given(st.dictionaries(st.from_regex("[a-z]{1,9}", fullmatch=True), st.text("xyz 1;,=%\u00e9", max_size=20), max_size=5))
+@given(
+    st.dictionaries(st.from_regex("[a-z]{1,9}", fullmatch=True), st.text("xyz 1;,=%\u00e9", max_size=20), max_size=5)
+)
 def test_baggage_comes_back_as_it_went(entries):
     """What is sent is what is read at the other end, whatever characters it has."""
     from urllib.parse import quote

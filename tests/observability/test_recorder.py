@@ -204,8 +204,9 @@ def test_metrics_of_libraries(service):
         "h": ("histogram", 1.5, {}), "oc": ("counter", 3, {"k": "v"}), "ou": ("updown", 5, {"from": "generator"}),
         "og": ("gauge", 4, {}),
     }  # fmt: skip
-    assert 'h_seconds_bucket{service_name="orders",service_version="1.2.3",deployment_environment_name="test",le="2.0"} 1' in (
-        metrics_text()
+    assert (
+        'h_seconds_bucket{service_name="orders",service_version="1.2.3",deployment_environment_name="test",le="2.0"} 1'
+        in (metrics_text())
     )
 
 

@@ -53,7 +53,7 @@ def test_setup_and_shutdown_nest(make_service):
 
 
 def test_the_same_setup_again_is_the_one_in_force(monkeypatch):
-    """Repeated with the same arguments it changes nothing, one shutdown ends it, and another identity takes its place."""
+    """Repeated it changes nothing, one shutdown ends it, and another identity takes its place for a while."""
     default = observability.current()
     first = observability.setup("orders", "test", "1.0")
     try:
