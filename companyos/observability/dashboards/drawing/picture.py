@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import TYPE_CHECKING
 
 from companyos.observability.dashboards.asking import Asking
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 __all__ = ("CAPTION", "draw")
 
 CAPTION = "drawn by CompanyOS from Prometheus, not a Grafana screenshot"
-_WIDTH, _COLUMN, _ROW, _GAP, _MARGIN, _HEAD, _FOOT = 1200, 49, 31, 8, 12, 62, 30
+_WIDTH, _COLUMN, _ROW, _GAP, _MARGIN, _HEAD, _FOOT, _LINE = 1200, 49, 31, 8, 12, 62, 14, 16
 _LABEL = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
 _MOST_EXEMPLARS = 60
+_CAPTION_CHARACTERS = 170
+"""What fits into one line of the caption."""
 
 
 def draw(dashboard: ReadDashboard, prometheus: PrometheusOverTime, time: TimeRange, *, note: str = "") -> str:
@@ -42,9 +45,10 @@ def draw(dashboard: ReadDashboard, prometheus: PrometheusOverTime, time: TimeRan
     parts = [_panel(asking, panel, number, marks) for number, panel in enumerate(dashboard.panels)]
     parts += [text(_MARGIN, _top(y) + 20, title, class_="r") for y, title in dashboard.rows]
     lowest = max((panel.place[1] + panel.place[3] for panel in dashboard.panels), default=0)
-    height = _top(lowest) + _FOOT
-    span = f"{clock(time.start)} to {clock(time.end)}, a point every {time.step_seconds:g} s"
     caption = f"{CAPTION}. {note}".strip() if note else f"{CAPTION}."
+    below = textwrap.wrap(caption, _CAPTION_CHARACTERS)
+    height = _top(lowest) + _FOOT + _LINE * len(below)
+    span = f"{clock(time.start)} to {clock(time.end)}, a point every {time.step_seconds:g} s"
     described = f"{len(dashboard.panels)} panels, {span}. {caption}"
     return (
         element(
@@ -56,7 +60,10 @@ def draw(dashboard: ReadDashboard, prometheus: PrometheusOverTime, time: TimeRan
             text(_MARGIN, 28, dashboard.title, class_="h"),
             text(_MARGIN, 48, span, class_="q"),
             *parts,
-            text(_MARGIN, height - 11, caption, class_="q"),
+            *(
+                text(_MARGIN, _top(lowest) + _LINE * place + 3, line, class_="q")
+                for place, line in enumerate(below, start=1)
+            ),
             xmlns="http://www.w3.org/2000/svg",
             viewBox=f"0 0 {_WIDTH} {height}",
             role="img",
