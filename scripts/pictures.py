@@ -73,15 +73,15 @@ def scenes() -> tuple[Scene, ...]:
         canary=Disturbance(END - 4 * HOUR, END - 10_000, 0.01, 1.5, "KeyError"),
     )
     worker = Past(
-        END - 7 * DAY,
+        END - 2 * DAY,
         END,
         service="mail",
         kind="worker",
         fine_from=END - 7 * HOUR,
         incidents=(
-            Disturbance(END - 5 * DAY, END - 5 * DAY + 2 * HOUR, 0.3, 2),
-            Disturbance(END - 2 * DAY, END - DAY, 0.01, 1.5, "ConnectionResetError"),
-            Disturbance(END - 3 * HOUR, END - 2 * HOUR, 0.15, 6, "SMTPServerDisconnected"),
+            Disturbance(END - 40 * HOUR, END - 39 * HOUR, 0.2, 2),
+            Disturbance(END - 30 * HOUR, END - 18 * HOUR, 0.01, 1.5, "ConnectionResetError"),
+            Disturbance(END - 3 * HOUR, END - 9000, 0.06, 6, "SMTPServerDisconnected"),
         ),
     )
     return (
@@ -90,7 +90,7 @@ def scenes() -> tuple[Scene, ...]:
             worker,
             {
                 "dashboard-worker.svg": (starter_pack("worker", "mail"), 6 * HOUR),
-                "objectives-7d.svg": (objectives(["mail"]), 7 * DAY - HOUR),
+                "objectives.svg": (objectives(["mail"]), 2 * DAY - HOUR),
             },
         ),
     )

@@ -73,6 +73,8 @@ class Prometheus:
 
     def add(self, history: Iterable[str]) -> None:
         """Let it remember more of the past; it starts anew."""
+        # A running server compacts blocks away while promtool looks at them.
+        self.process.stop(keep=True)
         self._backfill(history)
         self._serve()
 
