@@ -71,15 +71,11 @@ class Prometheus:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
-    def remember(self, rules: str, *, start: float, end: float, every_seconds: int) -> None:
-        """Evaluate recording rules over the past (Unix seconds), as if they had been there; the server starts anew.
-
-        What one rule needs of another is not there before it was remembered itself.
-        """
-        place = self.process.folder / "past.yml"
-        place.write_text(rules, encoding="utf-8")
-        times = (f"--start={start:.0f}", f"--end={end:.0f}", f"--eval-interval={every_seconds}s", f"--url={self.url}")
-        self._make_blocks("rules", *times, f"--output-dir={self.process.folder / 'data'}", str(place))
+    def add(self, history: Iterable[str]) -> None:
+        """Let it remember more of the past; it starts anew."""
+        # A running server compacts blocks away while promtool looks at them.
+        self.process.stop(keep=True)
+        self._backfill(history)
         self._serve()
 
     def stop(self) -> None:
@@ -105,14 +101,13 @@ class Prometheus:
     def _backfill(self, history: Iterable[str]) -> None:
         """Make blocks day by day: promtool reads its whole input again for every two hours of it."""
         for source in _by_day(history, self.process.folder):
-            self._make_blocks("openmetrics", str(source), str(self.process.folder / "data"))
+            command = [self._programs.promtool, "tsdb", "create-blocks-from", "openmetrics", source]
+            done = subprocess.run(
+                [*map(str, command), str(self.process.folder / "data")], capture_output=True, text=True, check=False
+            )
             source.unlink()
-
-    def _make_blocks(self, kind: str, *arguments: str) -> None:
-        command = [str(self._programs.promtool), "tsdb", "create-blocks-from", kind, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(f"promtool took no {kind}: {(done.stderr or done.stdout).strip()[-500:]}")
+            if done.returncode:
+                raise RuntimeError(f"promtool took no history: {done.stderr.strip()[-500:]}")
 
     def _command(self) -> list[str | Path]:
         folder = self.process.folder

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from companyos.observability.slo.errors import PrometheusError
+from companyos.observability.slo.errors import PrometheusError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ("Prometheus", "Sample")
 
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+_AT_FAULT = frozenset({"bad_data", "execution"})
+"""Kinds of error for which the query is to blame, not the server."""
 _HINT = "check the URL, and whether it is up: curl URL/-/ready"
 
 
@@ -65,6 +67,7 @@ class Prometheus:
         """`data` of the answer; a POST where there are parameters, else a GET.
 
         Raises:
+            QueryError: it refused the query that is among the parameters.
             PrometheusError: no answer in time, too long a one, or an error.
         """
         status, body = self._exchange(path, None if parameters is None else urlencode(parameters))
@@ -77,7 +80,10 @@ class Prometheus:
                 f"what answers at {self.url} is no Prometheus", got=f"{status} {body[:80]!r}", hint=_HINT
             )
         if answer["status"] == "error":
-            raise PrometheusError(f"{self.url} refused the question", got=answer.get("error"), hint=_HINT)
+            refused = answer.get("errorType") in _AT_FAULT and "query" in (parameters or ())
+            raise (QueryError if refused else PrometheusError)(
+                f"{self.url} refused the question", got=answer.get("error"), hint=_HINT
+            )
         return answer.get("data")
 
     def _exchange(self, path: str, body: str | None) -> tuple[int, bytes]:
