@@ -7,6 +7,7 @@ from companyos.ports import Command
 __all__ = ("COMMANDS",)
 
 COMMANDS: tuple[Command, ...] = (
+    Command("audit", "Look at the audit trail, and verify it.", "companyos.cli.audit:audit"),
     Command("authz", "Ask the policies who may do what.", "companyos.cli.authz:authz"),
     Command("bundle", "Build, sign, verify, compare and promote policy bundles.", "companyos.cli.bundle:bundle"),
     Command("check", "Run the controls over a source tree.", "companyos.cli.check:check"),

@@ -16,8 +16,9 @@ from companyos._lazy import attach
 
 if TYPE_CHECKING:
     from companyos.observability.asgi import ASGIMiddleware
+    from companyos.observability.audit import AuditTrail
     from companyos.observability.bridge import capture_stdlib_logging, serve_global_tracer
-    from companyos.observability.errors import MetricError, SetupError
+    from companyos.observability.errors import AuditFailedError, MarkerError, MetricError, SetupError
     from companyos.observability.logs import Logger, get_logger
     from companyos.observability.meters import Metrics, Timer, metrics
     from companyos.observability.records import MetricPoint, SpanRecord
@@ -42,8 +43,11 @@ if TYPE_CHECKING:
 __all__ = (
     "ALIASES",
     "ASGIMiddleware",
+    "AuditFailedError",
+    "AuditTrail",
     "Identity",
     "Logger",
+    "MarkerError",
     "MetricError",
     "MetricPoint",
     "Metrics",
@@ -72,8 +76,9 @@ __all__ = (
 
 _HOMES = {
     "asgi": ("ASGIMiddleware",),
+    "audit": ("AuditTrail",),
     "bridge": ("capture_stdlib_logging", "serve_global_tracer"),
-    "errors": ("MetricError", "SetupError"),
+    "errors": ("AuditFailedError", "MarkerError", "MetricError", "SetupError"),
     "logs": ("Logger", "get_logger"),
     "meters": ("Metrics", "Timer", "metrics"),
     "records": ("MetricPoint", "SpanRecord"),
