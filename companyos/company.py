@@ -219,9 +219,7 @@ class Company:
         from companyos.observability.audit import AuditTrail
         from companyos.signing import PrivateKey
 
-        return AuditTrail(
-            self.ledger, PrivateKey.load_or_create(self.key_uri(self.settings.observability.audit_key))
-        )
+        return AuditTrail(self.ledger, PrivateKey.load_or_create(self.key_uri(self.settings.observability.audit_key)))
 
     def _open_engine(self) -> DecisionEngine:
         place = self.bundle_place

@@ -74,7 +74,9 @@ def show(url: str | None, index: int, *, reveal: bool) -> None:
 )
 @json_option
 @_url_option
-def verify(url: str | None, against: Path | None, key: str | None, audit_keys: tuple[str, ...], *, as_json: bool) -> int:
+def verify(
+    url: str | None, against: Path | None, key: str | None, audit_keys: tuple[str, ...], *, as_json: bool
+) -> int:
     """Verify the whole log, then the signature and the fields of every audit record.
 
     Exit status: 0 all is whole, 1 findings, 3 it cannot be checked (no record at all is not good either).

@@ -50,7 +50,9 @@ class TestAudit:
     def test_a_trail_that_does_not_sign(self, monkeypatch):
         """If records were not signed, clean trails would be refused."""
         monkeypatch.setattr(
-            trail.AuditTrail, "_data", lambda self, identity, given: {"id": identity, **given.fields(), "signature": None}
+            trail.AuditTrail,
+            "_data",
+            lambda self, identity, given: {"id": identity, **given.fields(), "signature": None},
         )
 
         assert prove(audit_control()).false_alarms >= 5

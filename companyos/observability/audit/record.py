@@ -1,9 +1,9 @@
 """What an audit record says, and what of it is signed.
 
-A signature over a name would let anybody test guesses at it, long after the person was erased. So each personal value is
-stored encrypted together with a random salt, and what is signed is a commitment to both:
-`{"commitment": "sha256:…", "personal": {"$personal": …}}`. While the person is known, the value can be shown to be the
-one that was signed; after an erasure the record still verifies, and tells nothing.
+A signature over a name would let anybody test guesses at it, long after the person was erased. So each personal value
+is stored encrypted together with a random salt, and what is signed is a commitment to both:
+`{"commitment": "sha256:…", "personal": {"$personal": …}}`. While the person is known, the value can be shown to be
+the one that was signed; after an erasure the record still verifies, and tells nothing.
 """
 
 from __future__ import annotations

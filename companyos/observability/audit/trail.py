@@ -10,6 +10,7 @@ from opentelemetry import trace
 
 from companyos.decision import Decision, Verdict
 from companyos.ledger.entry import new_ids, timestamp
+from companyos.ledger.preparation import Draft
 from companyos.observability.audit.record import RETENTION, SOURCE, TYPE, committed, signed_bytes
 from companyos.observability.errors import AuditFailedError
 from companyos.ports import Personal
@@ -66,8 +67,7 @@ class AuditTrail:
         given = _Given(actor, verb, target, decision, policy, tuple(obligations), ip, device, details)
         identity = new_ids(1)[0]
         try:
-            data = self._data(identity, given)
-            return self._ledger.append(TYPE, data, **self._attributes(identity, actor))
+            return self._ledger.append_many([self._draft(identity, given)])[0]
         except Exception as error:  # noqa: BLE001 - whatever it was, there is no record, and the caller has to know
             _fail(verb, error)
 
@@ -92,14 +92,14 @@ class AuditTrail:
         given = _Given(actor, verb, target, decision, policy, tuple(obligations), ip, device, details)
         identity = new_ids(1)[0]
         try:
-            data = self._data(identity, given)
-            return await self._ledger.aappend(TYPE, data, **self._attributes(identity, actor))
+            return (await self._ledger.aappend_many([self._draft(identity, given)]))[0]
         except Exception as error:  # noqa: BLE001 - as in `record`
             _fail(verb, error)
 
-    def _attributes(self, identity: str, actor: str) -> dict[str, Any]:
-        subject = Personal(actor, actor)
-        return {"id": identity, "source": SOURCE, "subject": subject, "retention": self._retention}
+    def _draft(self, identity: str, given: _Given) -> Draft:
+        subject = Personal(given.actor, given.actor)
+        data = self._data(identity, given)
+        return Draft(TYPE, data, identity, SOURCE, subject=subject, retention=self._retention)
 
     def _data(self, identity: str, given: _Given) -> dict[str, Any]:
         data = committed({"id": identity, "log": self._ledger.origin, **given.fields()})

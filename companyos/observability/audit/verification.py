@@ -52,9 +52,9 @@ def check_trail(
 ) -> Decision:
     """May this trail be believed? The log is verified from its first byte, then each record by the trusted `keys`.
 
-    `against` is an anchor, without which a log that was cut back to an earlier state is not recognised. `done` are the ids
-    of records that somebody holds receipts for. Entries of the types `also` must have the fields, too; they are signed
-    by the log's checkpoint only.
+    `against` is an anchor, without which a log that was cut back to an earlier state is not recognised. `done` are the
+    ids of records that somebody holds receipts for. Entries of the types `also` must have the fields, too; they are
+    signed by the log's checkpoint only.
 
     Denied with findings by the rules of OBS-AUDIT; undetermined if there is no record at all, or the log cannot be
     read.

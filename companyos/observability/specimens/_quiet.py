@@ -24,12 +24,15 @@ _one_at_a_time = threading.RLock()
 
 
 @contextmanager
-def observed(
-    environ: Mapping[str, str] | None = None, **options: Any
-) -> Iterator[tuple[Observability, io.StringIO]]:
+def observed(environ: Mapping[str, str] | None = None, **options: Any) -> Iterator[tuple[Observability, io.StringIO]]:
     """Observability of a service `specimen` while the `with` lasts, and the stream that its lines go to."""
     stream = io.StringIO()
-    given = {"service": "specimen", "version": "1.0.0", "environment": "test", "stream": stream} | options
+    given: dict[str, Any] = {
+        "service": "specimen",
+        "version": "1.0.0",
+        "environment": "test",
+        "stream": stream,
+    } | options
     with _one_at_a_time, _environment(environ or {}), setup(**given) as runtime:
         yield runtime, stream
 

@@ -251,16 +251,16 @@ def _among_others(scratch: Path) -> TrailCase:
         return replace(case, anchor=ledger.checkpoint())
 
 
+# In SQL as constants: 2 is AT, 5 is ACTS.
 _SWAP = (
-    f"UPDATE entry SET idx = 99 WHERE idx = {AT}",
-    f"UPDATE entry SET idx = {AT} WHERE idx = {AT + 1}",
-    f"UPDATE entry SET idx = {AT + 1} WHERE idx = 99",
+    "UPDATE entry SET idx = 99 WHERE idx = 2",
+    "UPDATE entry SET idx = 2 WHERE idx = 3",
+    "UPDATE entry SET idx = 3 WHERE idx = 99",
 )
-_CLOSE_THE_GAP = (
-    f"DELETE FROM entry WHERE idx = {AT}",
-    f"UPDATE entry SET idx = idx - 1 WHERE idx > {AT}",
-)
-_COPY = f"""INSERT INTO entry SELECT {ACTS}, 'copy', source, raw, leaf, sameness FROM entry WHERE idx = {AT}"""
+_REMOVED = "DELETE FROM entry WHERE idx = 2"
+_NEWEST_REMOVED = "DELETE FROM entry WHERE idx = 4"
+_CLOSE_THE_GAP = (_REMOVED, "UPDATE entry SET idx = idx - 1 WHERE idx > 2")
+_COPY = "INSERT INTO entry SELECT 5, 'copy', source, raw, leaf, sameness FROM entry WHERE idx = 2"
 
 
 def _specimens() -> list[Specimen]:
@@ -268,13 +268,17 @@ def _specimens() -> list[Specimen]:
         ("the verb of a record edited in the database", _edited(with_leaf=False), "altered"),
         ("the verb edited, and its hash with it", _edited(with_leaf=True), "altered"),
         ("the verb edited and signed anew with the stolen key", _edited(with_leaf=True, resigned=True), "altered"),
-        ("the payload beside the log edited", _tampered("UPDATE detached SET payload = '{}'", retention="audit"), "altered"),
+        (
+            "the payload beside the log edited",
+            _tampered("UPDATE detached SET payload = '{}'", retention="audit"),
+            "altered",
+        ),
         ("two records swapped", _tampered(*_SWAP), "altered"),
         ("a record removed and the gap closed", _tampered(*_CLOSE_THE_GAP), "deleted"),
         ("a record slipped in at the end", _tampered(_COPY), "altered"),
         ("the log made anew under another key", _rewritten, "altered"),
-        ("a record removed from the middle", _tampered(f"DELETE FROM entry WHERE idx = {AT}"), "deleted"),
-        ("the newest record removed", _tampered(f"DELETE FROM entry WHERE idx = {ACTS - 1}"), "deleted"),
+        ("a record removed from the middle", _tampered(_REMOVED), "deleted"),
+        ("the newest record removed", _tampered(_NEWEST_REMOVED), "deleted"),
         ("an older backup put back", _rolled_back, "deleted"),
         ("a payload dropped before its time", _tampered("DELETE FROM detached", retention="audit"), "deleted"),
         ("a record without a signature", _planted(_unsigned(None)), "unsigned"),
