@@ -1,0 +1,42 @@
+"""Dashboards: starter packs for Grafana, checked against a Prometheus, and drawn from it.
+
+    from companyos.observability.dashboards import starter_pack, to_json
+
+    text = to_json(starter_pack("api", "orders"))
+
+Names load on first use; only making a dashboard needs the extra `dashboards`.
+"""
+
+from typing import TYPE_CHECKING
+
+from companyos._lazy import attach
+
+if TYPE_CHECKING:
+    from companyos.observability.dashboards.errors import DashboardError, PrometheusError, QueryError
+    from companyos.observability.dashboards.grafana import to_json
+    from companyos.observability.dashboards.interface import Dashboard, Panel, Query, Row, Threshold
+    from companyos.observability.dashboards.packs import KINDS, objectives, starter_pack
+
+__all__ = (
+    "KINDS",
+    "Dashboard",
+    "DashboardError",
+    "Panel",
+    "PrometheusError",
+    "Query",
+    "QueryError",
+    "Row",
+    "Threshold",
+    "objectives",
+    "starter_pack",
+    "to_json",
+)
+
+_HOMES = {
+    "errors": ("DashboardError", "PrometheusError", "QueryError"),
+    "grafana": ("to_json",),
+    "interface": ("Dashboard", "Panel", "Query", "Row", "Threshold"),
+    "packs": ("KINDS", "objectives", "starter_pack"),
+}
+
+__getattr__, __dir__ = attach(__name__, _HOMES)
