@@ -18,7 +18,20 @@ if TYPE_CHECKING:
     from companyos.observability.asgi import ASGIMiddleware
     from companyos.observability.audit import AuditTrail
     from companyos.observability.bridge import capture_stdlib_logging, serve_global_tracer
-    from companyos.observability.errors import AuditFailedError, MarkerError, MetricError, SetupError
+    from companyos.observability.classification import (
+        Classification,
+        Classified,
+        classified,
+        non_sensitive,
+        pii,
+        restricted,
+        secret,
+        sensitive,
+        telemetry,
+    )
+    from companyos.observability.errors import ClassificationError, MetricError, SetupError
+    from companyos.observability.events import Event
+    from companyos.observability.lines import line_schema
     from companyos.observability.logs import Logger, get_logger
     from companyos.observability.meters import Metrics, Timer, metrics
     from companyos.observability.records import MetricPoint, SpanRecord
@@ -43,11 +56,13 @@ if TYPE_CHECKING:
 __all__ = (
     "ALIASES",
     "ASGIMiddleware",
-    "AuditFailedError",
     "AuditTrail",
+    "Classification",
+    "ClassificationError",
+    "Classified",
+    "Event",
     "Identity",
     "Logger",
-    "MarkerError",
     "MetricError",
     "MetricPoint",
     "Metrics",
@@ -60,6 +75,7 @@ __all__ = (
     "annotate",
     "bind",
     "capture_stdlib_logging",
+    "classified",
     "current",
     "current_correlation_id",
     "current_fields",
@@ -67,18 +83,31 @@ __all__ = (
     "current_span_id",
     "current_trace_id",
     "get_logger",
+    "line_schema",
     "metrics",
+    "non_sensitive",
     "outgoing_headers",
+    "pii",
+    "restricted",
+    "secret",
+    "sensitive",
     "serve_global_tracer",
     "setup",
     "start_trace",
+    "telemetry",
 )
 
 _HOMES = {
     "asgi": ("ASGIMiddleware",),
     "audit": ("AuditTrail",),
     "bridge": ("capture_stdlib_logging", "serve_global_tracer"),
-    "errors": ("AuditFailedError", "MarkerError", "MetricError", "SetupError"),
+    "classification": (
+        *("Classification", "Classified", "classified"),
+        *("non_sensitive", "pii", "restricted", "secret", "sensitive", "telemetry"),
+    ),
+    "errors": ("ClassificationError", "MetricError", "SetupError"),
+    "events": ("Event",),
+    "lines": ("line_schema",),
     "logs": ("Logger", "get_logger"),
     "meters": ("Metrics", "Timer", "metrics"),
     "records": ("MetricPoint", "SpanRecord"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from companyos.errors import ConfigError, UnverifiableError, UserError
+from companyos.errors import ConfigError, UserError
 
-__all__ = ("AuditFailedError", "MarkerError", "MetricError", "SetupError")
+__all__ = ("ClassificationError", "MetricError", "SetupError")
 
 
 class SetupError(ConfigError):
@@ -19,13 +19,7 @@ class MetricError(UserError, ValueError):
     code = "observability.metric"
 
 
-class AuditFailedError(UnverifiableError):
-    """An audit record could not be written, so that what it was about must not happen."""
+class ClassificationError(UserError, TypeError):
+    """A typed event is declared wrongly: a field without a class, a treatment that its class does not allow."""
 
-    code = "observability.audit_failed"
-
-
-class MarkerError(UserError, ValueError):
-    """A release marker cannot be made as asked, or there is none of that id."""
-
-    code = "observability.marker"
+    code = "observability.classification"

@@ -6,15 +6,16 @@ Nothing happens on import. Until `setup()` is called, logs go to stdout as those
 from __future__ import annotations
 
 import os
-import sys
+import re
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self, TextIO
+from typing import TYPE_CHECKING, Literal, Self
 
 from companyos._extras import require
 from companyos.errors import MissingExtraError, UnverifiableError
 from companyos.observability.errors import SetupError
-from companyos.observability.redaction import Redactor
+from companyos.observability.redaction import INTERNAL_HOSTS, Redactor
+from companyos.observability.sink import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from companyos.observability._sdk import Recorder
     from companyos.observability.records import MetricPoint, SpanRecord
+    from companyos.observability.sink import Stream
 
 __all__ = ("Identity", "Observability", "current", "setup")
 
@@ -38,7 +40,8 @@ LEVELS = {
 }
 ORDER = {"DEBUG": 0, "INFO": 1, "WARN": 2, "ERROR": 3, "FATAL": 4}
 EXPORTERS = ("none", "console", "otlp")
-PRODUCTION = frozenset({"prod", "production"})
+DEVELOPMENT = frozenset({"dev", "devel", "development", "local", "test", "testing", "ci", "preview", "sandbox"})
+"""Environments in which DEBUG is written; what follows a `-` or a digit does not matter (`dev-2`, `preview-17`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Observability:
     """The signals of one service, in force from `setup()` until `shutdown()`; also usable in a `with`."""
 
     def __init__(
-        self, identity: Identity, *, level: str, stream: TextIO | None, redactor: Redactor, recorder: Recorder | None
+        self, identity: Identity, *, level: str, stream: Stream | None, redactor: Redactor, recorder: Recorder | None
     ) -> None:
         self.identity: Identity = identity
         """Who produces the signals."""
@@ -83,22 +86,20 @@ class Observability:
         """What masks secrets."""
         self.recorder: Recorder | None = recorder
         """What records spans and metrics; None without the extra, or when OTEL_SDK_DISABLED is true."""
-        self.dropped_lines: int = 0
-        """Log lines that could not be written: the stream was closed, or full."""
         self.rank: int = ORDER[level]
         self.fields: dict[str, str] = identity.fields()
-        self._stream = stream
-        self._lock = threading.Lock()
+        self.plain_names: set[str] = set()
+        """Names of fields that are written as they are, filled by `lines`."""
+        self._sink = Sink(stream)
 
-    def write(self, line: str) -> None:
-        """Write one log line and flush it; a stream that fails costs a line, never the caller's work."""
-        stream = self._stream or sys.stdout
-        with self._lock:
-            try:
-                stream.write(f"{line}\n")
-                stream.flush()
-            except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
-                self.dropped_lines += 1
+    @property
+    def dropped_lines(self) -> int:
+        """Log lines that could not be written: the stream was closed, or full."""
+        return self._sink.dropped
+
+    def write(self, line: bytes) -> None:
+        """Write one log line, ASCII without its end; a stream that fails costs a line, never the caller's work."""
+        self._sink.write(line)
 
     def spans(self, *, trace_id: str | None = None) -> list[SpanRecord]:
         """The latest finished spans, oldest first; only those of one trace if `trace_id` is given.
@@ -127,9 +128,9 @@ class Observability:
     def shutdown(self) -> None:
         """Export what is waiting and step back; what was in force before is in force again. Safe to repeat."""
         with _lock:
-            if self not in _stack:
+            if self not in in_force:
                 return
-            _stack.remove(self)
+            in_force.remove(self)
         if self.recorder is not None:
             self.recorder.shutdown()
 
@@ -160,9 +161,11 @@ def setup(
     exporter: Exporter = "none",
     otlp_endpoint: str = "http://localhost:4318",
     log_level: str = "info",
-    stream: TextIO | None = None,
+    stream: Stream | None = None,
     revision: str | None = None,
     redact: Iterable[str] = (),
+    redact_hosts: Iterable[str] = INTERNAL_HOSTS,
+    redaction_key: str | bytes | None = None,
     keep_spans: int = 2048,
 ) -> Observability:
     """Say who this service is and where its signals go, from now until `shutdown()`.
@@ -170,9 +173,11 @@ def setup(
     Logs go to `stream` (default: stdout as it is when a line is written). Spans and metrics are kept in memory for
     `spans()` (the latest `keep_spans`) and `metrics()`, and with `exporter` `console` or `otlp` also written to
     stderr or sent by OTLP/HTTP to `otlp_endpoint`. `revision` is the commit (default: the environment variable
-    `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant or internal host names.
+    `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant names, and `redact_hosts` names of
+    hosts, or of all below a domain (`*.internal`). `redaction_key` is what personal data are hashed with (default: the
+    environment variable `COMPANYOS_REDACTION_KEY`; else a random one, and a WARN event says so when it is first used).
 
-    DEBUG is for development: in `prod` it is raised to INFO, and a WARN event says so.
+    DEBUG is for development: in other environments, such as `prod`, it is raised to INFO, and a WARN event says so.
 
     Raises:
         SetupError: an argument cannot be used.
@@ -184,17 +189,17 @@ def setup(
     for name, value in (("service", service), ("version", version), ("environment", environment)):
         if not value.strip():
             raise SetupError(f"{name} is empty", got=repr(value), hint=f"pass {name}=...")
-    too_chatty = level == "DEBUG" and environment in PRODUCTION
+    too_chatty = level == "DEBUG" and re.split(r"[^a-z]", environment.lower())[0] not in DEVELOPMENT
     identity = Identity(service, version, environment, revision or os.environ.get("COMPANYOS_REVISION") or None)
     observability = Observability(
         identity,
         level="INFO" if too_chatty else level,
         stream=stream,
-        redactor=Redactor(redact),
+        redactor=Redactor(redact, hosts=redact_hosts, key=_key(redaction_key)),
         recorder=_recorder(identity, exporter, otlp_endpoint, keep_spans),
     )
     with _lock:
-        _stack.append(observability)
+        in_force.append(observability)
     if too_chatty:
         from companyos.observability.logs import get_logger
 
@@ -204,7 +209,12 @@ def setup(
 
 def current() -> Observability:
     """What is in force: the latest `setup()` that was not shut down, else a plain default."""
-    return _stack[-1]
+    return in_force[-1]
+
+
+def _key(given: str | bytes | None) -> bytes | None:
+    key = given if given is not None else os.environ.get("COMPANYOS_REDACTION_KEY") or None
+    return key.encode() if isinstance(key, str) else key
 
 
 def _level(text: str) -> str:
@@ -231,8 +241,9 @@ def _recorder(identity: Identity, exporter: Exporter, endpoint: str, keep_spans:
 
 
 _lock = threading.Lock()
-_stack: list[Observability] = [
+in_force: list[Observability] = [
     Observability(
         Identity("unknown_service", "0.0.0", "dev"), level="INFO", stream=None, redactor=Redactor(), recorder=None
     )
 ]
+"""The last one is in force; logging reads it directly, because it does so for every event that it leaves out."""

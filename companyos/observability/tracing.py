@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import traceback
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,8 @@ from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from companyos.observability.errors import SetupError
-from companyos.observability.redaction import Room, as_text
+from companyos.observability.exceptions import exception_fields, type_name
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
 from companyos.observability.scope import boundary, current_fields
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.context import Context
 
-__all__ = ("Trace", "current_span_id", "current_trace_id", "outgoing_headers", "safe_id", "start_trace")
+__all__ = ("Trace", "current_span_id", "current_trace_id", "outgoing_headers", "safe_id", "start_trace", "type_name")
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _KINDS = {kind.name.lower(): kind for kind in trace.SpanKind}
@@ -53,8 +53,9 @@ class Trace:
 
     def set(self, key: str, value: Any) -> None:
         """Set an attribute of the span; secrets are masked, None is left out."""
-        if value is not None and self._span.is_recording():
-            self._span.set_attribute(current().redactor.text(key), _attribute(key, value))
+        shown = _attribute(key, value) if self._span.is_recording() else None
+        if shown is not None:
+            self._span.set_attribute(current().redactor.text(key), shown)
 
     def rename(self, name: str) -> None:
         """Give the span another name."""
@@ -146,30 +147,6 @@ def safe_id(value: str | None) -> str | None:
     return value if value and _SAFE_ID.fullmatch(value) else None
 
 
-def type_name(error: BaseException) -> str:
-    """Name of an exception's class, with its module unless it is built in."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def exception_fields(error: BaseException, room: Room | None = None) -> dict[str, str]:
-    """An exception as the conventions name its parts, its texts masked."""
-    room = room or Room()
-    mask = current().redactor.text
-    return {
-        "exception.type": type_name(error),
-        "exception.message": mask(as_text(error), room),
-        "exception.stacktrace": mask(_stacktrace(error), room),
-    }
-
-
-def _stacktrace(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception as failure:  # noqa: BLE001 - an exception that cannot be shown must not be replaced by that fact
-        return f"[{type_name(error)}: {type_name(failure)} when shown]"
-
-
 def _incoming(headers: Mapping[str, str] | None, context: Context | None) -> tuple[Context, str | None]:
     if headers is None:
         return (otel_context.get_current() if context is None else context), None
@@ -191,9 +168,10 @@ def _start(name: str, parent: Context, kind: trace.SpanKind, attributes: Mapping
     if recorder is None:
         return trace.NonRecordingSpan(_next_context(trace.get_current_span(parent).get_span_context()))
     mask = current().redactor.text
-    masked = {mask(key): _attribute(key, value) for key, value in attributes.items() if value is not None}
+    masked = {mask(key): _attribute(key, value) for key, value in attributes.items()}
+    shown = {key: value for key, value in masked.items() if value is not None}
     return recorder.tracer.start_span(
-        mask(as_text(name)), parent, kind, masked, record_exception=False, set_status_on_exception=False
+        mask(as_text(name)), parent, kind, shown, record_exception=False, set_status_on_exception=False
     )
 
 
@@ -208,8 +186,10 @@ def _random(size: int) -> int:
     return int.from_bytes(secrets.token_bytes(size)) or 1
 
 
-def _attribute(key: str, value: Any) -> str | bool | int | float:
+def _attribute(key: str, value: Any) -> str | bool | int | float | None:
     masked = current().redactor.field(key, value)
+    if masked is None:
+        return None
     if isinstance(masked, int) and masked.bit_length() > MAX_ATTRIBUTE_BITS:
         return str(masked)
     return masked if isinstance(masked, str | bool | int | float) else json.dumps(masked)

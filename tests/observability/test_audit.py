@@ -14,8 +14,8 @@ from companyos.cli import app
 from companyos.company import Company
 from companyos.decision import Decision, Obligation, Verdict
 from companyos.ledger import Ledger
-from companyos.observability import AuditFailedError, AuditTrail
-from companyos.observability.audit import FIELDS, TYPE, check_trail, problem_of, records
+from companyos.observability import AuditTrail
+from companyos.observability.audit import FIELDS, TYPE, AuditFailedError, check_trail, problem_of, records
 from companyos.ports import Personal
 from companyos.signing import PrivateKey
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from companyos.cli import app
 from companyos.decision import Verdict
 from companyos.ledger import Ledger
-from companyos.observability import MarkerError
 from companyos.observability.dashboards.prometheus import Prometheus as Client
 from companyos.observability.markers import (
     Marker,

@@ -5,9 +5,20 @@ No log level, sampler or `OTEL_*` variable reaches it: an audit record is an ent
 
 from __future__ import annotations
 
+from companyos.observability.audit.errors import AuditFailedError
 from companyos.observability.audit.reading import records
 from companyos.observability.audit.record import FIELDS, RETENTION, SOURCE, TYPE
 from companyos.observability.audit.trail import AuditTrail
 from companyos.observability.audit.verification import check_trail, problem_of
 
-__all__ = ("FIELDS", "RETENTION", "SOURCE", "TYPE", "AuditTrail", "check_trail", "problem_of", "records")
+__all__ = (
+    "FIELDS",
+    "RETENTION",
+    "SOURCE",
+    "TYPE",
+    "AuditFailedError",
+    "AuditTrail",
+    "check_trail",
+    "problem_of",
+    "records",
+)

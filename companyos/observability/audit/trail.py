@@ -11,8 +11,8 @@ from opentelemetry import trace
 from companyos.decision import Decision, Verdict
 from companyos.ledger.entry import new_ids, timestamp
 from companyos.ledger.preparation import Draft
+from companyos.observability.audit.errors import AuditFailedError
 from companyos.observability.audit.record import RETENTION, SOURCE, TYPE, committed, signed_bytes
-from companyos.observability.errors import AuditFailedError
 from companyos.ports import Personal
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ A marker is a CDEvent on the ledger, a structured log event, an annotation for G
 from __future__ import annotations
 
 from companyos.observability.markers.compare import Comparison, compare
+from companyos.observability.markers.errors import MarkerError
 from companyos.observability.markers.marker import KINDS, SPEC_VERSION, Marker
 from companyos.observability.markers.outlets import annotation, exposition
 from companyos.observability.markers.recording import find_marker, mark, markers
@@ -16,6 +17,7 @@ __all__ = (
     "SPEC_VERSION",
     "Comparison",
     "Marker",
+    "MarkerError",
     "annotation",
     "compare",
     "exposition",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from companyos.decision import Decision, Finding, Severity
-from companyos.observability.errors import MarkerError
+from companyos.observability.markers.errors import MarkerError
 from companyos.observability.markers.shift import Shift, shift_in
 from companyos.observability.markers.signals import QUANTILES, Signals, queries_for
 

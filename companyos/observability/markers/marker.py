@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from companyos.ledger.entry import new_ids, timestamp
-from companyos.observability.errors import MarkerError
+from companyos.observability.markers.errors import MarkerError
 from companyos.observability.markers.schema import problems
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from companyos.observability.errors import MarkerError
 from companyos.observability.logs import get_logger
+from companyos.observability.markers.errors import MarkerError
 from companyos.observability.markers.marker import PREFIX, SOURCE, Marker
 
 if TYPE_CHECKING:

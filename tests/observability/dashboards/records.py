@@ -11,7 +11,9 @@ def records(service: str, bad: str, total: str, *, target: float = 0.9995) -> st
     """Rules for the objective `SERVICE-availability`: `bad` and `total` are selectors of counters."""
     labels = {"slo_id": f"{service}-availability", "slo_service": service, "slo_name": "availability"}
     mine = f'{{slo_id="{service}-availability"}}'
-    short, long = (f"(sum(rate({bad}[{w}])) or 0 * sum(rate({total}[{w}]))) / sum(rate({total}[{w}]))" for w in ("5m", "1h"))
+    short, long = (
+        f"(sum(rate({bad}[{w}])) or 0 * sum(rate({total}[{w}]))) / sum(rate({total}[{w}]))" for w in ("5m", "1h")
+    )
     rules = {
         "slo:sli_error:ratio_rate5m": short,
         "slo:sli_error:ratio_rate1h": long,

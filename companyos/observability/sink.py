@@ -1,0 +1,85 @@
+"""Where log lines go: one write a line, whatever kind of stream it is."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from typing import Any, TextIO
+
+__all__ = ("Sink", "Stream")
+
+Stream = TextIO | io.RawIOBase | io.BufferedIOBase
+
+
+class Sink:
+    """Writes lines to `stream` (None: stdout as it is when a line is written); a failure costs a line, no more.
+
+    Each line is written past the buffers of the stream if it has any, so that it is out when the call returns, whole, and
+    in order with what others have written to the stream. Threads take turns.
+    """
+
+    __slots__ = ("_lock", "_seen", "_stream", "_torn", "_write", "dropped")
+
+    def __init__(self, stream: Stream | None) -> None:
+        self._stream = stream
+        self._seen: Any = None
+        self._write: Any = None
+        self._torn = False
+        self._lock = threading.Lock()
+        self.dropped: int = 0
+        """Lines that could not be written: the stream was closed, or full."""
+
+    def write(self, line: bytes) -> None:
+        """Write one line, which is ASCII and has no end yet."""
+        stream = sys.stdout if self._stream is None else self._stream
+        with self._lock:
+            try:
+                if stream is not self._seen:
+                    self._write, self._seen = _writer(stream), stream
+                    self._torn = False
+                # The half of a line that a full pipe let through is ended, so that it does not spoil this one.
+                whole = b"\n" + line + b"\n" if self._torn else line + b"\n"
+                self._torn = True
+                self._write(whole)
+                self._torn = False
+            except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
+                self.dropped += 1
+
+
+def _writer(stream: Any) -> Any:
+    """How bytes are best written to a stream."""
+    if isinstance(stream, io.RawIOBase):
+        return lambda data: _write_raw(stream.write, data)
+    if isinstance(stream, io.BufferedIOBase):
+        return lambda data: (stream.write(data), stream.flush())
+    buffer = getattr(stream, "buffer", None)
+    if not isinstance(buffer, io.BufferedIOBase) or not _writes_ascii(stream):
+        return lambda data: (stream.write(data.decode("ascii")), stream.flush())
+    raw = getattr(buffer, "raw", None)
+    if not isinstance(raw, io.RawIOBase):
+        return lambda data: (stream.flush(), buffer.write(data), buffer.flush())
+    flush, write = stream.flush, raw.write
+
+    def past_the_buffers(data: bytes) -> None:
+        # What others wrote to the stream comes first.
+        flush()
+        _write_raw(write, data)
+
+    return past_the_buffers
+
+
+def _write_raw(write: Any, data: bytes) -> None:
+    written = write(data)
+    while written != len(data):
+        if written is None:
+            raise BlockingIOError("the stream takes no more")
+        data = data[written:]
+        written = write(data)
+
+
+def _writes_ascii(stream: Any) -> bool:
+    try:
+        return "{\n".encode(stream.encoding) == b"{\n"
+    except (AttributeError, LookupError, TypeError):
+        return False
