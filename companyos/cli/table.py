@@ -25,5 +25,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
     Command("prove", "Run every control over its planted violations.", "companyos.cli.prove:prove"),
     Command("serve", "Serve decisions over HTTP (AuthZEN).", "companyos.cli.serve:serve"),
+    Command("slo", "Compile service level objectives, and ask how they stand.", "companyos.cli.slo:slo"),
     Command("state", "Read, save, delete and verify the states of sessions.", "companyos.cli.state:state"),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from companyos._lazy import attach
 
 if TYPE_CHECKING:
-    from companyos.observability.slo.errors import Problem, PrometheusError, SloError
+    from companyos.observability.slo.errors import KitError, Problem, PrometheusError, SloError
     from companyos.observability.slo.openslo import Documents
     from companyos.observability.slo.reader import read, read_files
     from companyos.observability.slo.rules import compile_rules
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = (
     "Documents",
     "Group",
+    "KitError",
     "Problem",
     "PrometheusError",
     "Rule",
@@ -28,7 +29,7 @@ __all__ = (
 )
 
 _HOMES = {
-    "errors": ("Problem", "PrometheusError", "SloError"),
+    "errors": ("KitError", "Problem", "PrometheusError", "SloError"),
     "openslo": ("Documents",),
     "reader": ("read", "read_files"),
     "rules": ("compile_rules",),

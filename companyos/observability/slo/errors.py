@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from companyos.errors import ConfigError, UnverifiableError, printable
+from companyos.errors import ConfigError, UnverifiableError, UserError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("Problem", "PrometheusError", "SloError")
+__all__ = ("KitError", "Problem", "PrometheusError", "SloError")
 
 SHOWN = 50
 """How many problems one message spells out; the rest is counted."""
@@ -58,6 +58,12 @@ class SloError(ConfigError):
         if len(self.problems) > SHOWN:
             lines.append(f"... and {len(self.problems) - SHOWN} more")
         return "\n  ".join((self.what, *lines, f"next: {self.hint}"))
+
+
+class KitError(UserError):
+    """There is no such kit of objectives, or it cannot be made for that service."""
+
+    code = "slo.kit"
 
 
 class PrometheusError(UnverifiableError):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from companyos.observability.slo.burn import BurnAlert, BurnWindow
     from companyos.observability.slo.openslo import AlertPolicy, Documents, Objective, Slo
 
-__all__ = ("Compiled", "compile_rules", "objectives")
+__all__ = ("Compiled", "compile_rules", "objectives", "percent")
 
 WINDOWS = (5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 3 * DAY)
 """Error ratios are recorded over these, as far as they are shorter than the period."""
@@ -161,7 +161,7 @@ def _alerts(slo: Slo, objective: Objective, slice_seconds: int, found: _Found) -
         for window in alert.windows:
             if window not in able:
                 what = (
-                    f"the {alert.severity} at {window.text} could never fire, because {_percent(objective)} % leaves "
+                    f"the {alert.severity} at {window.text} could never fire, because {percent(objective)} % leaves "
                     "so large a budget; it is left out. Write an AlertPolicy with a smaller threshold"
                 )
                 found.warnings.append(Problem(objective.place.file, objective.place.line, "spec.objectives", what))
@@ -234,7 +234,7 @@ def _meta(item: Compiled, extra: Mapping[str, str]) -> Iterator[Rule]:
     yield Rule("slo:period_burn_rate:ratio", f"{RATIO}{period}{selector}\n{over_budget}", identity)
     yield Rule("slo:period_error_budget_remaining:ratio", f"1 - slo:period_burn_rate:ratio{selector}", identity)
     about = {
-        "slo_objective": _percent(item.objective),
+        "slo_objective": percent(item.objective),
         "slo_method": item.slo.method.value,
         "slo_period": period,
         "slo_display_name": item.slo.metadata.display_name,
@@ -261,7 +261,7 @@ def _burn_rules(item: Compiled, extra: Mapping[str, str]) -> Iterator[Rule]:
             ),
             "description": _plain(
                 f"{told + ' ' if told else ''}The burn rate of {item.slo_id} is above {rates}; objective: "
-                f"{_percent(item.objective)} % over {notation(item.slo.window.seconds)}."
+                f"{percent(item.objective)} % over {notation(item.slo.window.seconds)}."
             )
             + " Error ratio: {{ $value | humanizePercentage }}.",
             "runbook": _plain(_runbook(item.slo)),
@@ -339,6 +339,7 @@ def _sizes(window: BurnWindow) -> tuple[int, ...]:
     return (window.long_seconds,) if window.short_seconds is None else (window.short_seconds, window.long_seconds)
 
 
-def _percent(objective: Objective) -> str:
+def percent(objective: Objective) -> str:
+    """The target of an objective in percent, without zeros at its end."""
     text = f"{objective.target * 100:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
