@@ -73,14 +73,7 @@ def slo(top: Fields, known: Known) -> Slo | None:
     if metadata is None or spec is None:
         return None
     spec.only(
-        "description",
-        "service",
-        "indicator",
-        "indicatorRef",
-        "timeWindow",
-        "budgetingMethod",
-        "objectives",
-        "alertPolicies",
+        "description", "service", "indicator", "indicatorRef", "timeWindow", "budgetingMethod", "objectives", "alertPolicies"
     )
     description = described(spec)
     owner = spec.name("service")
