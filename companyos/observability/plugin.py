@@ -16,7 +16,9 @@ __all__ = ("companyos_controls",)
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
-    """The proofs of the audit trail, of log lines, and of what is kept out of them."""
+    """The proofs of the audit trail, of the fields of log lines, and of what is kept out of signals."""
     from companyos.observability.specimens.audit import audit_control
+    from companyos.observability.specimens.fields import fields_control
+    from companyos.observability.specimens.redaction import redaction_control
 
-    return [audit_control()]
+    return [audit_control(), fields_control(), redaction_control()]
