@@ -47,7 +47,7 @@ def check_log(lines: Iterable[bytes], name: str = "-", *, redactor: Redactor | N
 
 
 def check_fields(lines: Iterable[bytes], name: str = "-") -> Decision:
-    """Does every line have its fields? Denied with findings by the rules of OBS-FIELDS; an empty log is undetermined."""
+    """Does every line have its fields? Denied with findings by the rules of OBS-FIELDS; undetermined without a line."""
     findings: list[Finding] = []
     count = 0
     for number, line in enumerate(lines, 1):
@@ -96,9 +96,7 @@ def _answer(reason: str, count: int, findings: list[Finding]) -> Decision:
 def _unmasked(value: dict[str, Any], net: Redactor) -> Iterator[str]:
     for key, item in value.items():
         shown = net.field(key, item)
-        if shown != item and not _only_bounded(item, shown):
-            yield key
-        elif net.text(key) != key:
+        if (shown != item and not _only_bounded(item, shown)) or net.text(key) != key:
             yield key
 
 
@@ -115,11 +113,11 @@ def _problems(line: bytes) -> Iterator[tuple[str, str]]:
     except ValueError as error:
         yield "OBS-FIELDS.json", f"not one JSON object: {error}"
         return
-    for error in _validator().iter_errors(read):
-        if error.validator == "required":
-            yield "OBS-FIELDS.missing", error.message
+    for found in _validator().iter_errors(read):
+        if found.validator == "required":
+            yield "OBS-FIELDS.missing", found.message
         else:
-            field = ".".join(map(str, error.path))
+            field = ".".join(map(str, found.path))
             rule = "level" if field in {"level", "severity_number"} else "type"
             yield f"OBS-FIELDS.{rule}", f"{field} is not as the schema of a log line has it"
     yield from _contradictions(read)

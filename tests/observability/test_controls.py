@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import pytest
+
 from companyos.controls import prove
+from companyos.decision import Verdict
 from companyos.ledger import Ledger
+from companyos.observability import lines, numbers, redaction, shapes, tracing
 from companyos.observability.audit import trail, verification
 from companyos.observability.runtime import current
+from companyos.observability.specimens import _places
+from companyos.observability.specimens import redaction as redaction_specimens
+from companyos.observability.specimens._values import LOOKALIKES, PLANTED
 from companyos.observability.specimens.audit import audit_control
+from companyos.observability.specimens.fields import fields_control
+from companyos.observability.specimens.redaction import Emission, redaction_control
 from companyos.ports import Receipt
 
 
@@ -61,3 +70,99 @@ class TestAudit:
 class _Anything:
     size = 0
     anchored = True
+
+
+class TestFields:
+    def test_holds(self):
+        """Every broken line is caught, and what the logger writes is let through, whatever it is given."""
+        proof = prove(fields_control())
+
+        assert proof.holds, [r for r in proof.results if not r.passed]
+        assert proof.planted >= 45
+
+    @pytest.mark.parametrize("field", ["trace_id", "outcome", "version"])
+    def test_a_logger_that_forgets_a_field(self, monkeypatch, field):
+        """If the logger left out a field, its clean lines would be refused."""
+        whole = lines.encode
+        monkeypatch.setattr(lines, "encode", lambda line: whole({k: v for k, v in line.items() if k != field}))
+
+        assert prove(fields_control()).false_alarms >= 4
+
+    def test_a_logger_that_writes_debug_everywhere(self, monkeypatch):
+        """If DEBUG were not refused in production, a clean log would be."""
+        from companyos.observability import runtime
+
+        monkeypatch.setattr(runtime, "DEVELOPMENT", frozenset({"dev", "prod"}))
+
+        assert 1 <= prove(fields_control()).false_alarms
+
+
+class TestRedaction:
+    def test_holds(self):
+        """Everything planted is withheld, and what only looks like it comes out."""
+        proof = prove(redaction_control())
+
+        assert proof.holds, [r for r in proof.results if not r.passed]
+        assert proof.planted >= 260
+
+    def test_everything_everywhere(self):
+        """Every planted value is withheld in every place."""
+        leaks = [
+            (name, place)
+            for name, planted in PLANTED.items()
+            for place in _places.PLACES
+            if Verdict.DENY is not _verdict(place, planted.value, planted.cores)
+        ]
+
+        assert [] == leaks
+
+    def test_lookalikes_everywhere(self):
+        """Every look-alike comes out of every place in which its text stays as it is."""
+        masked = [
+            (name, place)
+            for name, value in LOOKALIKES.items()
+            for place in _places.PLACES
+            if Verdict.ALLOW is not _verdict(place, value, (value,))
+        ]
+
+        assert [] == masked
+
+    @pytest.mark.parametrize(
+        ("where", "name", "broken", "missed"),
+        [
+            (
+                redaction.Redactor,
+                "_searched",
+                lambda self, value: value,
+                {"secret", "address", "card", "account", "host", "word"},
+            ),
+            (shapes, "masked", lambda text: text, {"secret", "address"}),
+            (numbers, "masked", lambda text: text, {"card", "account"}),
+            (redaction.Redactor, "_own", lambda self, value: value, {"host", "word"}),
+            (redaction.Redactor, "baggage", lambda self, entries: {k: str(v) for k, v in entries.items()}, {"card"}),
+            (tracing, "_attribute", lambda key, value: str(value), {"secret", "name"}),
+            (redaction, "is_secret_key", lambda key: False, {"name"}),
+        ],
+    )
+    def test_a_part_of_the_net_that_is_gone(self, monkeypatch, where, name, broken, missed):
+        """Whichever part of the net is taken away, the control goes red by the rules of that part."""
+        monkeypatch.setattr(where, name, broken)
+
+        assert {f"OBS-REDACTION.{rule}" for rule in missed} <= _missed(prove(redaction_control()))
+
+    def test_a_net_that_withholds_everything(self, monkeypatch):
+        """A net that masks whatever it sees is no net: look-alikes would be lost."""
+        monkeypatch.setattr(redaction.Redactor, "is_clean", lambda self, text: False)
+        monkeypatch.setattr(redaction.Redactor, "_searched", lambda self, value: "specimen-was-here")
+
+        assert prove(redaction_control()).false_alarms >= 90
+
+    def test_silence_is_no_proof(self, monkeypatch):
+        """Where nothing comes out at all nothing was withheld: undetermined."""
+        monkeypatch.setitem(_places.PLACES, "a field", lambda key, value: None)
+
+        assert Verdict.UNDETERMINED is _verdict("a field", "x", ("x",))
+
+
+def _verdict(place, value, cores):
+    return redaction_specimens.check(Emission(place, value, cores, "OBS-REDACTION.secret")).verdict

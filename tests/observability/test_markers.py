@@ -15,6 +15,7 @@ from companyos.ledger import Ledger
 from companyos.observability.dashboards.prometheus import Prometheus as Client
 from companyos.observability.markers import (
     Marker,
+    MarkerError,
     annotation,
     compare,
     exposition,

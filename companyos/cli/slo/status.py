@@ -61,7 +61,9 @@ def _show(found: list[Standing]) -> None:
     )
     for item in found:
         if item.reason:
-            click.echo(f"{click.style(item.verdict, fg=_COLOURS[item.verdict])}  {printable(item.slo_id)}: {printable(item.reason)}")
+            click.echo(
+                f"{click.style(item.verdict, fg=_COLOURS[item.verdict])}  {printable(item.slo_id)}: {printable(item.reason)}"
+            )
 
 
 def _percent(share: float | None, digits: int) -> str:

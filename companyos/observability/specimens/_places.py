@@ -13,6 +13,7 @@ from opentelemetry import context as otel_context
 from companyos.observability.bridge import capture_stdlib_logging
 from companyos.observability.logs import get_logger
 from companyos.observability.meters import metrics
+from companyos.observability.redaction import INTERNAL_HOSTS
 from companyos.observability.runtime import current
 from companyos.observability.scope import annotate, bind
 from companyos.observability.specimens._quiet import observed
@@ -26,8 +27,6 @@ __all__ = ("MARK", "PLACES", "emitted")
 
 MARK = "specimen-was-here"
 """What stands beside the value, so that silence is not taken for masking."""
-
-Place = "Callable[[str, str], str | None]"
 
 
 def _say(**fields: Any) -> None:
@@ -93,29 +92,46 @@ def _logger_field(key: str, value: str) -> None:
     get_logger("specimen").bind(**{key: value}).info("specimen.said", mark=MARK)
 
 
-def _error(key: str, value: str, *, chained: bool = False, noted: bool = False, grouped: bool = False) -> None:
-    text = f"{key}: {value}"
+def _failing(error: Exception) -> None:
     try:
-        try:
-            raise ValueError("plain" if noted else text)
-        except ValueError as error:
-            if noted:
-                error.add_note(text)
-                raise
-            if grouped:
-                raise ExceptionGroup("several", [error]) from None
-            if chained:
-                raise RuntimeError("wrapped") from error
-            raise
+        _raise(error)
     except Exception:  # noqa: BLE001 - it was raised to be logged
         get_logger("specimen").exception("specimen.failed", mark=MARK)
 
 
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _error(key: str, value: str) -> None:
+    _failing(ValueError(f"{key}: {value}"))
+
+
+def _cause(key: str, value: str) -> None:
+    error = RuntimeError("wrapped")
+    error.__cause__ = ValueError(f"{key}: {value}")
+    _failing(error)
+
+
+def _context(key: str, value: str) -> None:
+    error = RuntimeError("while handling")
+    error.__context__ = ValueError(f"{key}: {value}")
+    _failing(error)
+
+
+def _note(key: str, value: str) -> None:
+    error = ValueError("plain")
+    error.add_note(f"{key}: {value}")
+    _failing(error)
+
+
+def _group(key: str, value: str) -> None:
+    _failing(ExceptionGroup("several", [KeyError("plain"), ValueError(f"{key}: {value}")]))
+
+
 def _stdlib(key: str, value: str) -> None:
-    capture_stdlib_logging("companyos.specimens")
-    logger = logging.getLogger("companyos.specimens")
-    logger.setLevel(logging.INFO)
-    logger.info("%s: %s " + MARK, key, value)
+    with capture_stdlib_logging("companyos.specimens"):
+        logging.getLogger("companyos.specimens").info("%s, %s: %s", MARK, key, value)
 
 
 def _span_attribute(key: str, value: str) -> None:
@@ -135,11 +151,8 @@ def _span_name(_: str, value: str) -> None:
 
 
 def _span_error(key: str, value: str) -> None:
-    try:
-        with start_trace("specimen", attributes={"mark": MARK}):
-            raise ValueError(f"{key}: {value}")
-    except ValueError:
-        pass
+    with start_trace("specimen", attributes={"mark": MARK}) as span:
+        span.fail(ValueError(f"{key}: {value}"))
 
 
 def _metric_tag(key: str, value: str) -> None:
@@ -171,9 +184,10 @@ PLACES: dict[str, Callable[[str, str], str | None]] = {
     "an annotation": _annotated,
     "a logger's field": _logger_field,
     "an exception's text": _error,
-    "an exception's cause": lambda key, value: _error(key, value, chained=True),
-    "an exception's note": lambda key, value: _error(key, value, noted=True),
-    "an exception in a group": lambda key, value: _error(key, value, grouped=True),
+    "an exception's cause": _cause,
+    "an exception's context": _context,
+    "an exception's note": _note,
+    "an exception in a group": _group,
     "the standard library's logging": _stdlib,
     "a span attribute": _span_attribute,
     "a structured span attribute": _span_set,
@@ -192,7 +206,7 @@ def emitted(place: str, key: str, value: str) -> str:
     Raises:
         MissingExtraError: spans and metrics are not recorded without the extra.
     """
-    with observed(redact=[TENANT], redact_hosts=[HOST]) as (runtime, stream):
+    with observed(redact=[TENANT], redact_hosts=[*INTERNAL_HOSTS, HOST]) as (runtime, stream):
         sent = PLACES[place](key, value)
         texts = [sent or "", *_lines(stream.getvalue())]
         if place in _RECORDED:

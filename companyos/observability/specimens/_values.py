@@ -27,6 +27,10 @@ def _joined(*parts: str) -> str:
     return "".join(parts)
 
 
+def _separated(separator: str, *parts: str) -> str:
+    return separator.join(parts)
+
+
 def _secret(*parts: str, core: str | None = None) -> Planted:
     value = _joined(*parts)
     return Planted("secret", value, (core or parts[-1],))
@@ -64,12 +68,12 @@ PLANTED: dict[str, Planted] = {
     "e-mail address with a name": Planted("address", _joined("<ann.lee", "@example.org>"), ("ann.lee",)),
     "e-mail address in a link": Planted("address", _joined("mailto:ann.lee", "@example.org"), ("ann.lee",)),
     "card number": Planted("card", _joined("4539", "1488", "0343", "6467"), ("14880343",)),
-    "card number with spaces": Planted("card", " ".join(("4539", "1488", "0343", "6467")), ("1488 0343",)),
-    "card number with hyphens": Planted("card", "-".join(("4539", "1488", "0343", "6467")), ("1488-0343",)),
+    "card number with spaces": Planted("card", _separated(" ", "4539", "1488", "0343", "6467"), ("1488 0343",)),
+    "card number with hyphens": Planted("card", _separated("-", "4539", "1488", "0343", "6467"), ("1488-0343",)),
     "card number of 15 digits": Planted("card", _joined("3782", "822463", "10005"), ("822463",)),
     "account number": Planted("account", _joined("DE89", "3704", "0044", "0532", "0130", "00"), ("37040044",)),
     "account number with spaces": Planted(
-        "account", " ".join(("DE89", "3704", "0044", "0532", "0130", "00")), ("0044 0532",)
+        "account", _separated(" ", "DE89", "3704", "0044", "0532", "0130", "00"), ("0044 0532",)
     ),
     "account number of Great Britain": Planted("account", _joined("GB82", "WEST", "12345698765432"), ("WEST1234",)),
     "internal host": Planted("host", "db-7.orders.internal", ("db-7.orders",)),

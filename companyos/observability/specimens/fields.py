@@ -62,8 +62,8 @@ def _every_level() -> None:
     for method in ("debug", "info", "warning", "error", "fatal"):
         getattr(log, method)(f"specimen.{method}")
     try:
-        {}["missing"]
-    except KeyError:
+        int("seven")
+    except ValueError:
         log.exception("specimen.failed", latency_ms=1.5)
 
 

@@ -1,21 +1,21 @@
 """The control OBS-REDACTION: what must not leave, in every place that a field can hide, and what only looks like it.
 
-The check sends a value through the real logger, tracer and meter, and looks at all that comes out. It answers as the net
-does: denied if the value was withheld, allowed if it came out. Values that must be withheld are put together at run time,
-so that a scan of this file finds nothing.
+The check sends a value through the real logger, tracer and meter, and looks at all that comes out. It answers as the
+net does: denied if the value was withheld, allowed if it came out. Values that must be withheld are put together at run
+time, so that a scan of the source finds nothing.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from companyos.controls import Control, Specimen
 from companyos.decision import Decision, Finding, Severity
 from companyos.observability.logfile import MASK_RULES, check_masked
 from companyos.observability.specimens._places import MARK, PLACES, emitted
-from companyos.observability.specimens._values import LOOKALIKES, NAMES, PLANTED, TENANT, Planted
+from companyos.observability.specimens._values import LOOKALIKES, NAMES, PLANTED, Planted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,5 +128,4 @@ _LOOKED_AT = ("a field", "a nested field", "an exception's text", "a span attrib
 
 
 def _harmless() -> str:
-    fields: dict[str, Any] = {name: value for name, value in LOOKALIKES.items() if TENANT not in value}
-    return json.dumps({"event": "x", **fields}) + "\n"
+    return json.dumps({"event": "x", "values": list(LOOKALIKES.values())}) + "\n"
