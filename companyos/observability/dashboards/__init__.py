@@ -12,31 +12,42 @@ from typing import TYPE_CHECKING
 from companyos._lazy import attach
 
 if TYPE_CHECKING:
-    from companyos.observability.dashboards.errors import DashboardError, PrometheusError, QueryError
+    from companyos.observability.dashboards.checking import check
+    from companyos.observability.dashboards.drawing.picture import draw
+    from companyos.observability.dashboards.errors import DashboardError
     from companyos.observability.dashboards.grafana import to_json
     from companyos.observability.dashboards.interface import Dashboard, Panel, Query, Row, Threshold
     from companyos.observability.dashboards.packs import KINDS, objectives, starter_pack
+    from companyos.observability.dashboards.prometheus import PrometheusOverTime
+    from companyos.observability.dashboards.reading import TimeRange, read
 
 __all__ = (
     "KINDS",
     "Dashboard",
     "DashboardError",
     "Panel",
-    "PrometheusError",
+    "PrometheusOverTime",
     "Query",
-    "QueryError",
     "Row",
     "Threshold",
+    "TimeRange",
+    "check",
+    "draw",
     "objectives",
+    "read",
     "starter_pack",
     "to_json",
 )
 
 _HOMES = {
-    "errors": ("DashboardError", "PrometheusError", "QueryError"),
+    "checking": ("check",),
+    "drawing.picture": ("draw",),
+    "errors": ("DashboardError",),
     "grafana": ("to_json",),
     "interface": ("Dashboard", "Panel", "Query", "Row", "Threshold"),
     "packs": ("KINDS", "objectives", "starter_pack"),
+    "prometheus": ("PrometheusOverTime",),
+    "reading": ("TimeRange", "read"),
 }
 
 __getattr__, __dir__ = attach(__name__, _HOMES)

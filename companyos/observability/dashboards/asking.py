@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from companyos.observability.dashboards.errors import QueryError
+from companyos.observability.slo.errors import QueryError
 
 if TYPE_CHECKING:
-    from companyos.observability.dashboards.prometheus import Exemplar, Prometheus, Series
+    from companyos.observability.dashboards.prometheus import Exemplar, PrometheusOverTime, Series
     from companyos.observability.dashboards.reading import ReadDashboard, ReadQuery, TimeRange
 
 __all__ = ("Asking",)
@@ -20,7 +20,7 @@ class Asking:
 
     dashboard: ReadDashboard
     """Whose queries and variables."""
-    prometheus: Prometheus
+    prometheus: PrometheusOverTime
     """Who is asked."""
     time: TimeRange
     """When; what is asked of one moment is asked of its end."""
@@ -39,7 +39,7 @@ class Asking:
         if not query.expr:
             raise QueryError(f"query {query.ref} is not one to a Prometheus")
         if query.instant:
-            return self.prometheus.query(self.text(query), time=self.time.end)
+            return self.prometheus.at(self.text(query), time=self.time.end)
         return self.over_time(self.text(query))
 
     def over_time(self, expr: str) -> list[Series]:
@@ -49,7 +49,7 @@ class Asking:
         """
         step, end = self.time.step_seconds, self.time.end
         start = end - (end - self.time.start) // step * step
-        return self.prometheus.query_range(expr, start=start, end=end, step=step)
+        return self.prometheus.over(expr, start=start, end=end, step=step)
 
     def exemplars(self, query: ReadQuery) -> list[Exemplar]:
         """The exemplars of a query's series, with the same errors."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from companyos.decision import Decision, Finding, Severity
 from companyos.observability.dashboards.asking import Asking
-from companyos.observability.dashboards.errors import PrometheusError, QueryError
+from companyos.observability.slo.errors import PrometheusError, QueryError
 
 if TYPE_CHECKING:
-    from companyos.observability.dashboards.prometheus import Prometheus, Series
+    from companyos.observability.dashboards.prometheus import PrometheusOverTime, Series
     from companyos.observability.dashboards.reading import ReadDashboard, ReadPanel, ReadQuery, TimeRange
 
 __all__ = ("Outcome", "check")
@@ -40,7 +40,7 @@ class Outcome:
         return {"panel": self.panel, "query": self.ref, "state": self.state, "detail": self.detail}
 
 
-def check(dashboard: ReadDashboard, prometheus: Prometheus, time: TimeRange) -> Decision:
+def check(dashboard: ReadDashboard, prometheus: PrometheusOverTime, time: TimeRange) -> Decision:
     """Ask every query of every panel, as the dashboard is saved, over the range.
 
     Denied where the Prometheus refuses a query; undetermined where a query has no data (a panel that shows nothing
@@ -65,7 +65,7 @@ def _outcome(asking: Asking, panel: ReadPanel, query: ReadQuery, known: frozense
     try:
         series = asking.series(query)
     except QueryError as error:
-        return Outcome(panel.title, query.ref, "refused", error.what)
+        return Outcome(panel.title, query.ref, "refused", error.got or error.what)
     if any(map(_has_figure, series)):
         return Outcome(panel.title, query.ref, "data", f"{len(series)} series")
     absent = sorted(set(_METRIC.findall(asking.text(query))) - known - _WORDS)

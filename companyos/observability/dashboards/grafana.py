@@ -152,12 +152,13 @@ def _thresholds(panel: Panel) -> Any:
 def _table(panel: Panel) -> Any:
     """One row for each value of the key: the instant answers are joined by it and their columns named."""
     from grafana_foundation_sdk.builders import table
+    from grafana_foundation_sdk.models.common import FieldTextAlignment
     from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 
     values = [f"Value #{letter}" for letter in _LETTERS[: len(panel.queries)]]
     names = {value: query.legend for value, query in zip(values, panel.queries, strict=True)}
     order = {name: place for place, name in enumerate((panel.key, *values))}
-    builder = table.Panel().unit(panel.unit)
+    builder = table.Panel().unit(panel.unit).align(FieldTextAlignment.AUTO).inspect(False)
     builder.with_transformation(DataTransformerConfig("joinByField", options={"byField": panel.key, "mode": "outer"}))
     options = {"excludeByName": {"Time": True}, "indexByName": order, "renameByName": names}
     # Joining numbers the times of the frames; the expression catches however many there are.

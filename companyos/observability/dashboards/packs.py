@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from companyos.observability.dashboards.errors import DashboardError
 from companyos.observability.dashboards.interface import Dashboard, Panel, Query, Row, check_name, uid_of
-from companyos.observability.dashboards.objectives import objectives_row
+from companyos.observability.dashboards.slo_panels import objectives_row
 from companyos.observability.dashboards.signals import (
     ENVIRONMENT,
     Signal,
@@ -113,7 +113,7 @@ def _golden(kind: str, work: Signal) -> tuple[Panel, ...]:
             minimum=0,
         ),
         Panel(
-            "Failing share",
+            "Error rate: share that failed",
             "Of all that was done, the part that failed by a fault of ours. Without traffic there is no figure.",
             "percentunit",
             (Query(work.failing_share(), "failing"),),

@@ -63,8 +63,11 @@ class Signal:
 
 
 def http_requests(service: str) -> Signal:
-    """The requests that a service answers (`http.server.request.duration`); a status of 500 or more is a failure."""
-    return Signal("http_server_request_duration_seconds", service, 'http_response_status_code=~"5.."', "http_route")
+    """The requests that a service answers (`http.server.request.duration`).
+
+    `error.type` is there for answers of 500 and above, and where no answer came.
+    """
+    return Signal("http_server_request_duration_seconds", service, 'error_type!=""', "http_route")
 
 
 def jobs(service: str) -> Signal:

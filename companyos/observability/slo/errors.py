@@ -10,7 +10,7 @@ from companyos.errors import ConfigError, UnverifiableError, UserError, printabl
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("KitError", "Problem", "PrometheusError", "SloError")
+__all__ = ("KitError", "Problem", "PrometheusError", "QueryError", "SloError")
 
 SHOWN = 50
 """How many problems one message spells out; the rest is counted."""
@@ -70,3 +70,9 @@ class PrometheusError(UnverifiableError):
     """A Prometheus did not answer, or not with what it was asked for: nothing is known about the objectives."""
 
     code = "slo.prometheus"
+
+
+class QueryError(PrometheusError):
+    """A Prometheus refused a query: it does not parse, or it cannot be evaluated."""
+
+    code = "slo.query"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from companyos.observability.slo.errors import PrometheusError
+from companyos.observability.slo.errors import PrometheusError, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,8 @@ __all__ = ("Prometheus", "Sample")
 
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 CHUNK_BYTES = 64 * 1024
+_AT_FAULT = frozenset({"bad_data", "execution"})
+"""Kinds of error for which the query is to blame, not the server."""
 _HINT = "check the URL, and whether it is up: curl URL/-/ready"
 
 
@@ -64,6 +66,7 @@ class Prometheus:
         """`data` of the answer; a POST where there are parameters, else a GET.
 
         Raises:
+            QueryError: it refused the query that is among the parameters.
             PrometheusError: no answer in time, too long a one, or an error.
         """
         status, body = self._exchange(path, None if parameters is None else urlencode(parameters))
@@ -76,7 +79,10 @@ class Prometheus:
                 f"what answers at {self.url} is no Prometheus", got=f"{status} {body[:80]!r}", hint=_HINT
             )
         if answer["status"] == "error":
-            raise PrometheusError(f"{self.url} refused the question", got=answer.get("error"), hint=_HINT)
+            refused = answer.get("errorType") in _AT_FAULT and "query" in (parameters or ())
+            raise (QueryError if refused else PrometheusError)(
+                f"{self.url} refused the question", got=answer.get("error"), hint=_HINT
+            )
         return answer.get("data")
 
     def _exchange(self, path: str, body: str | None) -> tuple[int, bytes]:

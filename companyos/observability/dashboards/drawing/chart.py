@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from companyos.observability.dashboards.drawing.scales import Unit
     from companyos.observability.dashboards.reading import TimeRange
 
-__all__ = ("Box", "Chart", "Line", "legend_rows")
+__all__ = ("Box", "Chart", "Line")
 
 MOST_LINES = 12
 """More lines than this nobody tells apart; the rest are counted, not drawn."""
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 34, 40
 _LEGEND_ROW = 15
+_CHARACTER = 6.2
+"""How wide a character of 11 pixels is at most, on average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Chart:
         if not lines:
             return [text(box.x + box.width / 2, box.y + box.height / 2, "no data", class_="a t", text_anchor="middle")]
         ticks, unit = self._scale(lines)
-        rows = legend_rows(len(lines))
+        rows = math.ceil(len(lines) / _columns(box))
         height = box.height - _TOP - _BOTTOM - rows * _LEGEND_ROW
         plot = Box(box.x + _LEFT, box.y + _TOP, box.width - _LEFT - _RIGHT, height)
         frame = _Frame(plot, time, ticks[0], ticks[-1])
@@ -126,19 +128,20 @@ class Chart:
 
     def _legend(self, lines: Sequence[Line], unit: Unit, box: Box, frame: _Frame) -> Iterator[str]:
         top = frame.box.y + frame.box.height + _BOTTOM
-        width = (box.width - 24) / 2
         hidden = sum(1 for line in self.lines if line.figures) - len(lines)
+        columns = _columns(box)
+        width = (box.width - 24) / columns
         for place, line in enumerate(lines):
-            x, y = box.x + 12 + (place % 2) * width, top + (place // 2) * _LEGEND_ROW
+            x, y = box.x + 12 + (place % columns) * width, top + (place // columns) * _LEGEND_ROW
             yield element("path", d=f"M{number(x)} {number(y - 4)}h22", class_=f"s s{place % len(DASHES)}")
-            figures = f"last {unit.written(line.figures[-1])}, max {unit.written(max(line.figures))}"
+            figures = f": last {unit.written(line.figures[-1])}, max {unit.written(max(line.figures))}"
             more = f" (and {hidden} more, not drawn)" if hidden and place == len(lines) - 1 else ""
-            yield text(x + 28, y, f"{_clipped(line.name, int(width / 6) - len(figures))}: {figures}{more}")
+            longest = int((width - 34) / _CHARACTER) - len(figures) - len(more)
+            yield text(x + 28, y, f"{_clipped(line.name, longest)}{figures}{more}")
 
 
-def legend_rows(lines: int) -> int:
-    """How many rows the legend of so many lines takes."""
-    return (min(lines, MOST_LINES) + 1) // 2
+def _columns(box: Box) -> int:
+    return 2 if box.width > 500 else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +193,7 @@ def _axes(frame: _Frame, ticks: Sequence[float], unit: Unit) -> Iterator[str]:
     for value in ticks:
         y = frame.y(value)
         yield element("path", d=f"M{number(box.x)} {number(y)}h{number(box.width)}", class_="g")
-        label = unit.written(value).removesuffix(unit.suffix) if unit.suffix else unit.written(value)
-        yield text(box.x - 5, y + 4, label, class_="q", text_anchor="end")
+        yield text(box.x - 5, y + 4, unit.tick(value, ticks[1] - ticks[0]), class_="q", text_anchor="end")
     for moment, label in time_ticks(frame.time.start, frame.time.end, max(3, int(box.width / 95))):
         x = frame.x(moment)
         yield element("path", d=f"M{number(x)} {number(bottom)}v4", class_="e")

@@ -11,12 +11,12 @@ from companyos.observability.dashboards.drawing.colours import style
 from companyos.observability.dashboards.drawing.scales import clock
 from companyos.observability.dashboards.drawing.svg import element, text, words
 from companyos.observability.dashboards.drawing.table import Table
-from companyos.observability.dashboards.errors import QueryError
+from companyos.observability.slo.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from companyos.observability.dashboards.prometheus import Prometheus, Series
+    from companyos.observability.dashboards.prometheus import PrometheusOverTime, Series
     from companyos.observability.dashboards.reading import ReadDashboard, ReadPanel, ReadQuery, TimeRange
 
     Marks = tuple[tuple[float, str], ...]
@@ -29,7 +29,7 @@ _LABEL = re.compile(r"\{\{\s*([\w.]+)\s*\}\}")
 _MOST_EXEMPLARS = 60
 
 
-def draw(dashboard: ReadDashboard, prometheus: Prometheus, time: TimeRange, *, note: str = "") -> str:
+def draw(dashboard: ReadDashboard, prometheus: PrometheusOverTime, time: TimeRange, *, note: str = "") -> str:
     """The dashboard over the range, as an SVG text; `note` says where the figures come from, in the caption.
 
     A panel without data says so in its place, and one whose query is refused says why.
@@ -77,8 +77,8 @@ def _panel(asking: Asking, panel: ReadPanel, number: int, marks: Marks) -> str:
         drawn = _table(asking, panel) if panel.kind == "table" else _chart(asking, panel, marks)
         body, summary = drawn.drawn(box, asking.time), drawn.summary()
     except QueryError as error:
-        summary = error.what
-        body = [text(box.x + 12, box.y + 44, _clipped(error.what, int(box.width / 6)), class_="a")]
+        summary = f"The query was refused: {error.got or error.what}"
+        body = [text(box.x + 12, box.y + 44, _clipped(summary, int(box.width / 6)), class_="a")]
     return element(
         "g",
         element("title", words(panel.title), id=f"t{number}"),

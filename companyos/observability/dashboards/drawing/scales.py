@@ -33,7 +33,18 @@ class Unit:
         """A value with its unit; what is no number is `n/a`."""
         if not math.isfinite(value):
             return "n/a"
-        return f"{_short(value * self.factor)}{self.suffix}"
+        scaled = value * self.factor
+        if "%" in self.suffix and 90 < scaled < 100:
+            # 99.995 % is not 100 %: what is missing is what matters.
+            return f"{_decimals(scaled, max(2, 1 - math.floor(math.log10(100 - scaled))))}{self.suffix}"
+        return f"{_short(scaled)}{self.suffix}"
+
+    def tick(self, value: float, step: float) -> str:
+        """A value at the axis, without its unit, as exact as steps of this size need it."""
+        size = step * self.factor
+        if size >= 1000:
+            return _short(value * self.factor)
+        return _decimals(value * self.factor, max(0, 1 - math.floor(math.log10(size) + 1e-9)))
 
 
 def unit_of(name: str, highest: float) -> Unit:
@@ -88,12 +99,15 @@ def _short(value: float) -> str:
 
 
 def _figures(value: float) -> str:
-    """Four figures, no exponent for what people still read without, no zeros at the end."""
+    """Three figures, no exponent for what people still read without."""
     if value == 0:
         return "0"
-    decimals = max(0, 3 - math.floor(math.log10(abs(value))))
-    if decimals > 8:
-        return f"{value:.1e}"
-    written = f"{value:.{decimals}f}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.1e}" if decimals > 8 else _decimals(value, decimals)
+
+
+def _decimals(value: float, decimals: int) -> str:
+    """So many decimals, no zeros at the end, no zero below zero."""
+    written = f"{value:.{min(decimals, 12)}f}"
     written = written.rstrip("0").rstrip(".") if "." in written else written
     return "0" if written == "-0" else written
