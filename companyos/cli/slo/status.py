@@ -61,9 +61,8 @@ def _show(found: list[Standing]) -> None:
     )
     for item in found:
         if item.reason:
-            click.echo(
-                f"{click.style(item.verdict, fg=_COLOURS[item.verdict])}  {printable(item.slo_id)}: {printable(item.reason)}"
-            )
+            verdict = click.style(item.verdict, fg=_COLOURS[item.verdict])
+            click.echo(f"{verdict}  {printable(f'{item.slo_id}: {item.reason}')}")
 
 
 def _percent(share: float | None, digits: int) -> str:

@@ -47,7 +47,7 @@ class BurnWindow:
     @property
     def text(self) -> str:
         """Such as `14.4 over 1h`."""
-        return f"{number(float(self.factor))} over {notation(self.long_seconds)}"
+        return f"{number(self.factor)} over {notation(self.long_seconds)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from companyos.observability.slo.metadata import header
-from companyos.observability.slo.openslo import Indicator, Ratio
+from companyos.observability.slo.openslo import EventRatio, Indicator, RawRatio, ThresholdMetric
 from companyos.observability.slo.promql import Query, QueryError, is_counter, masks_absence, read_query
 
 if TYPE_CHECKING:
@@ -67,38 +67,41 @@ def sli(top: Fields, queries: Queries) -> Indicator | None:
     if ("thresholdMetric" in spec) == ("ratioMetric" in spec):
         spec.problem(None, "expected exactly one of ratioMetric and thresholdMetric")
         return None
-    threshold = spec.fields("thresholdMetric")
+    threshold, measured = spec.fields("thresholdMetric"), spec.fields("ratioMetric")
+    metric: EventRatio | RawRatio | ThresholdMetric | None = None
     if threshold is not None:
-        found = queries.metric(threshold)
-        held = None if found is None else query(*found)
-        return None if held is None else Indicator(metadata, None, held)
-    measured = spec.fields("ratioMetric")
-    held_ratio = None if measured is None else ratio(measured, queries)
-    return None if held_ratio is None else Indicator(metadata, held_ratio, None)
+        held = _read(threshold, queries)
+        metric = None if held is None else ThresholdMetric(held[0])
+    elif measured is not None:
+        metric = ratio(measured, queries)
+    return None if metric is None else Indicator(metadata, metric)
 
 
-def ratio(fields: Fields, queries: Queries) -> Ratio | None:
+def ratio(fields: Fields, queries: Queries) -> EventRatio | RawRatio | None:
     """A `ratioMetric`."""
     fields.only("counter", "good", "bad", "total", "raw", "rawType")
-    counter = fields.boolean("counter")
+    counter = fields.boolean("counter") or False
     raw_type = fields.choice("rawType", ("success", "failure"), required="raw" in fields)
     given = {key for key in ("good", "bad", "total", "raw") if key in fields}
     if given not in ({"good", "total"}, {"bad", "total"}, {"raw"}):
         expected = "expected good and total, bad and total, or raw alone"
         fields.problem(None, f"got {', '.join(sorted(given)) or 'none of them'}; {expected}")
         return None
-    held: dict[str, Query | None] = dict.fromkeys(("good", "bad", "total", "raw"))
-    for key in given:
-        metric = fields.fields(key)
-        found = None if metric is None else queries.metric(metric)
-        held[key] = None if found is None else query(*found)
-        if held[key] is None:
-            return None
-        if key != "raw" and found is not None:
-            held[key] = _events(held[key], found[1], counter=bool(counter))
-            if held[key] is None:
-                return None
-    return Ratio(held["good"], held["bad"], held["total"], held["raw"], raw_type == "failure")
+    found = {key: _read(metric, queries) for key in given if (metric := fields.fields(key)) is not None}
+    raw = found.get("raw")
+    if raw is not None:
+        return RawRatio(raw[0], raw_type == "failure")
+    key = "bad" if "bad" in given else "good"
+    counted, total = (
+        None if held is None else _events(*held, counter=counter) for held in map(found.get, (key, "total"))
+    )
+    return None if counted is None or total is None else EventRatio(counted, key == "bad", total)
+
+
+def _read(metric: Fields, queries: Queries) -> tuple[Query, Fields] | None:
+    found = queries.metric(metric)
+    held = None if found is None else query(*found)
+    return None if found is None or held is None else (held, found[1])
 
 
 def query(text: str, fields: Fields) -> Query | None:
@@ -113,9 +116,9 @@ def query(text: str, fields: Fields) -> Query | None:
     return found
 
 
-def _events(found: Query | None, fields: Fields, *, counter: bool) -> Query | None:
+def _events(found: Query, fields: Fields, *, counter: bool) -> Query | None:
     """A query that counts events over a window, made from a bare metric where need be."""
-    if found is None or found.has_window:
+    if found.has_window:
         return found
     if found.selector is None:
         fields.problem("query", "has no place for the window; write [{{.window}}] or the same range, such as [5m]")

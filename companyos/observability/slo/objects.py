@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from companyos.observability.slo import alerting
@@ -20,10 +18,14 @@ from companyos.observability.slo.openslo import (
     Place,
     Service,
     Slo,
+    ThresholdMetric,
 )
 from companyos.observability.slo.periods import time_window
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from decimal import Decimal
+
     from companyos.observability.slo.fields import Fields
 
 __all__ = ("Known", "data_source", "objective", "service", "slo")
@@ -73,7 +75,14 @@ def slo(top: Fields, known: Known) -> Slo | None:
     if metadata is None or spec is None:
         return None
     spec.only(
-        "description", "service", "indicator", "indicatorRef", "timeWindow", "budgetingMethod", "objectives", "alertPolicies"
+        "description",
+        "service",
+        "indicator",
+        "indicatorRef",
+        "timeWindow",
+        "budgetingMethod",
+        "objectives",
+        "alertPolicies",
     )
     description = described(spec)
     owner = spec.name("service")
@@ -105,7 +114,7 @@ def _indicator(spec: Fields, known: Known) -> Indicator | None:
 def _objectives(spec: Fields, method: str | None, indicator: Indicator | None) -> list[Objective]:
     found = []
     items = list(spec.items("objectives", required=True))
-    threshold = indicator is not None and indicator.threshold is not None
+    threshold = indicator is not None and isinstance(indicator.metric, ThresholdMetric)
     if threshold and len(items) > 1:
         spec.problem("objectives", f"got {len(items)}; the specification allows one with a thresholdMetric")
     for node, fields in items:

@@ -21,13 +21,15 @@ __all__ = (
     "Calendar",
     "DataSource",
     "Documents",
+    "EventRatio",
     "Indicator",
     "Metadata",
     "Objective",
     "Place",
-    "Ratio",
+    "RawRatio",
     "Service",
     "Slo",
+    "ThresholdMetric",
     "TimeWindow",
 )
 
@@ -80,31 +82,43 @@ class DataSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Ratio:
-    """A `ratioMetric`: `good` or `bad` over `total`, or `raw`."""
+class EventRatio:
+    """A `ratioMetric` of `good` or `bad` events and their `total`."""
 
-    good: Query | None
-    """Good events."""
-    bad: Query | None
-    """Bad events."""
-    total: Query | None
+    counted: Query
+    """The good ones, or the bad ones."""
+    are_bad: bool
+    """Which of the two."""
+    total: Query
     """All events."""
-    raw: Query | None
-    """A ratio that somebody else computed."""
-    raw_is_failure: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RawRatio:
+    """A `ratioMetric` that somebody else computed: `raw`."""
+
+    query: Query
+    """The ratio."""
+    is_failure: bool
     """`rawType: failure`: it is the share of bad events."""
 
 
 @dataclass(frozen=True, slots=True)
+class ThresholdMetric:
+    """A `thresholdMetric`: a value that objectives compare with theirs."""
+
+    query: Query
+    """The value."""
+
+
+@dataclass(frozen=True, slots=True)
 class Indicator:
-    """An SLI: exactly one of the two metrics."""
+    """An SLI."""
 
     metadata: Metadata
     """Who it is."""
-    ratio: Ratio | None
-    """`ratioMetric`."""
-    threshold: Query | None
-    """`thresholdMetric`."""
+    metric: EventRatio | RawRatio | ThresholdMetric
+    """What it measures."""
 
 
 @dataclass(frozen=True, slots=True)

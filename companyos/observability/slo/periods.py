@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
+from calendar import monthrange
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -85,13 +85,12 @@ def _calendar(fields: Fields) -> Calendar | None:
         held.problem("startTime", f"got {start[:40]!r}, expected YYYY-MM-DD HH:MM:SS")
     try:
         ZoneInfo(zone or "UTC")
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         held.problem("timeZone", f"got {zone[:80]!r}, expected a name of the IANA database, such as Europe/Berlin")
     return Calendar(start, zone)
 
 
 _MONTHS = {"M": 1, "Q": 3, "Y": 12}
-_SHORTHAND = re.compile(r"(\d+)([a-zA-Z])")
 
 
 def calendar_start(window: TimeWindow, now: datetime) -> tuple[datetime, datetime]:
@@ -103,14 +102,10 @@ def calendar_start(window: TimeWindow, now: datetime) -> tuple[datetime, datetim
         raise ValueError("a rolling window has no start")
     zone = ZoneInfo(window.calendar.time_zone)
     start = datetime.strptime(window.calendar.start, "%Y-%m-%d %H:%M:%S").replace(tzinfo=zone)
-    found = _SHORTHAND.fullmatch(window.shorthand)
-    assert found is not None
-    count, unit = int(found[1]), found[2]
+    count, unit = int(window.shorthand[:-1]), window.shorthand[-1]
     local = now.astimezone(zone)
     if unit in _MONTHS:
         return _months(start, local, count * _MONTHS[unit])
-    from datetime import timedelta
-
     length = timedelta(seconds=count * UNITS[unit])
     # Naive differences are those of the clock on the wall.
     passed = (local.replace(tzinfo=None) - start.replace(tzinfo=None)) // length
@@ -131,8 +126,6 @@ def _months(start: datetime, local: datetime, step: int) -> tuple[datetime, date
 
 
 def _shifted(moment: datetime, months: int) -> datetime:
-    from calendar import monthrange
-
     index = moment.year * 12 + moment.month - 1 + months
     year, month = index // 12, index % 12 + 1
     return moment.replace(year=year, month=month, day=min(moment.day, monthrange(year, month)[1]))

@@ -5,10 +5,12 @@ An answer is complete and in time, or it is an error: nothing is guessed.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import math
-import time
+import socket
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ("Prometheus", "Sample")
 
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
-CHUNK_BYTES = 64 * 1024
 _AT_FAULT = frozenset({"bad_data", "execution"})
 """Kinds of error for which the query is to blame, not the server."""
 _HINT = "check the URL, and whether it is up: curl URL/-/ready"
@@ -86,35 +87,33 @@ class Prometheus:
         return answer.get("data")
 
     def _exchange(self, path: str, body: str | None) -> tuple[int, bytes]:
-        until = time.monotonic() + self.timeout_seconds
         connection, prefix = self._connection()
+        late = threading.Event()
+        watch: threading.Timer | None = None
         try:
+            connection.connect()
+            # A socket's own timeout starts anew with each byte; this one does not.
+            watch = threading.Timer(self.timeout_seconds, _cut, [connection.sock, late])
+            watch.daemon = True
+            watch.start()
             headers = {"Accept": "application/json"}
             if body is not None:
                 headers["Content-Type"] = "application/x-www-form-urlencoded"
             connection.request("GET" if body is None else "POST", f"{prefix}{path}", body, headers)
             response = connection.getresponse()
-            return response.status, self._read(response, connection, until)
+            content = response.read(LARGEST_ANSWER_BYTES + 1)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise PrometheusError(f"no answer from {self.url}", got=str(error) or repr(error), hint=_HINT) from error
         finally:
+            if watch is not None:
+                watch.cancel()
             connection.close()
-
-    def _read(self, response: http.client.HTTPResponse, connection: http.client.HTTPConnection, until: float) -> bytes:
-        parts, size = [], 0
-        while True:
-            left = until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError(f"not complete within {self.timeout_seconds:g} s")
-            if connection.sock is not None:
-                connection.sock.settimeout(left)
-            part = response.read1(CHUNK_BYTES)
-            size += len(part)
-            if size > LARGEST_ANSWER_BYTES:
-                raise ValueError(f"an answer of more than {LARGEST_ANSWER_BYTES} bytes")
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
+        if late.is_set() or len(content) > LARGEST_ANSWER_BYTES:
+            raise PrometheusError(
+                f"the answer of {self.url} is too long or too slow",
+                expected=f"{LARGEST_ANSWER_BYTES} bytes within {self.timeout_seconds:g} s",
+            )
+        return response.status, content
 
     def _connection(self) -> tuple[http.client.HTTPConnection, str]:
         kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
@@ -126,3 +125,10 @@ class Prometheus:
         if kind is None or host is None or parts.username or parts.query or parts.fragment:
             raise PrometheusError("not the URL of a Prometheus", got=self.url, expected="http://HOST:9090")
         return kind(host, port, timeout=self.timeout_seconds), parts.path.rstrip("/")
+
+
+def _cut(sock: socket.socket, late: threading.Event) -> None:
+    late.set()
+    with contextlib.suppress(OSError):
+        # That of the plain socket: the TLS layer belongs to the thread that reads.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)

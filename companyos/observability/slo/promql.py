@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from fractions import Fraction
 
 __all__ = ("Query", "QueryError", "is_counter", "masks_absence", "number", "quoted", "read_query")
 
@@ -133,6 +138,6 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def number(value: float) -> str:
+def number(value: float | Decimal | Fraction) -> str:
     """A number as PromQL and people read it: 15 significant digits, no exponent unless needed."""
     return f"{float(value):.15g}"

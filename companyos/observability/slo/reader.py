@@ -33,7 +33,9 @@ class _Files:
 
     gathered: Gathered = field(default_factory=Gathered)
     held: dict[str, dict[str, Fields]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    alpha: list[Fields] = field(default_factory=list)
+    """By kind and name, all but the SLOs."""
+    slos: list[tuple[str, Fields]] = field(default_factory=list)
+    """With their versions; nothing refers to them, so those of two services may have the same name."""
 
 
 def read_files(paths: Iterable[Path | str]) -> Documents:
@@ -91,17 +93,13 @@ def _sort_in(files: _Files, top: Fields) -> None:
     if version is None or kind is None:
         return
     metadata = top.fields("metadata", required=True)
-    top.fields("spec", required=True)
-    name = "" if metadata is None else metadata.name("name")
-    if not name:
+    # Without a name it is kept as well, so that the rest of its problems are told with this one.
+    name = ("" if metadata is None else metadata.name("name")) or f"{top.file}:{top.line}"
+    if kind == "SLO":
+        files.slos.append((version, top))
         return
-    if version == V1ALPHA:
-        if kind == "SLO":
-            files.alpha.append(top)
-        elif kind == "Service":
-            files.held[kind][name] = top
-        else:
-            top.problem("kind", f"{V1ALPHA} has no {kind}; expected SLO or Service")
+    if version == V1ALPHA and kind != "Service":
+        top.problem("kind", f"got {kind} of {V1ALPHA}; of that version SLO and Service are read")
         return
     before = files.held[kind].get(name)
     if before is not None:
@@ -118,12 +116,9 @@ def _slos(files: _Files) -> Iterator[Slo]:
     conditions = {name: alerting.condition(fields) for name, fields in held["AlertCondition"].items()}
     known = alerting.Known(conditions, targets)
     policies = {name: alerting.policy(fields, known) for name, fields in held["AlertPolicy"].items()}
-    for fields in held["SLO"].values():
-        slo = objects.slo(fields, objects.Known(queries, slis, known, policies))
-        if slo is not None:
-            yield slo
-    for fields in files.alpha:
-        slo = v1alpha.slo(fields)
+    references = objects.Known(queries, slis, known, policies)
+    for version, fields in files.slos:
+        slo = v1alpha.slo(fields) if version == V1ALPHA else objects.slo(fields, references)
         if slo is not None:
             yield slo
 

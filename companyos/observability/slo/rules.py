@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from companyos.observability.slo.ruleset import Group, Rule, Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from decimal import Decimal
 
     from companyos.observability.slo.burn import BurnAlert, BurnWindow
     from companyos.observability.slo.openslo import AlertPolicy, Documents, Objective, Slo
@@ -191,7 +191,9 @@ def _of_policy(policy: AlertPolicy, slo: Slo, slice_seconds: int, found: _Found)
             f", and at least a time slice, {notation(slice_seconds)}" if slice_seconds else ""
         )
         found.problems.append(
-            Problem(place.file, place.line, "spec.condition.lookbackWindow", f"for {slo.metadata.name} it must be {limits}")
+            Problem(
+                place.file, place.line, "spec.condition.lookbackWindow", f"for {slo.metadata.name} it must be {limits}"
+            )
         )
         return None
     return burn.of_policy(policy, short) if policy.when_breaching else None
@@ -239,18 +241,24 @@ def _meta(item: Compiled, extra: Mapping[str, str]) -> Iterator[Rule]:
     }
     if item.slo.window.calendar is not None:
         about["slo_calendar"] = item.slo.window.shorthand
-    yield Rule("companyos_slo_info", "vector(1)", identity | about | extra)
+    yield Rule("companyos_slo_info", "vector(1)", {**identity, **about, **extra})
 
 
 def _burn_rules(item: Compiled, extra: Mapping[str, str]) -> Iterator[Rule]:
     for alert in item.alerts:
         parts = [_breach(item, alert, window) for window in alert.windows]
-        expr = parts[0] if len(parts) == 1 else "\nor\n".join(f"(\n  {part.replace(chr(10), chr(10) + '  ')}\n)" for part in parts)
+        expr = (
+            parts[0]
+            if len(parts) == 1
+            else "\nor\n".join(f"(\n  {part.replace(chr(10), chr(10) + '  ')}\n)" for part in parts)
+        )
         condition = alert.policy.condition if alert.policy is not None else None
         told = condition.description if condition is not None else ""
         rates = "; or ".join(window.text for window in alert.windows)
         annotations = {
-            "summary": _plain(f"{item.slo.metadata.display_name} of {item.slo.service}: the error budget burns too fast"),
+            "summary": _plain(
+                f"{item.slo.metadata.display_name} of {item.slo.service}: the error budget burns too fast"
+            ),
             "description": _plain(
                 f"{told + ' ' if told else ''}The burn rate of {item.slo_id} is above {rates}; objective: "
                 f"{percent(item.objective)} % over {notation(item.slo.window.seconds)}."

@@ -8,7 +8,7 @@ from companyos.observability.slo.durations import UNITS
 from companyos.observability.slo.indicators import query
 from companyos.observability.slo.metadata import described, header
 from companyos.observability.slo.objects import METHODS, objective
-from companyos.observability.slo.openslo import BudgetingMethod, Indicator, Objective, Ratio, Slo, TimeWindow
+from companyos.observability.slo.openslo import BudgetingMethod, EventRatio, Indicator, Objective, Slo, TimeWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +38,7 @@ def slo(top: Fields) -> Slo | None:
         return None
     indicator = found[0][0]
     for other, held in found[1:]:
-        if other.ratio != indicator.ratio:
+        if other.metric != indicator.metric:
             spec.problem("objectives", "queries that differ: write one SLO for each", line=held.place.line)
     objectives = tuple(held for _, held in found)
     return Slo(metadata, description, service, indicator, window, BudgetingMethod(method), objectives, ())
@@ -54,17 +54,15 @@ def _objectives(spec: Fields, metadata: Metadata, method: str) -> Iterator[tuple
         measured = fields.fields("ratioMetrics", required=True)
         ratio = None if measured is None else _ratio(measured)
         if held is not None and ratio is not None:
-            yield Indicator(metadata, ratio, None), held
+            yield Indicator(metadata, ratio), held
 
 
-def _ratio(fields: Fields) -> Ratio | None:
+def _ratio(fields: Fields) -> EventRatio | None:
     fields.only("counter", "incremental", "good", "total")
     fields.boolean("counter")
     fields.boolean("incremental")
-    held = {key: _query(fields, key) for key in ("good", "total")}
-    if None in held.values():
-        return None
-    return Ratio(held["good"], None, held["total"], None, raw_is_failure=False)
+    good, total = _query(fields, "good"), _query(fields, "total")
+    return None if good is None or total is None else EventRatio(good, are_bad=False, total=total)
 
 
 def _query(fields: Fields, key: str) -> Query | None:
