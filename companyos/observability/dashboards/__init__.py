@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from companyos.observability.dashboards.errors import DashboardError
     from companyos.observability.dashboards.grafana import to_json
     from companyos.observability.dashboards.interface import Dashboard, Panel, Query, Row, Threshold
-    from companyos.observability.dashboards.packs import KINDS, objectives, starter_pack
+    from companyos.observability.dashboards.packs import DEPENDENCIES, KINDS, objectives, starter_pack
     from companyos.observability.dashboards.prometheus import PrometheusOverTime
     from companyos.observability.dashboards.reading import TimeRange, read
 
 __all__ = (
+    "DEPENDENCIES",
     "KINDS",
     "Dashboard",
     "DashboardError",
@@ -45,7 +46,7 @@ _HOMES = {
     "errors": ("DashboardError",),
     "grafana": ("to_json",),
     "interface": ("Dashboard", "Panel", "Query", "Row", "Threshold"),
-    "packs": ("KINDS", "objectives", "starter_pack"),
+    "packs": ("DEPENDENCIES", "KINDS", "objectives", "starter_pack"),
     "prometheus": ("PrometheusOverTime",),
     "reading": ("TimeRange", "read"),
 }

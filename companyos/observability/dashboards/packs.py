@@ -75,7 +75,7 @@ def starter_pack(
     )
 
 
-def objectives(services: Iterable[str]) -> Dashboard:
+def objectives(services: Iterable[str], *, tags: Iterable[str] = ()) -> Dashboard:
     """A dashboard of nothing but the objectives of one or more services.
 
     Raises:
@@ -89,7 +89,7 @@ def objectives(services: Iterable[str]) -> Dashboard:
         title=f"{', '.join(names)}: objectives",
         description="Made by CompanyOS from service level objectives.",
         rows=(objectives_row(*names),),
-        tags=("companyos", "slo"),
+        tags=("companyos", "slo", *tags),
     )
 
 
