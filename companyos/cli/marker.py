@@ -129,13 +129,15 @@ def compare(
     Exit status: 0 nothing got worse, 1 an incident or a latency spike, 3 there is too little data to tell.
     """
     from companyos.cli.ledger.place import reader
-    from companyos.observability.dashboards.prometheus import Prometheus
+    from companyos.observability.dashboards.prometheus import PrometheusOverTime
     from companyos.observability.markers import compare as compared
     from companyos.observability.markers import find_marker, picture
 
     with reader(url) as log:
         found_marker = find_marker(log, name, service=service)
-    found = compared(found_marker, Prometheus(address), window_seconds=_seconds(window), objective=objective / 100)
+    found = compared(
+        found_marker, PrometheusOverTime(address), window_seconds=_seconds(window), objective=objective / 100
+    )
     if svg is not None:
         _write(svg, picture.svg(found))
     if as_json:

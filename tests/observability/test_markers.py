@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from companyos.cli import app
 from companyos.decision import Verdict
 from companyos.ledger import Ledger
-from companyos.observability.dashboards.prometheus import Prometheus as Client
+from companyos.observability.dashboards.prometheus import PrometheusOverTime
 from companyos.observability.markers import (
     Marker,
     MarkerError,
@@ -197,7 +197,9 @@ class TestCompare:
 
         def call(service, **changes):
             now = (AT + timedelta(minutes=35)).timestamp()
-            return compare(_marker(service=service, at=AT), Client(prometheus.url), **{"now": now} | changes)
+            return compare(
+                _marker(service=service, at=AT), PrometheusOverTime(prometheus.url), **{"now": now} | changes
+            )
 
         return call
 

@@ -17,8 +17,9 @@ from companyos.observability.markers.shift import Shift, shift_in
 from companyos.observability.markers.signals import QUANTILES, Signals, queries_for
 
 if TYPE_CHECKING:
+    from companyos.observability.dashboards.prometheus import PrometheusOverTime
     from companyos.observability.markers.marker import Marker
-    from companyos.observability.markers.signals import Queries, Source
+    from companyos.observability.markers.signals import Queries
 
 __all__ = ("INCIDENT_FACTOR", "OBJECTIVE", "Comparison", "compare")
 
@@ -86,7 +87,7 @@ class Comparison:
 
 def compare(
     marker: Marker,
-    source: Source,
+    source: PrometheusOverTime,
     *,
     window_seconds: int = 1800,
     objective: float = OBJECTIVE,
@@ -136,12 +137,12 @@ def _burn(error_share: float, objective: float) -> float:
     return error_share / (1 - objective)
 
 
-def _shift(queries: Queries, source: Source, name: str, found: Comparison) -> Shift:
+def _shift(queries: Queries, source: PrometheusOverTime, name: str, found: Comparison) -> Shift:
     released = found.marker.at.timestamp()
     step = max(1, min(found.before_seconds, found.after_seconds) // STEPS)
     window = max(SHORTEST_SECONDS, 3 * step)
     start, end = released - found.before_seconds + window, released + found.after_seconds
-    series = source.query_range(queries.quantile(QUANTILES[name], window), start=start, end=end, step=step)
+    series = source.over(queries.quantile(QUANTILES[name], window), start=start, end=end, step=step)
     points = series[0].points if len(series) == 1 else ()
     return shift_in(name, points, released, lag_seconds=window + 2 * step)
 

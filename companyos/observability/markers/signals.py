@@ -8,56 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from companyos.observability.dashboards.prometheus import PrometheusOverTime, Series
     from companyos.observability.markers.marker import Marker
 
-__all__ = ("QUANTILES", "Queries", "Signals", "Source", "queries_for")
+__all__ = ("QUANTILES", "Queries", "Signals", "queries_for")
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _METRICS = ("http_server_request_duration_seconds", "messaging_process_duration_seconds")
-
-
-class Series(Protocol):
-    """One series of an answer."""
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Its labels."""
-        ...
-
-    @property
-    def points(self) -> Sequence[tuple[float, float]]:
-        """Unix time in seconds and value, oldest first."""
-        ...
-
-
-class Exemplar(Protocol):
-    """One measurement that leads to its trace."""
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """Its own labels, such as `trace_id`."""
-        ...
-
-
-class Source(Protocol):
-    """What answers queries: a Prometheus."""
-
-    def query(self, expr: str, *, time: float) -> Sequence[Series]:
-        """The value of a query at one moment."""
-        ...
-
-    def query_range(self, expr: str, *, start: float, end: float, step: float) -> Sequence[Series]:
-        """The values of a query from `start` to `end`, one every `step` seconds."""
-        ...
-
-    def exemplars(self, expr: str, *, start: float, end: float) -> Sequence[Exemplar]:
-        """The exemplars of the series in a query."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,27 +71,29 @@ class Queries:
         """The duration in seconds that this share of the events stays below."""
         return f"histogram_quantile({share:g}, sum by (le) (rate({self.selector('bucket')}[{window}s])))"
 
-    def over(self, source: Source, window: int, *, until: float) -> Signals:
+    def over(self, source: PrometheusOverTime, window: int, *, until: float) -> Signals:
         """The signals over the `window` seconds up to `until`."""
 
         def ask(expr: str) -> float | None:
-            return _one(source.query(expr, time=until))
+            return _one(source.at(expr, time=until))
 
         quantiles: dict[str, Any] = {name: ask(self.quantile(share, window)) for name, share in QUANTILES.items()}
         return Signals(ask(self.rate(window)), ask(self.error_share(window)), **quantiles)
 
-    def failing_traces(self, source: Source, *, start: float, end: float, limit: int = 5) -> tuple[str, ...]:
+    def failing_traces(
+        self, source: PrometheusOverTime, *, start: float, end: float, limit: int = 5
+    ) -> tuple[str, ...]:
         """Ids of traces of failed events, where the Prometheus keeps exemplars."""
         failed = self.selector("bucket", 'error_type!=""')
         found = [exemplar.labels.get("trace_id") for exemplar in source.exemplars(failed, start=start, end=end)]
         return tuple(dict.fromkeys(trace for trace in found if trace))[:limit]
 
 
-def queries_for(marker: Marker, source: Source, *, until: float, window: int) -> Queries | None:
+def queries_for(marker: Marker, source: PrometheusOverTime, *, until: float, window: int) -> Queries | None:
     """Queries about the first metric of the service that has data: requests, else jobs; None if neither has."""
     for metric in _METRICS:
         queries = Queries(metric, marker.service, marker.environment)
-        if _one(source.query(queries.rate(window), time=until)) is not None:
+        if _one(source.at(queries.rate(window), time=until)) is not None:
             return queries
     return None
 
