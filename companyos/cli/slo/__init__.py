@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from companyos.cli.slo import compiling, dashboard, starting, status
+from companyos.cli.slo import compiling, dashboard, simulate, starting, status
 
 __all__ = ("slo",)
 
@@ -14,5 +14,12 @@ def slo() -> None:
     """Begin, validate and compile service level objectives (OpenSLO), and ask a Prometheus how they stand."""
 
 
-for command in (starting.init, compiling.compile_files, compiling.validate, status.status, dashboard.dashboard):
+for command in (
+    starting.init,
+    compiling.compile_files,
+    compiling.validate,
+    simulate.simulate,
+    status.status,
+    dashboard.dashboard,
+):
     slo.add_command(command)

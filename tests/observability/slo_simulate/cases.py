@@ -44,11 +44,12 @@ def replayed(text, inputs, *, until_ms):
 def judged(promtool, text, inputs, *, until_ms, ticks=None):
     """What promtool says against our replay of a rule file; empty if it agrees."""
     groups = read_rules(text, name="rules.yml")
-    done = replay(placed(groups), inputs, until_ms=until_ms)
+    rules = placed(groups)
+    done = replay(rules, inputs, until_ms=until_ms)
     ticks = range(0, until_ms + 1, 7 * INTERVAL_MS) if ticks is None else ticks
     with tempfile.TemporaryDirectory() as directory:
         return promtool.complaint(
-            write_test(Path(directory), groups, inputs, done, step_ms=STEP_MS, value_ticks_ms=list(ticks))
+            write_test(Path(directory), rules, inputs, done, step_ms=STEP_MS, value_ticks_ms=list(ticks))
         )
 
 
@@ -92,6 +93,23 @@ _over = st.sampled_from(
     [f"{name}_over_time" for name in ("sum", "avg", "min", "max", "count", "last", "present", "absent")]
 )
 _grouping = st.sampled_from(["", " by (a)", " by (b)", " without (a)", " by ()", " without ()"])
+_MATCHED = [
+    *[
+        "+",
+        "/",
+        "and",
+        "or",
+        "unless",
+        ">",
+        "> bool",
+        "- on (a)",
+        "* ignoring (b)",
+        "and on (a)",
+        "or on (b)",
+        "* on ()",
+    ],
+    *["/ on (a) group_left", "/ on (b) group_right (a)", "unless ignoring (a)", "<= ignoring (a)", "== on (a, b)"],
+]
 
 
 def _vectors(inner):
@@ -108,17 +126,18 @@ def _vectors(inner):
     matched = st.builds(
         "({} {} {})".format,
         inner,
-        st.sampled_from(
-            ["+", "/", "and", "or", "unless", ">", "> bool", "- on (a)", "* ignoring (b)", "and on (a)", "or on (b)"]
-            + ["/ on (a) group_left", "/ on (b) group_right (a)", "unless ignoring (a)", "* on ()", "<= ignoring (a)"]
-        ),
+        st.sampled_from(_MATCHED),
         inner,
     )
     called = st.builds(
         "{}({})".format, st.sampled_from(["abs", "ceil", "floor", "round", "-", "absent", "vector(1) or "]), inner
     )
-    clamped = st.builds("clamp{}".format, st.builds("_min({}, 1)".format, inner) | st.builds("({}, 0, 2)".format, inner))
-    subqueries = st.builds("{}(({})[{}:{}]{})".format, _over, inner, _ranges, st.sampled_from(["", "1m", "45s"]), _offsets)
+    clamped = st.builds(
+        "clamp{}".format, st.builds("_min({}, 1)".format, inner) | st.builds("({}, 0, 2)".format, inner)
+    )
+    subqueries = st.builds(
+        "{}(({})[{}:{}]{})".format, _over, inner, _ranges, st.sampled_from(["", "1m", "45s"]), _offsets
+    )
     return aggregated | with_scalar | matched | called | clamped | subqueries
 
 

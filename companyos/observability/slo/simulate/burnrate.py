@@ -73,7 +73,11 @@ def _breach(node: Binary, subject: Subject) -> Breach | None:
         return None
     name = node.left.name
     rule = next((one.rule for one in subject.rules if one.rule.name == name), None)
-    if rule is None or not name.startswith(SLI_PREFIX) or any(isinstance(x, Selector) and not x.range_ms for x in walk(rule.node)):
+    if (
+        rule is None
+        or not name.startswith(SLI_PREFIX)
+        or any(isinstance(x, Selector) and not x.range_ms for x in walk(rule.node))
+    ):
         return None
     threshold = Evaluator(Store()).vector(node.right, np.zeros(1, np.int64))[0].values[0]
     return Breach(window_ms(rule) / 1000, float(threshold))
@@ -134,7 +138,7 @@ def _excess(breach: Breach, at: float, edges: list[float], errors: list[float]) 
 
 
 def requests_needed(alternatives: Sequence[Conjunction]) -> tuple[float, Breach] | None:
-    """The traffic, in requests a second, from which on one failed request alone cannot fire an alert; and what asks for it.
+    """From how many requests a second on one failed request alone cannot fire an alert; and the window that asks it.
 
     Of n requests in a window one failure is the ratio 1 / n, which must not exceed the threshold in at least one of the
     windows of each alternative.

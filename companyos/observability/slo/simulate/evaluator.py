@@ -200,7 +200,7 @@ class Evaluator:
                 continue
             if any(series.order >= self.order for series in self.store.select(below.name, below.matchers)):
                 raise UnsupportedRuleError(
-                    f"{self.place}: {place_in(self.text, below.at)}: a subquery of a rule that comes later is not simulated",
+                    f"{self.place}: {place_in(self.text, below.at)}: a subquery of a later rule is not simulated",
                     got=below.name,
                     hint="put the rule that records it before this one",
                 )
@@ -236,4 +236,3 @@ def _each(name: str, row: Row, limits: list[Values]) -> Row:
         if name == "abs":
             return Row(labels, np.abs(values), present)
         return Row(labels, np.ceil(values) if name == "ceil" else np.floor(values), present)
-

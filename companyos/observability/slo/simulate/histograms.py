@@ -18,7 +18,7 @@ __all__ = ("histogram_quantile",)
 
 
 def histogram_quantile(quantile: Values, rows: list[Row]) -> list[Row]:
-    """The quantile of each histogram, linear inside of a bucket; NaN without a bucket `+Inf` or without observations."""
+    """The quantile of each histogram, linear inside a bucket; NaN without observations or without a bucket `+Inf`."""
     histograms: dict[Labels, list[tuple[float, Row]]] = {}
     for row in rows:
         try:
@@ -40,7 +40,7 @@ def _quantiles(quantile: Values, buckets: list[tuple[float, Row]]) -> tuple[Valu
         chosen, at = patterns[:, number], which.ravel() == number
         if chosen.any():
             result[at] = _of_full(quantile[at], bounds[chosen], counts[np.ix_(chosen, at)])
-    return result, present.any(axis=0)
+    return result, np.logical_or.reduce(present, axis=0)
 
 
 def _of_full(quantile: Values, bounds: Values, counts: Values) -> Values:

@@ -6,9 +6,12 @@ whole milliseconds, as in Prometheus.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Iterator
 
 __all__ = (
     "Aggregate",

@@ -39,13 +39,13 @@ _PRECEDENCE = (
 _UNARY_PRECEDENCE = 5  # of multiplication: -2 ^ 2 is -(2 ^ 2)
 _MATRIX, _VECTOR, _SCALAR = "matrix", "vector", "scalar"
 FUNCTIONS: dict[str, tuple[tuple[str, ...], int, str]] = (
-    {name: ((_MATRIX,), 0, _VECTOR) for name in ("rate", "increase", "absent_over_time")}
+    dict.fromkeys(("rate", "increase", "absent_over_time"), ((_MATRIX,), 0, _VECTOR))
     | {
         f"{name}_over_time": ((_MATRIX,), 0, _VECTOR)
         for name in ("sum", "avg", "min", "max", "count", "last", "present")
     }
-    | {name: ((_VECTOR,), 0, _VECTOR) for name in ("absent", "abs", "ceil", "floor")}
-    | {name: ((_VECTOR, _SCALAR), 0, _VECTOR) for name in ("clamp_min", "clamp_max")}
+    | dict.fromkeys(("absent", "abs", "ceil", "floor"), ((_VECTOR,), 0, _VECTOR))
+    | dict.fromkeys(("clamp_min", "clamp_max"), ((_VECTOR, _SCALAR), 0, _VECTOR))
     | {
         "clamp": ((_VECTOR, _SCALAR, _SCALAR), 0, _VECTOR),
         "histogram_quantile": ((_SCALAR, _VECTOR), 0, _VECTOR),
@@ -216,7 +216,7 @@ class _Parser:
             return self._named(token)
         if token.kind == "string":
             self._unsupported(token.at, "a string")
-        self._refuse(token.at, f"unexpected {token.text or 'end'!r}", expected="an expression")
+        return self._refuse(token.at, f"unexpected {token.text or 'end'!r}", expected="an expression")
 
     def _named(self, token: Token) -> Node:
         lower = token.text.lower()

@@ -1,7 +1,8 @@
 """The same replay as a test of `promtool test rules`, so that the evaluator here does not grade itself.
 
-Source: https://prometheus.io/docs/prometheus/2.42/configuration/unit_testing_rules/. promtool evaluates all groups at one
-interval; annotations are left out, because it would compare their templates, which are not evaluated here.
+Source: https://prometheus.io/docs/prometheus/2.42/configuration/unit_testing_rules/. promtool evaluates all
+groups at one interval, one after the other, so one group stands for all; annotations are left out, because it would
+compare their templates, which are not evaluated here.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from companyos.observability.slo.simulate._numpy import np
+from companyos.observability.slo.simulate.errors import UnsupportedRuleError
 from companyos.observability.slo.simulate.series import NAME, escaped, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from companyos.observability.slo.simulate.engine import Replay
-    from companyos.observability.slo.simulate.rulefile import Rule, RuleGroup
+    from companyos.observability.slo.simulate.engine import Placed, Replay
+    from companyos.observability.slo.simulate.rulefile import Rule
     from companyos.observability.slo.simulate.series import Labels, Series
 
 __all__ = ("write_test",)
@@ -28,9 +30,9 @@ TOLERANCE = 1e-9
 """Relative; sums of floats may be added up in another order."""
 
 
-def write_test(  # noqa: PLR0917 - what a replay was made of, in the order of the replay
+def write_test(
     directory: Path,
-    groups: Sequence[RuleGroup],
+    rules: Sequence[Placed],
     inputs: Sequence[Series],
     done: Replay,
     *,
@@ -39,36 +41,38 @@ def write_test(  # noqa: PLR0917 - what a replay was made of, in the order of th
 ) -> Path:
     """Write `rules.yml` and `test.yml` to a directory, and return the path of the latter.
 
-    `inputs` have a sample at multiples of `step_ms`, or none there. The test expects each alert to fire at its tick and not at
-    the one before, likewise to stop, and at `value_ticks_ms` the recorded values.
+    `inputs` have a sample at multiples of `step_ms`, or none there. The test expects each alert to fire at its tick and
+    not at the one before, likewise to stop, and at `value_ticks_ms` the recorded values.
+
+    Raises:
+        UnsupportedRuleError: the groups of the rules have different intervals.
     """
-    rules = {"groups": [_plain_group(group, number) for number, group in enumerate(groups)]}
-    interval = {group.interval_ms for group in groups}
-    if len(interval) != 1:
-        raise ValueError("promtool evaluates all groups at one interval")
+    intervals = {one.interval_ms for one in rules}
+    if len(intervals) != 1:
+        raise UnsupportedRuleError(
+            "promtool evaluates all groups at one interval",
+            got=f"intervals of {', '.join(f'{each} ms' for each in sorted(intervals))}",
+            hint="give all groups one interval to have the simulation judged by promtool",
+        )
+    interval = f"{intervals.pop()}ms"
+    group = {"name": "slo", "interval": interval, "rules": [_plain_rule(one.rule) for one in rules]}
     tests = {
         "rule_files": ["rules.yml"],
-        "evaluation_interval": f"{interval.pop()}ms",
-        "group_eval_order": [group["name"] for group in rules["groups"]],
+        "evaluation_interval": interval,
         "tests": [
             {
                 "interval": f"{step_ms}ms",
                 "input_series": [{"series": shown(one.labels), "values": _values(one, step_ms)} for one in inputs],
-                "alert_rule_test": list(_alert_tests(groups, done)),
-                "promql_expr_test": list(_value_tests(groups, done, value_ticks_ms)),
+                "alert_rule_test": list(_alert_tests(rules, done)),
+                "promql_expr_test": list(_value_tests(rules, done, value_ticks_ms)),
             }
         ],
     }
     directory.mkdir(parents=True, exist_ok=True)
-    for name, content in (("rules.yml", rules), ("test.yml", tests)):
+    for name, content in (("rules.yml", {"groups": [group]}), ("test.yml", tests)):
         text = yaml.safe_dump(content, sort_keys=False, width=10**9, allow_unicode=True)
         (directory / name).write_text(text, encoding="utf-8")
     return directory / "test.yml"
-
-
-def _plain_group(group: RuleGroup, number: int) -> dict[str, Any]:
-    """A group as it is, under a name that is unique even if there are several files."""
-    return {"name": f"{number:04} {group.name}", "rules": [_plain_rule(rule) for rule in group.rules]}
 
 
 def _plain_rule(rule: Rule) -> dict[str, Any]:
@@ -95,9 +99,9 @@ def _number(value: float) -> str:
     return repr(value)
 
 
-def _alert_tests(groups: Iterable[RuleGroup], done: Replay) -> Iterable[dict[str, Any]]:
+def _alert_tests(rules: Iterable[Placed], done: Replay) -> Iterable[dict[str, Any]]:
     """Every alert at the edges of its firing; one that never fired, at the end."""
-    for name in sorted({rule.name for group in groups for rule in group.rules if rule.alerts}):
+    for name in sorted({one.rule.name for one in rules if one.rule.alerts}):
         traces = [alert for rule, alert in done.alerts if rule.name == name]
         edges: set[int] = set()
         for alert in traces:
@@ -117,8 +121,8 @@ def _nameless(labels: Labels, *names: str) -> Labels:
     return tuple(pair for pair in labels if pair[0] not in names)
 
 
-def _value_tests(groups: Iterable[RuleGroup], done: Replay, ticks: Sequence[int]) -> Iterable[dict[str, Any]]:
-    records = sorted({rule.name for group in groups for rule in group.rules if not rule.alerts})
+def _value_tests(rules: Iterable[Placed], done: Replay, ticks: Sequence[int]) -> Iterable[dict[str, Any]]:
+    records = sorted({one.rule.name for one in rules if not one.rule.alerts})
     for name in records:
         recorded = done.store.select(name, ())
         labels = sorted({label for series in recorded for label, _ in series.labels if label != NAME})

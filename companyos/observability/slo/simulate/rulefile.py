@@ -78,7 +78,9 @@ def read_rules(text: str, *, name: str) -> tuple[RuleGroup, ...]:
         root = loader.get_single_node()
         document = None if root is None else loader.construct_document(root)
     except (yaml.YAMLError, ValueError) as error:
-        raise RuleFileError(f"{name}: not YAML that is read here", got=error, hint="mend it at the place named") from error
+        raise RuleFileError(
+            f"{name}: not YAML that is read here", got=error, hint="mend it at the place named"
+        ) from error
     finally:
         loader.dispose()
     if not isinstance(document, dict) or not isinstance(document.get("groups"), list):
@@ -92,7 +94,7 @@ def read_rules(text: str, *, name: str) -> tuple[RuleGroup, ...]:
     return groups
 
 
-def _lines(root: yaml.Node) -> dict[int, list[int]]:
+def _lines(root: yaml.Node | None) -> dict[int, list[int]]:
     """The line of each rule, by the number of its group."""
     found: dict[int, list[int]] = {}
     groups = _child(root, "groups")
@@ -134,7 +136,9 @@ def _rule(value: Any, file: str, group: str, line: int) -> Rule:
     _known(value, _RULE_KEYS, place)
     alerts = "alert" in value
     if alerts == ("record" in value):
-        raise RuleFileError(f"{place}: a rule with both or none of `record` and `alert`", got=", ".join(map(str, value)))
+        raise RuleFileError(
+            f"{place}: a rule with both or none of `record` and `alert`", got=", ".join(map(str, value))
+        )
     name = value["alert"] if alerts else value["record"]
     if not isinstance(name, str) or not name or not (alerts or _METRIC.fullmatch(name)):
         raise RuleFileError(f"{place}: not a name", got=name, expected="the name of an alert or of a metric")

@@ -67,37 +67,45 @@ class Run:
 
 
 def simulate(
-    groups: Iterable[RuleGroup], options: Options, *, progress: Callable[[str], None] = lambda _: None
+    groups: Iterable[RuleGroup],
+    options: Options,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+    watch: Callable[[str, Run], None] = lambda *_: None,
 ) -> list[SubjectOutcome]:
-    """Replay incidents and a healthy month against the alerts of every objective; `progress` is told what begins.
+    """Replay incidents and a healthy month against the alerts of every objective.
+
+    `progress` is told what begins; `watch` is given the name and the replay of each incident.
 
     Raises:
         ReplayError: Prometheus would refuse an evaluation.
         UnsupportedRuleError: there is no objective in the rules, or one that cannot be simulated.
     """
-    found = []
-    for subject in subjects(groups):
-        source = source_of(subject)
-        incidents = []
-        for incident in options.incidents:
-            progress(f"{subject.slo_id}: {incident.name}")
-            run = incident_run(subject, source, incident, traffic_rps=options.traffic_rps)
-            incidents.append(_outcome(run, source, incident))
-        if options.healthy:
-            progress(f"{subject.slo_id}: {HEALTHY_DAYS} healthy days")
-        found.append(
-            SubjectOutcome(
-                subject.slo_id,
-                1 - subject.budget,
-                subject.period_seconds / 86_400,
-                options.traffic_rps,
-                options.seed,
-                tuple(incidents),
-                _healthy(subject, source, options) if options.healthy else None,
-                tuple(_warnings(subject, source, options.traffic_rps)),
-            )
-        )
-    return found
+    return [_simulated(subject, options, progress, watch) for subject in subjects(groups)]
+
+
+def _simulated(
+    subject: Subject, options: Options, progress: Callable[[str], None], watch: Callable[[str, Run], None]
+) -> SubjectOutcome:
+    source = source_of(subject)
+    incidents = []
+    for incident in options.incidents:
+        progress(f"{subject.slo_id}: {incident.name}")
+        run = incident_run(subject, source, incident, traffic_rps=options.traffic_rps)
+        watch(incident.name, run)
+        incidents.append(_outcome(run, source, incident))
+    if options.healthy:
+        progress(f"{subject.slo_id}: {HEALTHY_DAYS} healthy days")
+    return SubjectOutcome(
+        subject.slo_id,
+        1 - subject.budget,
+        subject.period_seconds / 86_400,
+        options.traffic_rps,
+        options.seed,
+        tuple(incidents),
+        _healthy(subject, source, options) if options.healthy else None,
+        tuple(_warnings(subject, source, options)),
+    )
 
 
 def _longest_ms(subject: Subject) -> int:
@@ -220,21 +228,31 @@ def _healthy(subject: Subject, source: Source, options: Options) -> HealthyOutco
     return HealthyOutcome(HEALTHY_DAYS, good + bad, bad, tuple(firings))
 
 
-def _warnings(subject: Subject, source: Source, traffic_rps: float) -> list[str]:
+def _warnings(subject: Subject, source: Source, options: Options) -> list[str]:
     """Whether the traffic is enough for one failed request not to fire a page; and what could not be computed."""
-    found = []
     if not source.linear:
-        found.append("the error ratio does not count events alike (time slices?): no mathematics to compare with")
+        return [
+            "the error ratio does not count all events alike (time slices?): there is no mathematics to compare with"
+        ]
+    rates = {options.traffic_rps: ""}
+    for incident in options.incidents:
+        if incident.single_failure_per_hour:
+            rates[incident.single_failure_per_hour / 3600] = f"{incident.name}: "
+    found = []
     for alert in subject.alerts:
         conditions = burnrate.conditions(alert, subject)
         needed = burnrate.requests_needed(conditions) if conditions else None
-        if severity(alert.rule) != "page" or needed is None or traffic_rps >= needed[0] or not source.linear:
+        if severity(alert.rule) != "page" or needed is None:
             continue
         rate, breach = needed
-        requests = math.ceil(1 / breach.threshold)
-        found.append(
-            f"at {traffic_rps:g} requests a second a single failed request pages ({alert.rule.name}): it takes "
-            f"{requests} requests in {breach.window_seconds / 3600:g} h, which is {rate:.3g} a second; lower the "
-            f"objective, lengthen the windows, or add synthetic requests"
-        )
+        found += [
+            f"{prefix}at {_rate(traffic)} a single failed request pages ({alert.rule.name}); from {_rate(rate)} on it "
+            f"does not, which is {math.ceil(1 / breach.threshold)} requests in {breach.window_seconds / 3600:g} h"
+            for traffic, prefix in rates.items()
+            if traffic < rate
+        ]
     return found
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.3g} requests/s" if per_second >= 1 else f"{per_second * 3600:.3g} requests/h"

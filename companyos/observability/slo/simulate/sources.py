@@ -1,7 +1,7 @@
 """From the rules to the series that they read: which counters there must be, and which of them count an error.
 
-Nothing is guessed from names. For each metric that no rule records, label sets are made up that the selectors tell apart;
-then the evaluator is asked which of them, counting alone or together, give the error ratio 0, and which give 1.
+Nothing is guessed from names. For each metric that no rule records, label sets are made up that the selectors tell
+apart; then the evaluator is asked which of them, counting alone or together, give the error ratio 0, and which give 1.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def source_of(subject: Subject) -> Source:
             linear = _near(_ratio(subject, rules, counters, good, bad), 0.5)
             return Source(counters, good, bad, linear)
     raise UnsupportedRuleError(
-        f"{subject.sli.rule.place}: cannot make up series for which this error ratio is 0, and others for which it is 1",
+        f"{subject.sli.rule.place}: found no series for which this error ratio is 0, and others for which it is 1",
         got=subject.sli.rule.text,
         expected=f"a ratio of at most {MOST_SERIES} counters",
         hint="nothing can be said about the alerts of this objective",
@@ -126,7 +126,11 @@ def _told_apart(name: str, selectors: list[tuple[Matcher, ...]]) -> list[Labels]
 
 
 def _ratio(
-    subject: Subject, rules: Sequence[Placed], counters: tuple[Labels, ...], one: frozenset[Labels], other: frozenset[Labels]
+    subject: Subject,
+    rules: Sequence[Placed],
+    counters: tuple[Labels, ...],
+    one: frozenset[Labels],
+    other: frozenset[Labels],
 ) -> float | None:
     """The error ratio if events are counted by these counters, the two kinds in turn; None if there is none."""
     longest = max(window_ms(each.rule) for each in rules) or subject.interval_ms

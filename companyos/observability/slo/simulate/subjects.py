@@ -86,7 +86,7 @@ def subjects(groups: Iterable[RuleGroup]) -> list[Subject]:
     if not ids:
         raise UnsupportedRuleError(
             "no objective found in these rules",
-            expected=f"recording rules {SLI_PREFIX}<WINDOW> with a label slo_id, as `companyos slo compile` writes them",
+            expected=f"recording rules {SLI_PREFIX}<WINDOW> with a label slo_id, as by `companyos slo compile`",
             hint="compile the SLO file, or rename the rules",
         )
     return [_subject(slo_id, rules) for slo_id in ids]

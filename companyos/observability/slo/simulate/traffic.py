@@ -31,9 +31,7 @@ class Events:
     """That failed."""
 
 
-def of_incident(
-    stretches: tuple[Stretch, ...], *, begin_ms: int, until_ms: int, step_ms: int, rate: float
-) -> Events:
+def of_incident(stretches: tuple[Stretch, ...], *, begin_ms: int, until_ms: int, step_ms: int, rate: float) -> Events:
     """Even traffic of `rate` events a second without any noise; failures only in the stretches, from `begin_ms` on.
 
     A step that a stretch ends within gets its share.
@@ -57,7 +55,7 @@ def single_failure(*, per_hour: int, begin_ms: int, until_ms: int, step_ms: int)
 
 
 def healthy(*, days: int, step_ms: int, rate: float, budget: float, seed: int, warm_up_ms: int) -> Events:
-    """Days with a quiet night and a busy noon, weekends with two thirds of the traffic, and a fifth of the budget spent.
+    """Days with a quiet night and a busy noon, weekends with two thirds of the traffic, a fifth of the budget spent.
 
     Events arrive by chance (Poisson), and fail by chance (binomial), the same for the same seed.
     """

@@ -46,14 +46,15 @@ class Windows:
     @property
     def count(self) -> Indices:
         """How many samples are in each."""
-        return np.maximum(self.high - self.low, 0)
+        found: Indices = np.maximum(self.high - self.low, 0)
+        return found
 
 
 def increase(windows: Windows) -> tuple[Values, Mask]:
     """By how much a counter rose in each range, extrapolated to the edges of the range.
 
-    The result is present where there are two samples. Resets are added up; at most half an average distance of samples is
-    extrapolated where the edge is far, and never below zero. Source: Prometheus 2.42 `promql/functions.go`, `extrapolatedRate`.
+    The result is present where there are two samples. Resets are added up; where an edge is far, half an average distance
+    of samples is extrapolated, and never below zero. Source: Prometheus 2.42 `promql/functions.go`.
     """
     times, values = windows.times, windows.values
     present = windows.count >= 2
@@ -123,13 +124,15 @@ def _greatest(windows: Windows) -> Values:
 
 
 def _count(windows: Windows) -> Values:
-    return windows.count.astype(np.float64)
+    found: Values = windows.count.astype(np.float64)
+    return found
 
 
 def _last(windows: Windows) -> Values:
     if not len(windows.values):
         return np.zeros(len(windows.low))
-    return windows.values[np.maximum(windows.high, 1) - 1]
+    found: Values = windows.values[np.maximum(windows.high, 1) - 1]
+    return found
 
 
 def _one(windows: Windows) -> Values:
