@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from companyos.controls import prove
@@ -11,8 +13,10 @@ from companyos.observability import lines, numbers, redaction, shapes, tracing
 from companyos.observability.audit import trail, verification
 from companyos.observability.runtime import current
 from companyos.observability.specimens import _places
+from companyos.observability.specimens import alerts as alerts_specimens
 from companyos.observability.specimens import redaction as redaction_specimens
 from companyos.observability.specimens._values import LOOKALIKES, PLANTED
+from companyos.observability.specimens.alerts import alerts_control
 from companyos.observability.specimens.audit import audit_control
 from companyos.observability.specimens.fields import fields_control
 from companyos.observability.specimens.redaction import Emission, redaction_control
@@ -166,3 +170,29 @@ class TestRedaction:
 
 def _verdict(place, value, cores):
     return redaction_specimens.check(Emission(place, value, cores, "OBS-REDACTION.secret")).verdict
+
+
+class TestAlerts:
+    @pytest.fixture(autouse=True)
+    def _compiled_anew(self):
+        alerts_specimens._rules_text.cache_clear()
+        yield
+        alerts_specimens._rules_text.cache_clear()
+
+    def test_holds(self):
+        """The kits' alerts page for every planted incident and for nothing else, and broken rules are found out."""
+        proof = prove(alerts_control())
+
+        assert proof.holds, [r for r in proof.results if not r.passed]
+        assert (proof.planted, proof.clean) >= (20, 12)
+
+    def test_a_compiler_that_gets_burn_rates_wrong(self, monkeypatch):
+        """If alerts were compiled a thousand times too lax, planted incidents would go unnoticed."""
+        from companyos.observability.slo.ruleset import Rules
+
+        whole = Rules.to_yaml
+        monkeypatch.setattr(Rules, "to_yaml", lambda self: re.sub(r"> \([0-9.]+ \*", "> (14400 *", whole(self)))
+        incidents = [s for s in alerts_control().specimens if s.violates == "OBS-ALERTS.page"]
+        verdicts = {alerts_specimens.check(specimen.build(None)).verdict for specimen in incidents}
+
+        assert {Verdict.ALLOW} == verdicts
