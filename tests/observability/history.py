@@ -40,8 +40,8 @@ def _counts(start, phases, *, failed):
         each = phase.rate * STEP * (phase.errors if failed else 1 - phase.errors)
         for _ in range(phase.minutes * 60 // STEP):
             owed = [owed[0] + each * (1 - phase.slow), owed[1] + each * phase.slow]
-            samples.append((at, int(owed[0]), int(owed[1])))
             at += STEP
+            samples.append((at, int(owed[0]), int(owed[1])))
     return samples
 
 
