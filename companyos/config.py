@@ -87,6 +87,7 @@ class ObservabilitySection(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level written.")
     exporter: Literal["none", "console", "otlp"] = Field("none", description="Where spans and metrics go.")
     otlp_endpoint: str = Field("http://localhost:4318", description="OTLP/HTTP endpoint, for `exporter: otlp`.")
+    redact: tuple[str, ...] = Field((), description="Words withheld in all signals, such as names of tenants.")
     audit_key: str = Field(
         "file:.companyos/keys/audit.pem", description="URI of the private key that signs audit records."
     )

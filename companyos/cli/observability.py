@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import IO
 
 import click
@@ -27,13 +28,16 @@ def check_logs(
 ) -> int:
     """Check log lines (JSON, one a line; - is stdin): their fields, and that nothing in them should have been masked.
 
-    Findings name the field and never its value. Exit status: 0 nothing found, 1 findings, 3 there was nothing to check.
+    Findings name the field and never its value; what `observability.redact` names is looked for as well. Exit status: 0
+    nothing found, 1 findings, 3 there was nothing to check.
     """
+    from companyos import config
     from companyos.decision import combine
     from companyos.observability.logfile import check_fields, check_log
     from companyos.observability.redaction import INTERNAL_HOSTS, Redactor
 
-    net = Redactor(words, hosts=(*INTERNAL_HOSTS, *hosts))
+    configured = config.load(config.find(Path.cwd())).observability.redact
+    net = Redactor((*configured, *words), hosts=(*INTERNAL_HOSTS, *hosts))
     found = [
         check_fields(file, file.name) if fields_only else check_log(file, file.name, redactor=net) for file in files
     ]

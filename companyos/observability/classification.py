@@ -10,14 +10,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
+import inspect
 import secrets
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from companyos.observability.errors import ClassificationError, SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = (
     "Classification",
@@ -126,12 +130,12 @@ class KeyedHash:
 
     Written as `hmac-sha256:KEYID:DIGEST`, the digest cut to 128 bits (RFC 2104, section 5). The key id is derived from
     the key, so that a rotated key shows as another id. Without a key, one is made for this process: the id is then
-    `process`, and hashes of different processes do not agree.
+    `process`, hashes of different processes do not agree, and `announce` is called at the first use, to say so.
     """
 
-    __slots__ = ("_key", "key_id")
+    __slots__ = ("_key", "announce", "key_id")
 
-    def __init__(self, key: bytes | None) -> None:
+    def __init__(self, key: bytes | None, announce: Callable[[], None] | None = None) -> None:
         if key is not None and len(key) < MIN_KEY_BYTES:
             raise SetupError(
                 "the key for hashing personal data is too short",
@@ -142,22 +146,33 @@ class KeyedHash:
         self._key = secrets.token_bytes(32) if key is None else key
         self.key_id: str = "process" if key is None else self._digest(b"companyos key id")[:8]
         """Eight hexadecimal digits that tell keys apart, or `process`."""
+        self.announce: Callable[[], None] | None = announce
+        """Called once, when the first value is hashed with a key of this process only."""
 
     def __call__(self, text: str) -> str:
         """The hash of a text."""
+        if self.announce is not None and self.key_id == "process":
+            announce, self.announce = self.announce, None
+            announce()
         return f"hmac-sha256:{self.key_id}:{self._digest(text.encode('utf-8', 'surrogatepass'))[:32]}"
 
     def _digest(self, data: bytes) -> str:
         return hmac.digest(self._key, data, hashlib.sha256).hex()
 
 
-@lru_cache(maxsize=1024)
 def members_of(kind: type) -> Mapping[str, Classification | None] | None:
     """The fields of a class and what each is classified as; None for a class that has no declared fields.
 
     Dataclasses, named tuples, and what pydantic, attrs and msgspec make, told by what they leave on the class. A field
     whose annotation cannot be resolved counts as unclassified and is masked.
     """
+    return _members_of(kind)
+
+
+@lru_cache(maxsize=1024)
+def _members_of(kind: Hashable) -> Mapping[str, Classification | None] | None:
+    if not isinstance(kind, type):
+        return None
     names = _names(kind)
     if names is None:
         return None
@@ -179,7 +194,7 @@ def hints_of(kind: type, local: Mapping[str, Any] | None) -> dict[str, Any]:
     except Exception:  # noqa: BLE001 - an annotation may be any expression; each is tried by itself below
         found: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
-        for name, annotation in base.__dict__.get("__annotations__", {}).items():
+        for name, annotation in inspect.get_annotations(base).items():
             single = type("_", (), {"__annotations__": {name: annotation}, "__module__": base.__module__})
             try:
                 found |= typing.get_type_hints(single, localns=names, include_extras=True)
@@ -196,8 +211,10 @@ def classification_of(hint: Any) -> Classification | None:
 
 
 def _is_hint(part: Any) -> bool:
-    return isinstance(part, type | types.GenericAlias | types.UnionType) or typing.get_origin(part) is not None or (
-        type(part).__name__ == "TypeAliasType"
+    return (
+        isinstance(part, type | types.GenericAlias | types.UnionType)
+        or typing.get_origin(part) is not None
+        or (type(part).__name__ == "TypeAliasType")
     )
 
 

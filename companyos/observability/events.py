@@ -5,6 +5,8 @@
         customer: Annotated[str, pii]
 
     log.emit(OrderCreated(order_id="7", customer="ann@example.org"))
+
+A field without a class is an error when the class is made, not when the event is logged.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ class Event:
     """The base of typed events; a subclass is a frozen dataclass, its fields given by name.
 
     `name` is the event's stable dotted name and `level` that of its lines (`info` unless said otherwise). A class
-    without a name is a base for others. Every field is classified: by its annotation, or because it holds a dataclass or
-    the like whose own fields all are. The class of a field holds for all within it; a stricter one within wins.
+    without a name is a base for others. Every field is classified: by its annotation, or because it holds a dataclass
+    or the like whose own fields all are. The class of a field holds for all within it; a stricter one within wins.
 
     Raises:
         ClassificationError: (when the class is made) a field is not classified, its annotation cannot be resolved, its
@@ -55,31 +57,31 @@ class Event:
         super().__init_subclass__(**kwargs)
         if name is not None and not _NAME.fullmatch(name):
             raise ClassificationError(
-                f"{cls.__qualname__}: not a name of an event", got=repr(name), expected="lower-case words joined by dots"
+                f"{cls.__qualname__}: not a name of an event", got=repr(name), expected="lower-case words, dotted"
             )
         if level is not None and level not in LEVELS:
             raise ClassificationError(f"{cls.__qualname__}: no such level", got=repr(level), expected=", ".join(LEVELS))
         cls.event_name = name
         cls.event_level = level or cls.event_level
         dataclasses.dataclass(frozen=True, kw_only=True, repr=False)(cls)
-        # The caller's local names, for classes made in a function whose annotations are kept as text.
+        # With the caller's local names, for classes made in a function whose annotations are kept as text.
         hints = hints_of(cls, sys._getframe(1).f_locals)  # noqa: SLF001 - the only way to the caller's names
-        cls.event_fields = {field.name: _classified(cls, field.name, hints) for field in dataclasses.fields(cls)}
+        made: Any = cls  # a dataclass since a moment ago, which a type checker cannot see
+        cls.event_fields = {field.name: _classified(cls, field.name, hints) for field in dataclasses.fields(made)}
 
     def classified(self) -> dict[str, Any]:
         """The fields, each with its class; those that are kept are bare."""
-        return {
-            name: getattr(self, name) if mark is None or mark.treatment == "keep" else _marked(getattr(self, name), mark)
-            for name, mark in type(self).event_fields.items()
-        }
+        return {name: _marked(getattr(self, name), mark) for name, mark in type(self).event_fields.items()}
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self.classified().items())
         return f"{type(self).__qualname__}({shown})"
 
 
-def _marked(value: Any, mark: Classification) -> Any:
-    return None if value is None else Classified(value, mark)
+def _marked(value: Any, mark: Classification | None) -> Any:
+    if value is None or mark is None or mark.treatment == "keep":
+        return value
+    return Classified(value, mark)
 
 
 def _classified(cls: type, name: str, hints: dict[str, Any]) -> Classification | None:
@@ -107,4 +109,4 @@ def _is_classified_within(hint: Any) -> bool:
     if parts:
         return all(part is ... or _is_classified_within(part) for part in parts)
     members = members_of(hint) if isinstance(hint, type) else None
-    return bool(members) and all(mark is not None for mark in members.values())
+    return members is not None and len(members) > 0 and None not in members.values()

@@ -1,7 +1,7 @@
 """An exception as the conventions name its parts, with its chain, bounded: the deepest frames and the last error stay.
 
-Neither local variables nor attributes are shown. What is written is, for each error of the chain, its type, its text, its
-notes and its innermost frames (semantic conventions, attributes `exception.*`).
+Neither local variables nor attributes are shown. What is written is, for each error of the chain, its type, its text,
+its notes and its innermost frames (semantic conventions, attributes `exception.*`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def exception_fields(error: BaseException, room: Room | None = None) -> dict[str
 
 
 def _chain(error: BaseException) -> Iterator[tuple[BaseException, str]]:
-    """The error and what led to it, each with how it is joined to the one before it in this order; at most MAX_CHAIN."""
+    """The error and what led to it, each with how it is joined to the one before it here; at most MAX_CHAIN."""
     seen: set[int] = set()
     link: BaseException | None = error
     joint = ""

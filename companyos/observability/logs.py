@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from companyos.observability.exceptions import type_name
-from companyos.observability.lines import compose, encode, head
+from companyos.observability.lines import encode, head, plain_line, searched_line
 from companyos.observability.redaction import as_text
 from companyos.observability.runtime import LEVELS, ORDER, in_force
 from companyos.observability.scope import current_fields
@@ -39,33 +39,33 @@ class Logger(structlog.BoundLoggerBase):
     def debug(self, event: str, /, **fields: Any) -> None:
         """For development only; written nowhere else."""
         if in_force[-1].rank < 1:
-            self._say("DEBUG", event, fields)
+            self._write("DEBUG", event, fields)
 
     def info(self, event: str, /, **fields: Any) -> None:
         """Something changed."""
         if in_force[-1].rank < 2:
-            self._say("INFO", event, fields)
+            self._write("INFO", event, fields)
 
     def warning(self, event: str, /, **fields: Any) -> None:
         """An anomaly that a retry may cure."""
         if in_force[-1].rank < 3:
-            self._say("WARN", event, fields)
+            self._write("WARN", event, fields)
 
     warn = warning
 
     def error(self, event: str, /, **fields: Any) -> None:
         """A user is affected."""
         if in_force[-1].rank < 4:
-            self._say("ERROR", event, fields)
+            self._write("ERROR", event, fields)
 
     def exception(self, event: str, /, **fields: Any) -> None:
         """As `error`, with the exception being handled."""
         if in_force[-1].rank < 4:
-            self._say("ERROR", event, {"exc_info": True, **fields})
+            self._write("ERROR", event, {"exc_info": True, **fields})
 
     def fatal(self, event: str, /, **fields: Any) -> None:
         """The process must stop or restart."""
-        self._say("FATAL", event, fields)
+        self._write("FATAL", event, fields)
 
     critical = fatal
 
@@ -87,25 +87,29 @@ class Logger(structlog.BoundLoggerBase):
         """Write an event whose fields are at hand as a mapping: the way in for middleware.
 
         `method` is a level's method, such as `info`. Texts and numbers under the names `trusted` are not searched for
-        secrets: only for values of the caller's own making, such as a method out of a fixed set, the template of a route,
-        or what has gone through the redactor before.
+        secrets: only for values of the caller's own making, such as a method out of a fixed set, the template of a
+        route, or what has gone through the redactor before.
         """
         if _RANKS[method] >= in_force[-1].rank:
             self._write(LEVELS[method], event, fields, trusted, error)
 
-    def _say(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        error = _error(fields.pop("exc_info")) if "exc_info" in fields else None
-        self._write(level, event, fields, _NOBODY, error)
-
     def _write(
-        self, level: str, event: str, fields: Mapping[str, Any], trusted: frozenset[str], error: BaseException | None
+        self,
+        level: str,
+        event: str,
+        fields: Mapping[str, Any],
+        trusted: frozenset[str] = _NOBODY,
+        error: BaseException | None = None,
     ) -> None:
         runtime = in_force[-1]
         try:
-            bound = self._context
-            line = compose(
-                runtime, level, event, self._logger, (current_fields(), bound, fields), trusted=trusted, error=error
-            )
+            if "exc_info" in fields:
+                error = _error(fields["exc_info"])
+                fields = {key: value for key, value in fields.items() if key != "exc_info"}
+            sources = (current_fields(), self._context, fields)
+            line = plain_line(runtime, level, event, self._logger, sources, trusted) if error is None else None
+            if line is None:
+                line = searched_line(runtime, level, event, self._logger, sources, trusted, error)
         except Exception as failure:  # noqa: BLE001 - logging must not break what it logs; the failure is an event itself
             line = _lost(event, failure)
         runtime.write(line)
@@ -127,4 +131,5 @@ def _error(exc_info: Any) -> BaseException | None:
         return exc_info
     if isinstance(exc_info, tuple) and len(exc_info) == 3:
         return exc_info[1] if isinstance(exc_info[1], BaseException) else None
+    # Anything but these asks for the exception in hand, by the rules of the standard library.
     return sys.exc_info()[1] if exc_info else None

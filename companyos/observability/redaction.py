@@ -1,8 +1,8 @@
 """The safety net: secrets and addresses are masked before anything leaves, whatever the caller put in.
 
 It is a net, not a licence: classify and leave out what need not be said. It works on names of fields (`password`,
-`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `numbers`), on the words and hosts that the company
-names, and on the classes that values carry (`classification`).
+`authorization`, `api_key`, ...), on what a text looks like (`shapes`, `digits`), on the words and hosts that the
+company names, and on the classes that values carry (`classification`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from companyos.observability import numbers, shapes
+from companyos.observability import digits, shapes
 from companyos.observability.classification import Classification, Classified, KeyedHash, members_of
 from companyos.observability.shapes import ADDRESS, SECRET, is_secret_key
 
@@ -91,11 +91,12 @@ class Redactor:
 
     def is_clean(self, text: str) -> bool:
         """Whether a text is quickly seen to hold nothing to mask; False says only that a closer look is needed."""
-        if not self._quick or not text.isascii():
-            return False
-        low = f"\n{text.lower()}"
-        return not shapes.needs_a_look(low, self._hints) and (
-            self._literals is None or self._literals.search(low) is None
+        low = f"\n{text}".lower()
+        return (
+            self._quick
+            and low.isascii()
+            and not shapes.needs_a_look(low, self._hints)
+            and (self._literals is None or self._literals.search(low) is None)
         )
 
     def text(self, value: str, room: Room | None = None) -> str:
@@ -121,7 +122,7 @@ class Redactor:
         return value if self.is_clean(value) else self._searched(value)
 
     def _searched(self, value: str) -> str:
-        return self._own(numbers.masked(shapes.masked(value)))
+        return self._own(digits.masked(shapes.masked(value)))
 
     def _own(self, value: str) -> str:
         value = self._words.sub(WITHHELD, value) if self._words else value
@@ -130,16 +131,19 @@ class Redactor:
     def baggage(self, entries: Mapping[str, Any]) -> dict[str, str]:
         """W3C Baggage entries as they may be sent on: masked like fields, and without those that are dropped."""
         shown = {self.text(as_text(key)): self.field(as_text(key), value) for key, value in entries.items()}
-        return {key: value if isinstance(value, str) else json.dumps(value) for key, value in shown.items()
-                if value is not None}
+        return {
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in shown.items()
+            if value is not None
+        }
 
     def field(self, key: str, value: Any, room: Room | None = None) -> Any:
         """The JSON value to write under `key`, None if it is not to appear; never an error."""
         try:
             shown = self._field(key, value, room or Room())
-            return None if shown is DROPPED else shown
         except Exception as error:  # noqa: BLE001 - a value that cannot be shown must not break the caller who logs it
             return _unshown(value, error)
+        return None if shown is DROPPED else shown
 
     def _field(self, key: str, value: Any, room: Room) -> Any:
         if value is None or isinstance(value, bool) or (isinstance(value, str) and not value):
@@ -264,7 +268,7 @@ def _hosts(names: list[str]) -> re.Pattern[str]:
         rf"(?:[\w-]{{1,63}}\.){{1,20}}{re.escape(name[2:])}" if name.startswith("*.") else re.escape(name)
         for name in names
     )
-    # Not the middle of a longer name: `app.internal.example.org` is outside, `x.internal.` at the end of a sentence is not.
+    # Not the middle of a longer name: `app.internal.example.org` is outside, `x.internal.` ends a sentence.
     return re.compile(rf"(?<![\w-])(?:{one})(?![\w-]|\.\w)", re.IGNORECASE)
 
 
@@ -273,7 +277,7 @@ def _integer(value: int, room: Room) -> int | str:
     # Python refuses to write out numbers of thousands of digits.
     if value.bit_length() > MAX_INT_BITS:
         return f"[integer of {value.bit_length()} bits]"
-    return numbers.CARD if _SHORTEST_CARD <= value < _LONGEST_CARD and numbers.is_card(str(value)) else value
+    return digits.CARD if _SHORTEST_CARD <= value < _LONGEST_CARD and digits.is_card(str(value)) else value
 
 
 def _bounded_dict(value: Mapping[Any, Any], room: Room, name_of: Any, shown: Any) -> dict[str, Any]:

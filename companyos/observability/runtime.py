@@ -9,7 +9,8 @@ import os
 import re
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from companyos._extras import require
 from companyos.errors import MissingExtraError, UnverifiableError
@@ -18,10 +19,11 @@ from companyos.observability.redaction import INTERNAL_HOSTS, Redactor
 from companyos.observability.sink import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from companyos.observability._sdk import Recorder
+    from companyos.observability.lines import PlainNames
     from companyos.observability.records import MetricPoint, SpanRecord
     from companyos.observability.sink import Stream
 
@@ -88,18 +90,28 @@ class Observability:
         """What records spans and metrics; None without the extra, or when OTEL_SDK_DISABLED is true."""
         self.rank: int = ORDER[level]
         self.fields: dict[str, str] = identity.fields()
-        self.plain_names: set[str] = set()
-        """Names of fields that are written as they are, filled by `lines`."""
         self._sink = Sink(stream)
+        self.write: Callable[[bytes], None] = self._sink.write
+        """Write one log line, ASCII without its end; a stream that fails costs a line, never the caller's work."""
 
     @property
     def dropped_lines(self) -> int:
         """Log lines that could not be written: the stream was closed, or full."""
         return self._sink.dropped
 
-    def write(self, line: bytes) -> None:
-        """Write one log line, ASCII without its end; a stream that fails costs a line, never the caller's work."""
-        self._sink.write(line)
+    @cached_property
+    def names(self) -> PlainNames:
+        """Names that are written as they are, filled by `lines`."""
+        from companyos.observability.lines import PlainNames
+
+        return PlainNames(self.redactor)
+
+    @cached_property
+    def heads(self) -> dict[str, dict[str, Any]]:
+        """What all lines of a level have in common."""
+        from companyos.observability.lines import template
+
+        return {level: template(level, self.fields) for level in ORDER}
 
     def spans(self, *, trace_id: str | None = None) -> list[SpanRecord]:
         """The latest finished spans, oldest first; only those of one trace if `trace_id` is given.
@@ -198,6 +210,7 @@ def setup(
         redactor=Redactor(redact, hosts=redact_hosts, key=_key(redaction_key)),
         recorder=_recorder(identity, exporter, otlp_endpoint, keep_spans),
     )
+    observability.redactor.hashed.announce = _say_that_the_key_is_random
     with _lock:
         in_force.append(observability)
     if too_chatty:
@@ -215,6 +228,16 @@ def current() -> Observability:
 def _key(given: str | bytes | None) -> bytes | None:
     key = given if given is not None else os.environ.get("COMPANYOS_REDACTION_KEY") or None
     return key.encode() if isinstance(key, str) else key
+
+
+def _say_that_the_key_is_random() -> None:
+    from companyos.observability.logs import get_logger
+
+    get_logger(__name__).warning(
+        "redaction.key_missing",
+        reason="hashes of personal data hold for this process only",
+        hint="give redaction_key, or set the variable COMPANYOS_REDACTION_KEY",
+    )
 
 
 def _level(text: str) -> str:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import io
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, TextIO
 
 __all__ = ("Sink", "Stream")
 
 Stream = TextIO | io.RawIOBase | io.BufferedIOBase
+Write = Callable[[bytes], None]
 
 
 class Sink:
     """Writes lines to `stream` (None: stdout as it is when a line is written); a failure costs a line, no more.
 
-    Each line is written past the buffers of the stream if it has any, so that it is out when the call returns, whole, and
-    in order with what others have written to the stream. Threads take turns.
+    Each line is written past the buffers of the stream if it has any, so that it is out when the call returns, whole,
+    and in order with what others have written to the stream. Threads take turns.
     """
 
     __slots__ = ("_lock", "_seen", "_stream", "_torn", "_write", "dropped")
@@ -47,29 +49,40 @@ class Sink:
                 self.dropped += 1
 
 
-def _writer(stream: Any) -> Any:
+def _writer(stream: Any) -> Write:
     """How bytes are best written to a stream."""
     if isinstance(stream, io.RawIOBase):
         return lambda data: _write_raw(stream.write, data)
     if isinstance(stream, io.BufferedIOBase):
-        return lambda data: (stream.write(data), stream.flush())
+        return _then_flush(stream.write, stream.flush)
     buffer = getattr(stream, "buffer", None)
     if not isinstance(buffer, io.BufferedIOBase) or not _writes_ascii(stream):
-        return lambda data: (stream.write(data.decode("ascii")), stream.flush())
+        return _then_flush(lambda data: stream.write(data.decode("ascii")), stream.flush)
     raw = getattr(buffer, "raw", None)
     if not isinstance(raw, io.RawIOBase):
-        return lambda data: (stream.flush(), buffer.write(data), buffer.flush())
-    flush, write = stream.flush, raw.write
+        return _after_flush(stream.flush, _then_flush(buffer.write, buffer.flush))
+    return _after_flush(stream.flush, lambda data: _write_raw(raw.write, data))
 
-    def past_the_buffers(data: bytes) -> None:
-        # What others wrote to the stream comes first.
+
+def _then_flush(write: Callable[[bytes], object], flush: Callable[[], None]) -> Write:
+    def both(data: bytes) -> None:
+        write(data)
         flush()
-        _write_raw(write, data)
 
-    return past_the_buffers
+    return both
 
 
-def _write_raw(write: Any, data: bytes) -> None:
+def _after_flush(flush: Callable[[], None], write: Write) -> Write:
+    """What others wrote to the stream comes first."""
+
+    def both(data: bytes) -> None:
+        flush()
+        write(data)
+
+    return both
+
+
+def _write_raw(write: Callable[[bytes], int | None], data: bytes) -> None:
     written = write(data)
     while written != len(data):
         if written is None:

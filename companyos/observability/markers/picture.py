@@ -79,7 +79,7 @@ def svg(found: Comparison) -> str:
         f'<desc id="d">{escape("; ".join(shift.sentence() for shift in shifts) or "no data")}</desc>',
         f"<style>{_STYLE}</style>",
         f'<text x="8" y="20" font-weight="bold">{escape(title)}</text>',
-        f'<text x="8" y="40">{escape(found.decision.message[:110] or found.decision.reason)}</text>',
+        f'<text x="8" y="40">{escape(found.decision.message.partition(";")[0] or found.decision.reason)}</text>',
     ]
     for number, shift in enumerate(shifts):
         parts += _panel(shift, marker.at.timestamp(), _TOP + number * (_HEIGHT + 40))

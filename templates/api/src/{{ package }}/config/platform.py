@@ -46,6 +46,7 @@ class Platform:
                     exporter=chosen.exporter,
                     otlp_endpoint=chosen.otlp_endpoint,
                     log_level=chosen.log_level,
+                    redact=chosen.redact,
                     revision=settings.revision,
                 )
             )

@@ -39,6 +39,8 @@ _RUN = re.compile(
 )
 # Groups of at least three digits, joined alike: a list of small numbers is no card.
 _GROUPS = re.compile(r"[0-9]{3,19}(?:([ .-]{1,2})[0-9]{3,8}(?:\1[0-9]{3,8}){0,4})?")
+# Digits before a point make what follows decimals, unless they are so many that they are a number of their own.
+_DECIMALS = re.compile(r"(?<![0-9])[0-9]{1,11}\.\Z")
 _MAESTRO = ("5018", "5020", "5038", "5893", "6304", "6759", "6761", "6762", "6763")
 _MAX_CARD = 19
 
@@ -92,7 +94,7 @@ def _card_at(text: str, start: int) -> int:
 def _is_edge(text: str, start: int) -> bool:
     """Whether a number may begin here: not within a word, and not as the decimals of another."""
     before = text[start - 1] if start else " "
-    return before not in _ALNUM and not (before == "." and start >= 2 and text[start - 2].isdigit())
+    return before not in _ALNUM and not (before == "." and _DECIMALS.search(text, max(0, start - 14), start))
 
 
 def _issued(digits: str) -> bool:
