@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.3, 0.5, 1.0, 2.5, 5.0)
 STEP = 15
 """Seconds between two scrapes."""
+
+
+Sample = tuple[float, int, int]
+"""Time, and how many fast and slow answers there were by then."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +30,14 @@ class Phase:
     """Share that takes 0.8 s; the others take 0.04 s."""
 
 
-def history(start, phases, *, service="orders", environment="prod", metric="http_server_request_duration_seconds"):
+def history(
+    start: float,
+    phases: Sequence[Phase],
+    *,
+    service: str = "orders",
+    environment: str = "prod",
+    metric: str = "http_server_request_duration_seconds",
+) -> str:
     """The text, from `start` (Unix seconds) on; each answer lands in the bucket of its duration."""
     labels = f'service_name="{service}",deployment_environment_name="{environment}"'
     lines = [f"# TYPE {metric} histogram", f"# UNIT {metric} seconds"]
@@ -33,9 +48,10 @@ def history(start, phases, *, service="orders", environment="prod", metric="http
     return "\n".join([*lines, "# EOF", ""])
 
 
-def _counts(start, phases, *, failed):
+def _counts(start: float, phases: Sequence[Phase], *, failed: bool) -> list[Sample]:
     """Time, and how many fast and slow answers there were by then."""
-    samples, at, owed = [], start, [0.0, 0.0]
+    samples: list[Sample] = []
+    at, owed = start, [0.0, 0.0]
     for phase in phases:
         each = phase.rate * STEP * (phase.errors if failed else 1 - phase.errors)
         for _ in range(phase.minutes * 60 // STEP):
@@ -45,7 +61,7 @@ def _counts(start, phases, *, failed):
     return samples
 
 
-def _series(metric, labels, samples):
+def _series(metric: str, labels: str, samples: list[Sample]) -> Iterator[str]:
     for bound in (*BOUNDS, float("inf")):
         le = "+Inf" if bound == float("inf") else bound
         for at, fast, slow in samples:
