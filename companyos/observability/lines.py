@@ -191,12 +191,17 @@ def searched_line(  # noqa: PLR0917 - called as the other one is
     line = head(runtime, level, redactor.text(as_text(event), room), shown_logger)
     # Before the fields, so that these cannot crowd it out.
     failure = {} if error is None else exception_fields(error, room)
+    known = runtime.names.fields
     fields = {key: value for source in sources for key, value in source.items() if value is not None}
     for number, (key, value) in enumerate(fields.items()):
         if room.left <= 0:
             line["..."] = f"{len(fields) - number} more"
             break
-        name = redactor.text(key if type(key) is str else as_text(key), room)
+        if key in known:
+            name = key
+            room.left -= len(key)
+        else:
+            name = redactor.text(key if type(key) is str else as_text(key), room)
         shown = value if key in trusted and type(value) in _SCALARS else redactor.field(key, value, room)
         if shown is not None:
             line[_place(name, shown)] = _fitting(name, shown)

@@ -38,6 +38,8 @@ MAX_EVENT = 65_536
 """Most characters that the values of one event take together."""
 MARGIN = 1_024
 MAX_NOTE = 64
+MAX_ESCAPED = 12
+"""Characters that one character takes at most when it is escaped in JSON."""
 ITEM_COST = 8
 FLOAT_COST = 24
 MAX_ITEMS = 100
@@ -46,6 +48,7 @@ MAX_INT_BITS = 1_024
 """Largest integer written as a number."""
 MAX_DEPTH = 6
 """How deep collections are followed."""
+MAX_PASSES = 8
 _SHORTEST_CARD = 10**11
 _LONGEST_CARD = 10**19
 
@@ -102,13 +105,18 @@ class Redactor:
     def text(self, value: str, room: Room | None = None) -> str:
         """`value` with what looks like a secret or an address masked."""
         room = room or Room()
+        size = len(value)
+        if size <= MAX_TEXT and size * MAX_ESCAPED + MAX_NOTE <= room.left:
+            # Even if all of it has to be escaped it fits.
+            shown = self._masked(value)
+            room.left -= max(_cost(shown), size)
+            return shown
         limit = min(MAX_TEXT, max(0, room.left))
         shown = self._cut(value, limit) if len(value) > limit else self._masked(value)
-        cost = len(_escaped(shown))
+        cost = _cost(shown)
         if cost > max(room.left, MAX_NOTE):
-            # Escaped, one character may take up to twelve.
-            shown = f"{shown[: limit // 12]}... ({len(value)} characters)"
-            cost = len(_escaped(shown))
+            shown = f"{shown[: limit // MAX_ESCAPED]}... ({len(value)} characters)"
+            cost = _cost(shown)
         room.left -= max(cost, min(len(value), limit))
         return shown
 
@@ -122,7 +130,13 @@ class Redactor:
         return value if self.is_clean(value) else self._searched(value)
 
     def _searched(self, value: str) -> str:
-        return self._own(digits.masked(shapes.masked(value)))
+        # Again while it changes, because what is masked may have hidden the beginning of what follows it.
+        for _ in range(MAX_PASSES):
+            masked = self._own(digits.masked(shapes.masked(value)))
+            if masked == value:
+                break
+            value = masked
+        return value
 
     def _own(self, value: str) -> str:
         value = self._words.sub(WITHHELD, value) if self._words else value
@@ -146,6 +160,9 @@ class Redactor:
         return None if shown is DROPPED else shown
 
     def _field(self, key: str, value: Any, room: Room) -> Any:
+        if type(value) is str:
+            room.left -= ITEM_COST
+            return SECRET if value and is_secret_key(key) else self.text(value, room)
         if value is None or isinstance(value, bool) or (isinstance(value, str) and not value):
             return value
         if type(value) is Classified and value.classification.treatment != "keep":
@@ -261,6 +278,12 @@ class Redactor:
 
 
 _escaped = json.JSONEncoder(ensure_ascii=True).encode
+
+
+def _cost(shown: str) -> int:
+    """Characters of a text in JSON."""
+    plain = shown.isascii() and shown.isprintable() and '"' not in shown and "\\" not in shown
+    return len(shown) + 2 if plain else len(_escaped(shown))
 
 
 def _hosts(names: list[str]) -> re.Pattern[str]:

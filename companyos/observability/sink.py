@@ -38,21 +38,30 @@ class Sink:
         with self._lock:
             try:
                 if stream is not self._seen:
-                    self._write, self._seen = _writer(stream), stream
-                    self._torn = False
-                # The half of a line that a full pipe let through is ended, so that it does not spoil this one.
-                whole = b"\n" + line + b"\n" if self._torn else line + b"\n"
-                self._torn = True
-                self._write(whole)
+                    self._write, self._seen, self._torn = _writer(stream), stream, False
+                self._write(b"\n" + line + b"\n" if self._torn else line + b"\n")
                 self._torn = False
+            except _TornError as torn:
+                # The half of a line that a full pipe let through is ended by the next, so that it does not spoil that.
+                self._torn = self._torn or torn.taken > 0
+                self.dropped += 1
             except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
                 self.dropped += 1
+
+
+class _TornError(Exception):
+    """A stream took only a part of a line, or nothing of it."""
+
+    def __init__(self, taken: int) -> None:
+        super().__init__(taken)
+        self.taken = taken
+        """Bytes that it took."""
 
 
 def _writer(stream: Any) -> Write:
     """How bytes are best written to a stream."""
     if isinstance(stream, io.RawIOBase):
-        return lambda data: _write_raw(stream.write, data)
+        return _past_the_buffers(lambda: None, stream.write)
     if isinstance(stream, io.BufferedIOBase):
         return _then_flush(stream.write, stream.flush)
     buffer = getattr(stream, "buffer", None)
@@ -61,7 +70,7 @@ def _writer(stream: Any) -> Write:
     raw = getattr(buffer, "raw", None)
     if not isinstance(raw, io.RawIOBase):
         return _after_flush(stream.flush, _then_flush(buffer.write, buffer.flush))
-    return _after_flush(stream.flush, lambda data: _write_raw(raw.write, data))
+    return _past_the_buffers(stream.flush, raw.write)
 
 
 def _then_flush(write: Callable[[bytes], object], flush: Callable[[], None]) -> Write:
@@ -82,13 +91,22 @@ def _after_flush(flush: Callable[[], None], write: Write) -> Write:
     return both
 
 
-def _write_raw(write: Callable[[bytes], int | None], data: bytes) -> None:
-    written = write(data)
-    while written != len(data):
-        if written is None:
-            raise BlockingIOError("the stream takes no more")
-        data = data[written:]
-        written = write(data)
+def _past_the_buffers(flush: Callable[[], None], write: Callable[[Any], int | None]) -> Write:
+    """One write for the whole of a line, and more only if the system took less."""
+
+    def whole(data: bytes) -> None:
+        flush()
+        taken = write(data) or 0
+        while taken < len(data):
+            try:
+                more = write(data[taken:])
+            except OSError as error:
+                raise _TornError(taken) from error
+            if not more:
+                raise _TornError(taken)
+            taken += more
+
+    return whole
 
 
 def _writes_ascii(stream: Any) -> bool:

@@ -153,14 +153,18 @@ def test_a_full_pipe_costs_lines_and_spoils_none():
         os.fdopen(writer, "wb", buffering=0) as stream,
         observability.setup(service="orders", stream=stream) as service,
     ):
-        # Lines of a length that does not divide the pipe's size, so that the last one is cut.
-        while not service.dropped_lines:
-            log.info("fill", text="a" * 7001)
-        taken = os.read(reader, 1 << 20)
+        # Lines of three pages, of which a pipe has sixteen: one line is cut, and the next are refused.
+        while service.dropped_lines < 5:
+            log.info("fill", text="a" * 7_001, more="b" * 3_001)
+        written = os.read(reader, 1 << 20)
         log.info("after")
-        taken += os.read(reader, 1 << 20)
+        written += os.read(reader, 1 << 20)
     os.close(reader)
-    assert "after" == json.loads(taken.splitlines()[-1])["event"]
+    lines_seen = written.splitlines()
+    whole = [line for line in lines_seen if line.endswith(b"}")]
+    assert ["fill"] * (len(whole) - 1) + ["after"] == [json.loads(line)["event"] for line in whole]
+    assert b"" not in lines_seen
+    assert 1 <= len(lines_seen) - len(whole) <= service.dropped_lines
 
 
 def test_an_event_of_middleware_may_name_what_it_trusts(service):

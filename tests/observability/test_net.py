@@ -113,6 +113,11 @@ EVERYTHING = PLANTED | MORE
 PARTS = (*SENSITIVE_PARTS, "T0000", "a1a1", "QQQQ")
 
 
+def leaks(seen):
+    """What of the planted secrets can be seen."""
+    return [part for part in PARTS if part in seen]
+
+
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_the_quick_test_lets_nothing_through(name):
     """Whatever is masked is noticed by the quick test, by itself and among other texts."""
@@ -140,6 +145,12 @@ def test_a_text_that_is_quickly_seen_to_be_clean_is_clean(text):
     for chosen in (redactor, WITH_WORDS):
         if chosen.is_clean(text):
             assert text == chosen._searched(text)
+
+
+def test_secrets_that_touch_are_all_masked():
+    """What is masked does not shield what is joined to it."""
+    token = EVERYTHING["jwt"]
+    assert [] == leaks(redactor.text(f"{token}-{token}{CARDS['visa']} " + "ann" + "@example.org" + token))
 
 
 @settings(deadline=None)
@@ -210,11 +221,6 @@ PLACES = {
     "a long text": lambda text: "x " * 50 + text,
     "a subclass of str": type("Text", (str,), {}),
 }
-
-
-def leaks(seen):
-    """What of the planted secrets can be seen."""
-    return [part for part in PARTS if part in seen]
 
 
 @pytest.mark.parametrize("place", PLACES)
