@@ -13,12 +13,13 @@ from opentelemetry import context as otel_context
 from companyos.observability.bridge import capture_stdlib_logging
 from companyos.observability.logs import get_logger
 from companyos.observability.meters import metrics
+from companyos.observability.propagation import outgoing_headers
 from companyos.observability.redaction import INTERNAL_HOSTS
 from companyos.observability.runtime import current
 from companyos.observability.scope import annotate, bind
 from companyos.observability.specimens._quiet import observed
 from companyos.observability.specimens._values import HOST, TENANT
-from companyos.observability.tracing import outgoing_headers, start_trace
+from companyos.observability.tracing import start_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
