@@ -150,7 +150,7 @@ class TestRedaction:
             (digits, "masked", lambda text: text, {"card", "account"}),
             (redaction.Redactor, "_own", lambda self, value: value, {"host", "word"}),
             (redaction.Redactor, "baggage", lambda self, entries: {k: str(v) for k, v in entries.items()}, {"card"}),
-            (tracing, "_attribute", lambda key, value: str(value), {"secret", "name"}),
+            (tracing, "attribute", lambda key, value: str(value), {"secret", "name"}),
             (redaction, "is_secret_key", lambda key: False, {"name"}),
         ],
     )

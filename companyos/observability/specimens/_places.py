@@ -156,6 +156,15 @@ def _span_error(key: str, value: str) -> None:
         span.fail(ValueError(f"{key}: {value}"))
 
 
+def _foreign_span(key: str, value: str) -> None:
+    recorder = current().recorder
+    if recorder is None:
+        return
+    with recorder.tracer_provider.get_tracer("a.library").start_as_current_span("specimen") as span:
+        span.set_attribute("mark", MARK)
+        span.set_attribute(key, value)
+
+
 def _metric_tag(key: str, value: str) -> None:
     metrics.increment("specimens_total", {"mark": MARK, key: value})
 
@@ -194,6 +203,7 @@ PLACES: dict[str, Callable[[str, str], str | None]] = {
     "a structured span attribute": _span_set,
     "the name of a span": _span_name,
     "an exception of a span": _span_error,
+    "a span of another library": _foreign_span,
     "a metric's tag": _metric_tag,
     "baggage": _baggage,
 }
