@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from companyos.finops import CostStore
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
+    from companyos.observability.audit import AuditTrail
     from companyos.ports import DecisionEngine, ObligationHandler
     from companyos.state import StateRepository
 
@@ -87,6 +88,11 @@ class Company:
     def ledger(self) -> Ledger:
         """The one log."""
         return self._once("ledger", self._open_ledger)
+
+    @property
+    def audit(self) -> AuditTrail:
+        """Who did what: signed records on the ledger, out of reach of any log level."""
+        return self._once("audit", self._open_audit)
 
     @property
     def engine(self) -> DecisionEngine:
@@ -208,6 +214,12 @@ class Company:
             validators=(self.plugins.heard("companyos_validate_entry", self.plugins.validate_entry),),
             listeners=(self.plugins.heard("companyos_on_entry", self.plugins.on_entry),),
         )
+
+    def _open_audit(self) -> AuditTrail:
+        from companyos.observability.audit import AuditTrail
+        from companyos.signing import PrivateKey
+
+        return AuditTrail(self.ledger, PrivateKey.load_or_create(self.key_uri(self.settings.observability.audit_key)))
 
     def _open_engine(self) -> DecisionEngine:
         place = self.bundle_place

@@ -88,6 +88,9 @@ class ObservabilitySection(_Section):
     exporter: Literal["none", "console", "otlp"] = Field("none", description="Where spans and metrics go.")
     otlp_endpoint: str = Field("http://localhost:4318", description="OTLP/HTTP endpoint, for `exporter: otlp`.")
     redact: tuple[str, ...] = Field((), description="Words withheld in all signals, such as names of tenants.")
+    audit_key: str = Field(
+        "file:.companyos/keys/audit.pem", description="URI of the private key that signs audit records."
+    )
 
 
 class RemoteSection(_Section):

@@ -16,6 +16,7 @@ from companyos._lazy import attach
 
 if TYPE_CHECKING:
     from companyos.observability.asgi import ASGIMiddleware
+    from companyos.observability.audit import AuditTrail
     from companyos.observability.bridge import capture_stdlib_logging, serve_global_tracer
     from companyos.observability.classification import (
         Classification,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = (
     "ALIASES",
     "ASGIMiddleware",
+    "AuditTrail",
     "Classification",
     "ClassificationError",
     "Classified",
@@ -104,6 +106,7 @@ __all__ = (
 
 _HOMES = {
     "asgi": ("ASGIMiddleware",),
+    "audit": ("AuditTrail",),
     "bridge": ("capture_stdlib_logging", "serve_global_tracer"),
     "classification": (
         *("Classification", "Classified", "classified"),
