@@ -35,6 +35,10 @@ _UNIT_SECONDS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800,
 DEFAULT_RETENTION_SECONDS = 15 * 86_400
 """What Prometheus keeps where no flag says otherwise."""
 _TOLERANCE = 1e-9
+_LOOKS = 200
+"""How often in the period it is looked whether the rules were evaluated."""
+_ENOUGH = 0.98
+"""The share of these that must have found them: nobody is to be kept from a verdict by a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ def _standing(item: Compiled, seen: _Seen, prometheus: Prometheus, now: datetime
         error = found[0].value if len(found) == 1 else None
     left = None if error is None else 1 - error / float(item.budget) * share
     verdict, reason = _verdict(item, seen, left, looked_at)
+    if verdict == KEPT and (lacking := _lacking(item, prometheus, looked_at)):
+        verdict, reason = UNDETERMINED, lacking
     return Standing(
         item.slo_id,
         percent(item.objective),
@@ -194,6 +200,17 @@ def _verdict(item: Compiled, seen: _Seen, left: float | None, looked_at: int) ->
     if seen.values.get((item.slo_id, f"{RATIO}{notation(item.base_seconds)}")) is None and not _quiet(item, seen):
         return UNDETERMINED, "there was data, and there is none now"
     return KEPT, ""
+
+
+def _lacking(item: Compiled, prometheus: Prometheus, looked_at: int) -> str:
+    """What part of the period is on record, where that is not all of it: a young Prometheus, or one that was away."""
+    step = max(60, looked_at // _LOOKS)
+    recorded = f"slo:objective:ratio{item.selector}[{looked_at}s:{step}s]"
+    found = prometheus.query(f"count_over_time({recorded})")
+    looks = found[0].value if len(found) == 1 else 0
+    if looks >= _ENOUGH * (looked_at // step) - 1:
+        return ""
+    return f"only {notation(int(looks) * step)} of {notation(looked_at)} are on record"
 
 
 def _quiet(item: Compiled, seen: _Seen) -> bool:

@@ -88,7 +88,7 @@ def until(condition):
 
 @pytest.mark.service("prometheus")
 def test_errors_of_a_live_service_fire_the_compiled_alert_and_are_seen_by_status(shop, prometheus, tmp_path, capsys):
-    """Good at first and kept; then errors: the alert fires, the budget is spent, and the command says so."""
+    """Good at first, though nobody knows the whole period; then errors: the alert fires, and the budget is spent."""
     file = tmp_path / "slo.yaml"
     file.write_bytes(text(*THINGS))
     command = ["slo", "status", str(file), "--prometheus", prometheus.url, "--json"]
@@ -97,8 +97,9 @@ def test_errors_of_a_live_service_fire_the_compiled_alert_and_are_seen_by_status
         code = run(command)
         return code, json.loads(capsys.readouterr().out)["objectives"][0]
 
-    code, before = until(lambda: (found := status())[0] == 0 and found)
-    assert (before["verdict"], before["alerts"], before["sli"]) == ("kept", [], 1)
+    _, before = until(lambda: (found := status())[1]["sli"] is not None and found)
+    assert (before["verdict"], before["alerts"], before["sli"]) == ("undetermined", [], 1)
+    assert before["reason"].endswith(" are on record")
 
     shop.failing = True
     asked = Asked(prometheus.url)
@@ -231,11 +232,14 @@ LOADED = ({"__name__": "slo:objective:ratio"} | NAMES, "0.999")
 PERIOD = {"__name__": "slo:sli_error:ratio_rate30d"} | NAMES
 FLOW = ({"__name__": "slo:sli_total:rate5m"} | NAMES, "7")
 LATEST = ({"__name__": "slo:sli_error:ratio_rate5m"} | NAMES, "0")
+YOUNG = ({}, "20")
+"""Of 200 looks back into the period so many found the rules."""
 
 
 @pytest.mark.parametrize(
     ("samples", "retention", "verdict", "reason"),
     [
+        ([LOADED, FLOW, LATEST, (PERIOD, "0.0005"), YOUNG], "40d", "undetermined", "only 3d of 30d are on record"),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.0005")], "40d", "kept", ""),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.001")], "40d", "spent", ""),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.5")], "15d", "spent", ""),
@@ -256,7 +260,9 @@ def test_a_verdict_needs_the_whole_period(samples, retention, verdict, reason):
         if "flags" in handler.path:
             giving({"status": "success", "data": {"storage.tsdb.retention.time": retention}})(handler)
         else:
-            giving(vector(*([] if b"ALERTS" in asked else samples)))(handler)
+            looks = [YOUNG if YOUNG in samples else ({}, "200")]
+            known = [sample for sample in samples if sample is not YOUNG]
+            giving(vector(*([] if b"ALERTS" in asked else looks if b"count_over" in asked else known)))(handler)
 
     with answering(answer) as url:
         (found,) = standings(read({"slo.yaml": text(slo())}), Asked(url))
@@ -272,6 +278,9 @@ def test_calendar_windows_are_asked_from_their_start():
         question = handler.rfile.read(int(handler.headers.get("Content-Length") or 0)).decode()
         asked.append(question)
         whole, told = "sum_over_time" in question, "ALERTS" in question
+        if "count_over_time" in question:
+            giving(vector(({}, "200")))(handler)
+            return
         giving(vector(({}, "0.0015")) if whole else vector(*(() if told else (LOADED, FLOW, LATEST))))(handler)
 
     window = [{"duration": "1M", "calendar": {"startTime": "2026-01-01 00:00:00", "timeZone": "UTC"}}]
