@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ("audit",)
 
-_HEADINGS = ("INDEX", "TIME", "ACTOR", "VERB", "TARGET", "DECISION", "POLICY", "SIGNED BY")
+_HEADINGS = ("INDEX", "TIME", "ACTOR", "VERB", "TARGET", "DECISION", "POLICY", "KEY ID")
+_AS_STORED = "# as stored; whether it is what was recorded is said by companyos audit verify"
 _url_option = click.option(
     "--url", help="Store of the log, sqlite:///… or postgresql://…; default: that of companyos.yaml."
 )
@@ -45,6 +46,7 @@ def list_records(url: str | None, count: int, *, reveal: bool, as_json: bool) ->
     if as_json:
         echo_json(found)
     elif found:
+        click.echo(_AS_STORED, err=True)
         echo_table(_HEADINGS, [_row(fields) for fields in found])
     else:
         click.echo("# no records", err=True)
@@ -63,6 +65,7 @@ def show(url: str | None, index: int, *, reveal: bool) -> None:
         entry = next(iter(log.read(index, index + 1)), None)
         if entry is None or entry.type not in _types():
             raise UserError(f"entry {index} is no audit record", hint="companyos audit list")
+        click.echo(_AS_STORED, err=True)
         echo_json(_fields(_revealed(log, entry) if reveal else entry))
 
 

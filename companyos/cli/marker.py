@@ -153,7 +153,8 @@ def _show(found: Comparison) -> None:
     for line in picture.text(found).splitlines():
         click.echo(printable(line))
     word = {"allow": "STEADY", "deny": "WORSE", "undetermined": "UNDETERMINED"}[found.decision.verdict.value]
-    click.echo(printable(f"\n{word}  {found.decision.reason}: {found.decision.message}"))
+    click.echo()
+    click.echo(printable(f"{word}  {found.decision.reason}: {found.decision.message}"))
     for finding in found.decision.findings:
         click.echo(printable(f"  next: {finding.hint}"))
 

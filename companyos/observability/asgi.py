@@ -60,7 +60,8 @@ class ASGIMiddleware:
 
     The incoming `traceparent` is the parent. A well-formed `X-Request-ID` is kept, else one is made; a well-formed
     `X-Correlation-ID` is kept, else the trace id ties events together. Both are sent back with the response, unless
-    the application sends its own. Requests to `quiet_paths` (health checks) get a request id and nothing more.
+    the application sends its own. Requests to `quiet_paths` (health checks, `/metrics`), with
+    or without a slash at their end, get a request id and nothing more.
     Websockets and lifespan pass through untouched.
 
     An error of the application is recorded and goes on; an error of the recording is logged and goes nowhere.
@@ -69,7 +70,7 @@ class ASGIMiddleware:
 
     def __init__(self, app: App, *, quiet_paths: Collection[str] = (), record_client_address: bool = False) -> None:
         self._app = app
-        self._quiet = frozenset(quiet_paths)
+        self._quiet = frozenset(path.rstrip("/") for path in quiet_paths)
         self._record_client_address = record_client_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +79,7 @@ class ASGIMiddleware:
             await self._app(scope, receive, send)
             return
         request = _Request(scope, send)
-        if scope.get("path") in self._quiet:
+        if self._quiet and scope.get("path", "").rstrip("/") in self._quiet:
             with boundary(request_id=request.request_id):
                 await self._app(scope, receive, request)
             return

@@ -32,40 +32,41 @@ class Logger(structlog.BoundLoggerBase):
     """A structlog logger: `bind`, `unbind`, `new`, and a method for each level.
 
     The first argument is the name of the event, stable and dotted (`orders.created`); everything that varies goes
-    into fields, or into a typed event (`emit`). Nothing is formatted, and nothing is written below the level in force.
+    into fields, or into a typed event (`emit`). Nothing is written below the level in force. Arguments as `logging` has
+    them (`info("%s is late", name)`) are formatted into the field `message`; the event keeps its name.
     Logging never raises: what cannot be written is replaced by an event `observability.failed`.
     """
 
-    def debug(self, event: str, /, **fields: Any) -> None:
+    def debug(self, event: str, /, *args: object, **fields: Any) -> None:
         """For development only; written nowhere else."""
         if in_force[-1].rank < 1:
-            self._write("DEBUG", event, fields)
+            self._write("DEBUG", event, _with_message(event, args, fields) if args else fields)
 
-    def info(self, event: str, /, **fields: Any) -> None:
+    def info(self, event: str, /, *args: object, **fields: Any) -> None:
         """Something changed."""
         if in_force[-1].rank < 2:
-            self._write("INFO", event, fields)
+            self._write("INFO", event, _with_message(event, args, fields) if args else fields)
 
-    def warning(self, event: str, /, **fields: Any) -> None:
+    def warning(self, event: str, /, *args: object, **fields: Any) -> None:
         """An anomaly that a retry may cure."""
         if in_force[-1].rank < 3:
-            self._write("WARN", event, fields)
+            self._write("WARN", event, _with_message(event, args, fields) if args else fields)
 
     warn = warning
 
-    def error(self, event: str, /, **fields: Any) -> None:
+    def error(self, event: str, /, *args: object, **fields: Any) -> None:
         """A user is affected."""
         if in_force[-1].rank < 4:
-            self._write("ERROR", event, fields)
+            self._write("ERROR", event, _with_message(event, args, fields) if args else fields)
 
-    def exception(self, event: str, /, **fields: Any) -> None:
+    def exception(self, event: str, /, *args: object, **fields: Any) -> None:
         """As `error`, with the exception being handled."""
         if in_force[-1].rank < 4:
-            self._write("ERROR", event, {"exc_info": True, **fields})
+            self._write("ERROR", event, {"exc_info": True, **(_with_message(event, args, fields) if args else fields)})
 
-    def fatal(self, event: str, /, **fields: Any) -> None:
+    def fatal(self, event: str, /, *args: object, **fields: Any) -> None:
         """The process must stop or restart."""
-        self._write("FATAL", event, fields)
+        self._write("FATAL", event, _with_message(event, args, fields) if args else fields)
 
     critical = fatal
 
@@ -124,6 +125,15 @@ def _lost(event: object, failure: Exception) -> bytes:
     runtime = in_force[-1]
     line = head(runtime, "ERROR", "observability.failed", None)
     return encode(line | {"lost_event": runtime.redactor.text(as_text(event)), "error.type": type_name(failure)})
+
+
+def _with_message(event: object, args: tuple[object, ...], fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with what `logging` would have made of the arguments: a habit of many hands must not raise."""
+    try:
+        message = as_text(event) % (args[0] if len(args) == 1 and isinstance(args[0], dict) else args)
+    except Exception:  # noqa: BLE001 - the arguments do not fit the text: both are kept as they are
+        message = f"{as_text(event)} {as_text(args)}"
+    return {"message": message, **fields}
 
 
 def _error(exc_info: Any) -> BaseException | None:

@@ -62,6 +62,14 @@ class TestRecord:
         ]
         assert ("delete", "ops.cleanup", "allow") == (shown["verb"], shown["policy"], shown["decision"])
 
+    def test_a_verdict_may_be_said_by_its_word(self, trail, ledger):
+        """`allow` is the verdict; a word that is none is no record."""
+        trail.record(**DELETE | {"decision": "allow"})
+        with pytest.raises(AuditFailedError, match="'perhaps' is not a valid Verdict"):
+            trail.record(**DELETE | {"decision": "perhaps"})
+
+        assert _only(ledger).data["decision"] == "allow"
+
     def test_names_the_decision_that_it_carries_out(self, trail, ledger):
         """Policy, obligations and the id of the decision come from the decision that was handed over."""
         decided = Decision.allowed("policy.export", obligations=[Obligation("log_event")]).recorded("d-1")

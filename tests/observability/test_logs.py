@@ -313,3 +313,19 @@ def test_many_fields_share_the_budget(service):
 
     assert len(service.stream.getvalue()) < 66 * 1024
     assert service.event["..."].endswith(" more")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("o-7",), "order o-7 is late"),
+        (({"a": 1},), "order {'a': 1} is late"),
+        (("a", "b"), "order %s is late ('a', 'b')"),
+        (("password=hunter2",), "order password=[secret] is late"),
+    ],
+)
+def test_arguments_as_logging_has_them_are_formatted(service, arguments, message):
+    """Whoever writes as with the standard library gets a message, masked like any text, and never an error."""
+    log.info("order %s is late", *arguments)
+
+    assert (service.event["event"], service.event["message"]) == ("order %s is late", message)

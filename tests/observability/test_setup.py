@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -192,6 +193,23 @@ def test_stdlib_logging_joins_in(service):
     assert second["message"] == "bad %d (TypeError when formatted)"
     assert (third["level"], third["exception.type"]) == ("ERROR", "ValueError")
     assert (theirs.handlers, theirs.propagate, theirs.level) == ([], True, logging.NOTSET)
+
+
+def test_stdlib_logging_joins_in_from_the_call_on(service):
+    """Without a `with` too, and loggers below that have handlers of their own write events alone, till it is closed."""
+    stream = io.StringIO()
+    access, own = logging.getLogger("their.server.access"), logging.StreamHandler(stream)
+    access.addHandler(own)
+    access.propagate = False
+    captured = observability.capture_stdlib_logging("their.server")
+    access.warning("GET /?token=%s", "hunter2-hunter2")
+    captured.close()
+    access.warning("after")
+
+    (event,) = service.events
+    assert (event["logger"], event["message"]) == ("their.server.access", "GET /?token=[secret]")
+    assert (stream.getvalue(), access.handlers, access.propagate) == ("after\n", [own], False)
+    access.removeHandler(own)
 
 
 GLOBAL = """

@@ -49,7 +49,7 @@ class AuditTrail:
         actor: str,
         verb: str,
         target: Mapping[str, Any],
-        decision: Decision | Verdict,
+        decision: Decision | Verdict | str,
         policy: str | None = None,
         obligations: Iterable[Obligation] = (),
         ip: str | None = None,
@@ -58,8 +58,8 @@ class AuditTrail:
     ) -> Receipt:
         """Append one record and return when it is durable; `actor`, `ip` and `device` are stored encrypted.
 
-        `target` and `details` are JSON objects in which what is about a person is `Personal`. `policy` and
-        `obligations` come from the `decision` unless they are given.
+        `target` and `details` are JSON objects in which what is about a person is `Personal`. `decision` may be the
+        word of a verdict, such as `allow`. `policy` and `obligations` come from the `decision` unless they are given.
 
         Raises:
             AuditFailedError: it is not on the ledger; what it was about must not happen.
@@ -77,7 +77,7 @@ class AuditTrail:
         actor: str,
         verb: str,
         target: Mapping[str, Any],
-        decision: Decision | Verdict,
+        decision: Decision | Verdict | str,
         policy: str | None = None,
         obligations: Iterable[Obligation] = (),
         ip: str | None = None,
@@ -114,7 +114,7 @@ class _Given(NamedTuple):
     actor: str
     verb: str
     target: Mapping[str, Any]
-    decision: Decision | Verdict
+    decision: Decision | Verdict | str
     policy: str | None
     obligations: tuple[Obligation, ...]
     ip: str | None
@@ -123,7 +123,7 @@ class _Given(NamedTuple):
 
     def fields(self) -> dict[str, Any]:
         decided = self.decision if isinstance(self.decision, Decision) else None
-        verdict = self.decision if isinstance(self.decision, Verdict) else self.decision.verdict
+        verdict = Verdict(self.decision) if decided is None else decided.verdict
         policy = self.policy or (None if decided is None else decided.reason)
         obligations = self.obligations or (() if decided is None else decided.obligations)
         return {
