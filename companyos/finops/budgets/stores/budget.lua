@@ -1,0 +1,165 @@
+-- Every change of a budget: all of it, or nothing. Numbers go in and out as text; below 2^53 they are exact here.
+local main, reservations, leases, journal = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local head = redis.call('HMGET', main, 'epoch', 'seq', 'waiting')
+local seq, waiting = tonumber(head[2]), tonumber(head[3])
+
+local function text(number) return string.format('%.0f', number) end
+local function minus(units) return units == '0' and '0' or '-' .. units end
+local function moment(number) return string.format('%.6f', number) end
+
+local function answer(status, first, lease, found, levels)
+  local reply = {status, moment(now), text(seq or 0), first and '1' or '0', text(waiting or 0), moment(lease or 0), found or ''}
+  for _, part in ipairs(levels or {}) do reply[#reply + 1] = part end
+  return reply
+end
+
+if head[1] ~= 'EPOCH' or seq < tonumber(ARGV[1]) or redis.call('ZCARD', journal) ~= waiting then
+  return answer('lost')
+end
+
+local function emit(kind, id, body, actual, known)
+  seq, waiting = seq + 1, waiting + 1
+  local event = {seq = text(seq), kind = kind, id = id, at = moment(now), body = body, actual = actual, known = known}
+  redis.call('ZADD', journal, seq, cjson.encode(event))
+end
+
+local function close(id, record, status)
+  for key, units in pairs(record.held) do redis.call('HINCRBY', main, 'r:' .. key, minus(units)) end
+  record.status = status
+  redis.call('HSET', reservations, id, cjson.encode(record))
+  redis.call('ZREM', leases, id)
+  emit(status, id, record.body)
+end
+
+local function find(id)
+  local found = redis.call('HGET', reservations, id)
+  return found and cjson.decode(found)
+end
+
+local function expire()
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', '(' .. moment(now), 'LIMIT', 0, 32)) do
+    close(id, find(id), 'expired')
+  end
+end
+
+local function finish() redis.call('HSET', main, 'seq', text(seq), 'waiting', text(waiting)) end
+
+-- Charges begin at ARGV[from], seven values each: key, units, limit, start, end, allowance, what to keep of the level.
+local function charges(from)
+  local at = from - 7
+  return function()
+    at = at + 7
+    if ARGV[at] then return at end
+  end
+end
+
+-- Counts one charge; whether the ledger must know of it first, and how full the level is then.
+local function move(at, spent, reserved)
+  local key, units = ARGV[at], ARGV[at + 1]
+  local s = redis.call('HINCRBY', main, 's:' .. key, spent)
+  local r = redis.call('HINCRBY', main, 'r:' .. key, reserved)
+  local u = redis.call('HINCRBY', main, 'u:' .. key, units)
+  redis.call('HSET', main, 'i:' .. key, ARGV[at + 6])
+  local told = redis.call('HEXISTS', main, 't:' .. key) == 1
+  return not told or u > tonumber(ARGV[at + 5]), text(s), text(r)
+end
+
+local op, id = ARGV[2], ARGV[3]
+
+if op == 'reserve' then
+  local body, content = ARGV[4], ARGV[5]
+  local record = find(id)
+  if record then
+    return answer(record.content == content and 'ok' or 'conflict', true, tonumber(record.lease), record.status)
+  end
+  for at in charges(7) do
+    if now < tonumber(ARGV[at + 3]) or now >= tonumber(ARGV[at + 4]) then return answer('clock') end
+  end
+  expire()
+  local levels, full = {}, false
+  for at in charges(7) do
+    local used = redis.call('HMGET', main, 's:' .. ARGV[at], 'r:' .. ARGV[at])
+    local s, r = tonumber(used[1] or 0), tonumber(used[2] or 0)
+    levels[#levels + 1], levels[#levels + 2] = text(s), text(r)
+    full = full or s + r + tonumber(ARGV[at + 1]) > tonumber(ARGV[at + 2])
+  end
+  if full then
+    finish()
+    return answer('refused', false, 0, '', levels)
+  end
+  local lease, first, held = now + tonumber(ARGV[6]), false, {}
+  levels = {}
+  for at in charges(7) do
+    local tell, s, r = move(at, '0', ARGV[at + 1])
+    first = first or tell
+    held[ARGV[at]] = ARGV[at + 1]
+    levels[#levels + 1], levels[#levels + 2] = s, r
+  end
+  record = {status = 'open', lease = moment(lease), content = content, body = body, actual = '', held = held}
+  redis.call('HSET', reservations, id, cjson.encode(record))
+  redis.call('ZADD', leases, moment(lease), id)
+  emit('reserved', id, body)
+  finish()
+  return answer('ok', first, lease, '', levels)
+end
+
+if op == 'settle' then
+  local actual = ARGV[5]
+  local record = find(id)
+  if record and record.status == 'settled' then
+    return answer(record.actual == actual and 'ok' or 'conflict', true, 0, 'settled')
+  end
+  local was = record and record.status or ''
+  local open = was == 'open'
+  local first, levels = false, {}
+  for at in charges(7) do
+    local held = open and record.held[ARGV[at]]
+    local tell, s, r = move(at, ARGV[at + 1], held and minus(held) or '0')
+    first = first or tell
+    levels[#levels + 1], levels[#levels + 2] = s, r
+  end
+  emit('settled', id, ARGV[4], actual, record ~= false and record ~= nil)
+  record = record or {lease = moment(now), content = '', body = ARGV[4], held = {}}
+  record.status, record.actual = 'settled', actual
+  redis.call('HSET', reservations, id, cjson.encode(record))
+  redis.call('ZREM', leases, id)
+  finish()
+  return answer('ok', first, 0, was, levels)
+end
+
+if op == 'refund' then
+  local record = find(id)
+  if not record then return answer('unknown') end
+  local was = record.status
+  if was == 'open' then
+    close(id, record, 'refunded')
+    finish()
+  end
+  return answer(was == 'settled' and 'conflict' or 'ok', false, 0, was)
+end
+
+if op == 'expire' then
+  expire()
+  finish()
+  return answer('ok')
+end
+
+-- acknowledge: number of the event, how many levels, then key and units of each
+local at = 3
+while ARGV[at] do
+  local number, count = ARGV[at], tonumber(ARGV[at + 1])
+  local gone = redis.call('ZREMRANGEBYSCORE', journal, number, number)
+  for n = 1, count do
+    local key, units = ARGV[at + 2 * n], ARGV[at + 2 * n + 1]
+    if gone == 1 then
+      redis.call('HINCRBY', main, 'u:' .. key, minus(units))
+      redis.call('HSET', main, 't:' .. key, '1')
+    end
+  end
+  waiting = waiting - gone
+  at = at + 2 + 2 * count
+end
+finish()
+return answer('ok')
