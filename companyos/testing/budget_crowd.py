@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from multiprocessing.connection import Connection
 
     from companyos.finops.budgets import BudgetStore, Charge, Event
 
@@ -44,7 +45,8 @@ def crowd(
     """Let a crowd spend for some seconds, kill its processes at random, and say what is wrong afterwards."""
     from companyos.finops.budgets import Fence
 
-    report, chance, most = CrowdReport(), random.Random(threads), Counter[str]()  # noqa: S311 - the moments of kills
+    report, chance = CrowdReport(), random.Random(threads)  # noqa: S311 - the moments of kills
+    most: Counter[str] = Counter()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["companyos.finops.budgets", "companyos.testing"])
     store = make_store(url)
@@ -52,8 +54,12 @@ def crowd(
     running: list[multiprocessing.context.ForkServerProcess] = []
     while time.monotonic() < start + seconds:
         while len(running) < processes:
-            new = context.Process(target=_spend, args=(make_store, url, epoch, threads, chance.random()), daemon=True)
+            ready, tell = context.Pipe(duplex=False)
+            arguments = (make_store, url, epoch, threads, chance.random(), tell)
+            new = context.Process(target=_spend, args=arguments, daemon=True)
             new.start()
+            tell.close()
+            ready.recv()  # a kill before the first reservation would show nothing
             running.append(new)
         end = time.monotonic() + chance.uniform(0.2, 0.6)
         while time.monotonic() < end:
@@ -78,8 +84,10 @@ def problems_of_history(events: Iterable[Event], caps: dict[str, int]) -> tuple[
 
     A reservation may never take a level over its cap. What is settled after the lease is spent all the same, and can.
     """
-    used, late, held = Counter[str](), Counter[str](), dict[str, dict[str, int]]()
-    problems = []
+    used: Counter[str] = Counter()
+    late: Counter[str] = Counter()
+    held: dict[str, dict[str, int]] = {}
+    problems: list[str] = []
     for event in events:
         if event.kind == "reserved":
             held[event.id] = {charge[0]: charge[1] for charge in event.body["charges"]}
@@ -123,8 +131,11 @@ def _kill(process: multiprocessing.context.ForkServerProcess) -> int:
     return int(process.exitcode == -signal.SIGKILL)
 
 
-def _spend(make_store: Callable[[str], BudgetStore], url: str, epoch: str, threads: int, seed: float) -> None:
+def _spend(
+    make_store: Callable[[str], BudgetStore], url: str, epoch: str, threads: int, seed: float, tell: Connection
+) -> None:
     store = make_store(url)
+    tell.send(True)
     for number in range(1, threads):
         threading.Thread(target=_spend_on, args=(store, epoch, f"{seed}-{number}"), daemon=True).start()
     _spend_on(store, epoch, f"{seed}-0")
