@@ -279,7 +279,9 @@ class Budget:
             name = f"{key}:{percent}"
             if name in self._alerted:
                 continue
-            told = self._journal.record("alert", finding.to_dict() | {"key": key}, id=name)
+            # The moment makes it differ from what another process told of the same: only the first one is heard.
+            data = finding.to_dict() | {"key": key, "told_at": moment(outcome.now).isoformat()}
+            told = self._journal.record("alert", data, id=name)
             self._alerted.add(name)
             if told is not None and self._on_alert is not None:
                 self._on_alert(finding)

@@ -26,7 +26,7 @@ TYPE = "companyos.finops.budget"
 PAGE = 256
 """Events that are carried together."""
 _BUCKET = 1000
-_REBUILD = "companyos budget rebuild, or companyos.finops.rebuild(...)"
+_REBUILD = "companyos budget rebuild, or companyos.finops.budgets.rebuild(...)"
 
 
 class Journal:

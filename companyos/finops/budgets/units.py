@@ -8,7 +8,7 @@ from decimal import Decimal
 from companyos.finops.budgets.errors import BudgetRequestError
 from companyos.finops.money import ISO_4217, plain
 
-__all__ = ("MOST", "TOKENS", "from_units", "shown", "to_units")
+__all__ = ("MOST", "TOKENS", "number", "shown", "to_units")
 
 TOKENS = "tokens"
 """The unit of token ceilings; every other unit is a currency."""
@@ -43,14 +43,14 @@ def to_units(amount: Decimal | int, unit: str, *, what: str = "amount") -> int:
     return units
 
 
-def from_units(units: int, unit: str) -> Decimal | int:
-    """The amount that a whole number of units stands for."""
-    return units if unit == TOKENS else Decimal(units).scaleb(-8)
-
-
 def shown(units: int, unit: str) -> str:
     """The amount for people and for JSON, exact."""
-    return f"{units} tokens" if unit == TOKENS else f"{plain(Decimal(units) * QUANTUM)} {unit}"
+    return f"{number(units, unit)} {unit}"
+
+
+def number(units: int, unit: str) -> str:
+    """The same without the unit."""
+    return str(units) if unit == TOKENS else plain(Decimal(units) * QUANTUM)
 
 
 def _rounded_up(amount: Decimal, what: str) -> int:

@@ -21,10 +21,10 @@ RULES = {
     "BUDGET-CAP.no-room": "A reservation would take spent and reserved together over a cap.",
     "BUDGET-CAP.model": "The phase in force does not allow the provider or the model.",
     "BUDGET-CAP.exhausted": "A cap is used up, so pipelines that are not critical are blocked.",
-    "BUDGET-CAP.alert": "A cap is used to the alert threshold or beyond.",
-    "BUDGET-CAP.projected": "At the pace of now, a cap is reached before its window is over.",
+    "BUDGET-CAP.settled-twice": "A reservation is settled again with another amount, refunded after it, or used when over.",
+    "BUDGET-CAP.store-lost": "The store was deleted, emptied, or put back from an older copy.",
 }
-"""What can be found."""
+"""What is refused. Notices (`BUDGET-NOTICE.alert`, `BUDGET-NOTICE.projected`) come with what is allowed."""
 _LEAST_HISTORY = 6 * 3600
 """Seconds of a window from which on its pace means something."""
 _SOON = 48 * 3600
@@ -122,7 +122,7 @@ def _found(level: Level, policy: BudgetPolicy, now: float) -> Iterator[Finding]:
         hours = int((reached - now) // 3600)
         severity = Severity.HIGH if reached - now <= _SOON else Severity.MEDIUM
         told = f"{level.key}: at this pace its cap is reached at {_moment(reached)}, in {hours} hours"
-        yield Finding("BUDGET-CAP.projected", told, severity, hint="spend less, or have the cap changed in time")
+        yield Finding("BUDGET-NOTICE.projected", told, severity, hint="spend less, or have the cap changed in time")
 
 
 def _reached_at(level: Level, now: float) -> float | None:
@@ -137,7 +137,7 @@ def _reached_at(level: Level, now: float) -> float | None:
 def _alert(key: str, used: int, limit: int, unit: str, percent: int) -> Finding:
     told = f"{key}: {shown(used, unit)} of {shown(limit, unit)}, {percent} % or more"
     severity = Severity.HIGH if percent >= 100 else Severity.MEDIUM
-    return Finding("BUDGET-CAP.alert", told, severity, hint="companyos budget show has the figures")
+    return Finding("BUDGET-NOTICE.alert", told, severity, hint="companyos budget show has the figures")
 
 
 def _moment(seconds: float) -> str:
