@@ -28,6 +28,7 @@ RULES = {
 _LEAST_HISTORY = 6 * 3600
 """Seconds of a window from which on its pace means something."""
 _SOON = 48 * 3600
+_DAY = 24 * 3600
 
 
 def no_room(charges: Sequence[Charge], levels: Sequence[tuple[int, int]]) -> Decision:
@@ -89,7 +90,7 @@ def assess(policy: BudgetPolicy, levels: Sequence[Level], now: float, *, critica
     over. Without any level nothing was spent, which is allowed.
     """
     running = [one for one in levels if one.start <= now < one.end and one.end != FOREVER]
-    findings = [found for one in running for found in _found(one, policy, now)]
+    findings = [found for one in running for found in _found(one, levels, policy, now)]
     full = [found for found in findings if found.rule == "BUDGET-CAP.exhausted"]
     facts = {
         "timezone": policy.timezone,
@@ -109,7 +110,7 @@ def percent_of(level: Level) -> int:
     return (level.spent + level.reserved) * 100 // level.limit
 
 
-def _found(level: Level, policy: BudgetPolicy, now: float) -> Iterator[Finding]:
+def _found(level: Level, levels: Sequence[Level], policy: BudgetPolicy, now: float) -> Iterator[Finding]:
     used, threshold = level.spent + level.reserved, policy.alerts.threshold_percent
     if used >= level.limit:
         told = f"{level.key} is used up: {shown(used, level.unit)} of {shown(level.limit, level.unit)}"
@@ -117,7 +118,7 @@ def _found(level: Level, policy: BudgetPolicy, now: float) -> Iterator[Finding]:
         return
     if used * 100 >= level.limit * threshold:
         yield _alert(level.key, used, level.limit, level.unit, threshold)
-    reached = _reached_at(level, now)
+    reached = _reached_at(level, levels, now)
     if reached is not None:
         hours = int((reached - now) // 3600)
         severity = Severity.HIGH if reached - now <= _SOON else Severity.MEDIUM
@@ -125,13 +126,32 @@ def _found(level: Level, policy: BudgetPolicy, now: float) -> Iterator[Finding]:
         yield Finding("BUDGET-NOTICE.projected", told, severity, hint="spend less, or have the cap changed in time")
 
 
-def _reached_at(level: Level, now: float) -> float | None:
-    """When a level will be full if it goes on like this; None if its window ends before."""
-    elapsed, used = now - level.start, level.spent + level.reserved
-    if elapsed < _LEAST_HISTORY or used == 0:
+def _reached_at(level: Level, levels: Sequence[Level], now: float) -> float | None:
+    """When a level will be full if it goes on like this; None if its window ends before.
+
+    The pace is that of the window so far or, where days are counted too, that of yesterday and today, if it is faster.
+    """
+    name, _, window = level.key.partition(f":{level.unit}:")
+    days = [] if window.startswith("day") else [
+        one
+        for one in levels
+        if one.key.startswith(f"{name}:{level.unit}:day:") and one.start <= now and one.end > now - _DAY
+    ]
+    paces = [_pace(level.spent + level.reserved, now - level.start)]
+    if days:
+        # At least a day: a morning in which much is spent is not yet a pace.
+        elapsed = max(now - min(one.start for one in days), _DAY)
+        paces.append(_pace(sum(one.spent + one.reserved for one in days), elapsed))
+    pace = max(paces)
+    if pace == 0:
         return None
-    at = now + (level.limit - used) * elapsed / used
+    at = now + (level.limit - level.spent - level.reserved) / pace
     return at if at < level.end else None
+
+
+def _pace(used: int, seconds: float) -> float:
+    """Units a second; nothing as long as there is too little to tell."""
+    return 0.0 if seconds < _LEAST_HISTORY else used / seconds
 
 
 def _alert(key: str, used: int, limit: int, unit: str, percent: int) -> Finding:
