@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from companyos.decision import Decision, Finding
-    from companyos.finops.budgets.interface import BudgetLedger, BudgetStore, Level, Outcome, Record
+    from companyos.finops.budgets.interface import BudgetLedger, BudgetStore, Level, Mark, Outcome, Record
 
 __all__ = ("Budget",)
 
 _CLOCK_ATTEMPTS = 5
+_BEGIN_ATTEMPTS = 3
 _MOST_ID = 200
 
 
@@ -216,22 +217,32 @@ class Budget:
         """What to hold the store to, once it is known to be the ledger's."""
         import secrets
 
-        known, mark = self._journal.epoch(), self._store.mark()
-        if mark is None and known is None:
+        if self._store.mark() is None and self._journal.epoch() is None:
             self._store.create(secrets.token_hex(8), Snapshot(), replaces=None)
-            mark = self._store.mark()
-        if mark is None:
-            raise lost("there is nothing in it, and the ledger tells of one")
-        if not mark.whole:
-            raise lost("its server was restarted, or it is a copy: what it forgot nobody knows")
-        if known is None and mark.seq:
-            raise lost("the ledger does not know of it")
-        if known is not None and known != mark.epoch:
-            raise lost(f"it is of epoch {mark.epoch}, and the ledger tells of {known}")
-        if known is not None and self._journal.is_behind(mark):
-            raise lost("it knows less than the ledger: an older copy was put back")
+        for _ in range(_BEGIN_ATTEMPTS):
+            known, mark = self._journal.epoch(), self._store.mark()
+            doubt = self._doubt(known, mark)
+            if mark is not None and doubt is None:
+                break
+            time.sleep(0.05)  # somebody may have made or rebuilt it between the two looks
+        else:
+            raise lost(doubt or "nothing is known of it")
         self._journal.begin("opened", mark.epoch, {"unlogged_percent": str(self.policy.unlogged_percent)})
         return Fence(mark.epoch, mark.seq)
+
+    def _doubt(self, known: str | None, mark: Mark | None) -> str | None:
+        """Why the store is not the one that the ledger tells of; None if it is."""
+        if mark is None:
+            return "there is nothing in it, and the ledger tells of one"
+        if not mark.whole:
+            return "its server was restarted, or it is a copy: what it forgot nobody knows"
+        if known is None:
+            return "the ledger does not know of it" if mark.seq else None
+        if known != mark.epoch:
+            return f"it is of epoch {mark.epoch}, and the ledger tells of {known}"
+        if self._journal.is_behind(self._store, mark):
+            return "it knows less than the ledger: an older copy was put back"
+        return None
 
     def _take(
         self, name: str, path: tuple[str, ...], amounts: Mapping[str, int], body: dict[str, Any], lease: float

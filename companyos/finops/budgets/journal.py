@@ -52,14 +52,23 @@ class Journal:
                 found = entry.data["epoch"]
         return found
 
-    def is_behind(self, mark: Mark) -> bool:
+    def is_behind(self, store: BudgetStore, mark: Mark) -> bool:
         """Whether the ledger has events that the store has not: then an older copy of it was put back."""
         bucket = mark.seq // _BUCKET
-        return any(
-            entry.data is not None and int(entry.data["seq"]) > mark.seq
-            for number in (bucket, bucket + 1)
-            for entry in self._ledger.of_source(self._source(mark.epoch, number))
+        newest = max(
+            (
+                int(entry.data["seq"])
+                for number in (bucket, bucket + 1)
+                for entry in self._ledger.of_source(self._source(mark.epoch, number))
+                if entry.data is not None
+            ),
+            default=0,
         )
+        if newest <= mark.seq:
+            return False
+        # Others may have spent since the mark was read; but what the ledger had then, the store has now.
+        fresh = store.mark()
+        return fresh is None or fresh.epoch != mark.epoch or fresh.seq < newest
 
     def carry(self, store: BudgetStore, fence: Fence) -> None:
         """Bring every waiting event to the ledger; callers in one process that wait for the same share the way.

@@ -59,7 +59,7 @@ def rebuild(policy: BudgetPolicy, store: BudgetStore, ledger: BudgetLedger, *, n
     """
     journal = Journal(ledger, name)
     mark, known = store.mark(), journal.epoch()
-    intact = mark is not None and mark.whole and mark.epoch == known and not journal.is_behind(mark)
+    intact = mark is not None and mark.whole and mark.epoch == known and not journal.is_behind(store, mark)
     if mark is not None and intact:
         journal.carry(store, Fence(mark.epoch, mark.seq))
         history = read_history(ledger.read(), journal.source)
