@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-from companyos.finops.budgets.caps import Windows, charges_for, parts_of
+from companyos.finops.budgets.caps import Slots, parts_of
 from companyos.finops.budgets.errors import (
     BudgetConflictError,
     BudgetRefusedError,
@@ -61,7 +61,7 @@ class Budget:
         self.name = name
         self._store = store
         self._journal = Journal(ledger, name)
-        self._windows = Windows(policy.zone)
+        self._windows = Slots(policy.caps, policy.zone, policy.allowance)
         self._clock, self._offset = clock, 0.0
         self._on_alert = on_alert
         self._alerted: set[str] = set()
@@ -247,14 +247,10 @@ class Budget:
     def _take(
         self, name: str, path: tuple[str, ...], amounts: Mapping[str, int], body: dict[str, Any], lease: float
     ) -> tuple[tuple[Charge, ...], Outcome]:
-        provider = body["provider"]
         for _ in range(_CLOCK_ATTEMPTS):
             now = self._clock() + self._offset
-            caps, windows = self.policy.caps, self._windows
-            charges = charges_for(
-                caps, path, amounts, provider, lambda kind: windows.at(now, kind), self.policy.allowance  # noqa: B023 - called at once
-            )
-            text = _text(body | {"charges": [list(one[:6]) for one in charges], "lease_seconds": lease})
+            charges = self._windows.charges(path, amounts, body["provider"], now)
+            text = _text(body | {"charges": [one[:6] for one in charges], "lease_ms": round(lease * 1000)})
             outcome = self._told(
                 self._store.reserve(
                     name, charges, body=text, content=content_of(body), lease_seconds=lease, fence=self._fence
@@ -359,7 +355,7 @@ def _checked_id(name: str | None) -> str:
 def _checked_lease(seconds: float) -> float:
     if not 0 < seconds <= 86_400:
         raise BudgetRequestError("no lease", got=seconds, expected="more than 0 and at most 86400 seconds")
-    return float(seconds)
+    return max(1, round(seconds * 1000)) / 1000
 
 
 def _text(body: Mapping[str, Any]) -> str:
@@ -377,7 +373,7 @@ def _body_of(reservation: Reservation) -> dict[str, Any]:
         "provider": reservation.provider,
         "model": reservation.model,
         "amounts": amounts,
-        "charges": [list(one[:6]) for one in reservation.charges],
+        "charges": [one[:6] for one in reservation.charges],
     }
 
 

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from zoneinfo import ZoneInfo
 
-    from companyos.finops.budgets.windows import Kind, Window
+    from companyos.finops.budgets.windows import Kind
 
-__all__ = ("Cap", "Windows", "charges_for", "parts_of")
+__all__ = ("Cap", "Slots", "parts_of")
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MOST_PARTS = 8
+_MOST_KNOWN = 4096
 _MOST_CHARACTERS = 180
 """So that a level, its unit and its window fit into the id of an entry."""
 
@@ -51,19 +52,49 @@ class Cap(NamedTuple):
         return "/".join(path[: len(self.pattern)]) if self.pattern else self.name
 
 
-class Windows:
-    """The running window of each kind, worked out once and kept until it is over."""
+class Slots:
+    """What applies to a task, worked out once and kept until one of its windows is over."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
-        self._zone = zone
-        self._known: dict[Kind, Window] = {}
+    def __init__(self, caps: tuple[Cap, ...], zone: ZoneInfo, allowance: Callable[[Cap], int]) -> None:
+        self._caps, self._zone, self._allowance = caps, zone, allowance
+        self._known: dict[tuple[tuple[str, ...], str | None], tuple[Charge, ...]] = {}
 
-    def at(self, moment: float, kind: Kind) -> Window:
-        """The window of a moment."""
-        known = self._known.get(kind)
-        if known is None or not known.start <= moment < known.end:
-            known = self._known[kind] = window_at(moment, kind, self._zone)
-        return known
+    def charges(
+        self, path: tuple[str, ...], amounts: Mapping[str, int], provider: str | None, now: float
+    ) -> tuple[Charge, ...]:
+        """What a reservation of those amounts (units by `tokens` or currency) takes, of every cap that applies.
+
+        Raises:
+            BudgetRequestError: no cap applies, so that nothing would hold it; or one of which the amount is not said.
+        """
+        slots = self._known.get((path, provider))
+        if slots is None or not all(one.start <= now < one.end for one in slots):
+            slots = self._look(path, provider, now)
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[path, provider] = slots
+        try:
+            return tuple(one._replace(amount=amounts[one.unit]) for one in slots)
+        except KeyError:
+            raise _unsaid(slots, amounts) from None
+
+    def _look(self, path: tuple[str, ...], provider: str | None, now: float) -> tuple[Charge, ...]:
+        found: dict[str, Charge] = {}
+        for cap in self._caps:
+            level = cap.level(path, provider)
+            if level is None:
+                continue
+            span = window_at(now, cap.period, self._zone)
+            key = f"{level}:{cap.unit}:{cap.period}{f':{span.label}' if span.label else ''}"
+            slot = Charge(key, 0, cap.limit, cap.unit, span.start, span.end, self._allowance(cap))
+            known = found.get(key)
+            # Two patterns may mean the same level; the narrower cap holds.
+            found[key] = slot if known is None or slot.limit < known.limit else known
+        if not found:
+            task = "/".join(path)
+            what = "no cap applies to the task, so nothing would be held"
+            raise BudgetRequestError(what, got=task, expected="a level of the policy")
+        return tuple(found[key] for key in sorted(found))
 
 
 def parts_of(path: str, *, pattern: bool = False) -> tuple[str, ...]:
@@ -80,39 +111,11 @@ def parts_of(path: str, *, pattern: bool = False) -> tuple[str, ...]:
     return parts
 
 
-def charges_for(
-    caps: tuple[Cap, ...],
-    path: tuple[str, ...],
-    amounts: Mapping[str, int],
-    provider: str | None,
-    window: Callable[[Kind], Window],
-    allowance: Callable[[Cap], int],
-) -> tuple[Charge, ...]:
-    """What a reservation of those amounts (units by `tokens` or currency) takes, of every cap that applies.
-
-    Raises:
-        BudgetRequestError: no cap applies, so that nothing would hold it; or one applies of which the amount is not said.
-    """
-    charges: dict[str, Charge] = {}
-    for cap in caps:
-        level = cap.level(path, provider)
-        if level is None:
-            continue
-        if cap.unit not in amounts:
-            given = "tokens=…" if cap.unit == TOKENS else f"an amount in {cap.unit}"
-            raise BudgetRequestError(
-                f"the cap {cap.name} is in {cap.unit}, and the reservation does not say how much",
-                got=", ".join(sorted(amounts)) or "no amount",
-                expected=given,
-            )
-        span = window(cap.period)
-        key = f"{level}:{cap.unit}:{cap.period}{f':{span.label}' if span.label else ''}"
-        charge = Charge(key, amounts[cap.unit], cap.limit, cap.unit, span.start, span.end, allowance(cap))
-        known = charges.get(key)
-        # Two patterns may mean the same level; the narrower cap holds.
-        charges[key] = charge if known is None or charge.limit < known.limit else known
-    if not charges:
-        raise BudgetRequestError(
-            "no cap applies to the task, so nothing would be held", got="/".join(path), expected="a level of the policy"
-        )
-    return tuple(charges[key] for key in sorted(charges))
+def _unsaid(slots: tuple[Charge, ...], amounts: Mapping[str, int]) -> BudgetRequestError:
+    """A cap applies, and the reservation does not say how much it takes of it."""
+    one = next(slot for slot in slots if slot.unit not in amounts)
+    return BudgetRequestError(
+        f"the cap {one.key} is in {one.unit}, and the reservation does not say how much",
+        got=", ".join(sorted(amounts)),
+        expected="tokens=…" if one.unit == TOKENS else f"an amount in {one.unit}",
+    )

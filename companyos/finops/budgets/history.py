@@ -72,14 +72,14 @@ class History:
             self.unaccounted[key] = self.unaccounted.get(key, 0) + units
 
     def _event(self, kind: str, data: Mapping[str, Any]) -> None:
-        name, at = data["reservation"], float(data["at"])
+        name, at = data["reservation"], data["at_us"] / 1e6
         self.last_at = max(self.last_at, at)
         for key, _, *shape in data["charges"]:
             self.shapes[key] = (shape[0], shape[1], shape[2], shape[3])
         body = {key: value for key, value in data.items() if key not in _OF_EVENT}
         status = "open" if kind == "reserved" else kind
         actual = tuple((key, units) for key, units in data["actual"]) if kind == "settled" else None
-        until = at + float(body.get("lease_seconds", 0))
+        until = at + body.get("lease_ms", 0) / 1000
         new = Record(name, status, until, content_of(body), body, actual)  # type: ignore[arg-type] # one of four kinds
         known = self.records.get(name)
         self.records[name] = new if known is None else self._stronger(known, new, is_reservation=kind == "reserved")
@@ -92,7 +92,7 @@ class History:
         return replace(winner, lease_until=new.lease_until if is_reservation else known.lease_until)
 
 
-_OF_EVENT = frozenset({"epoch", "seq", "reservation", "at", "actual", "over"})
+_OF_EVENT = frozenset({"epoch", "seq", "reservation", "at_us", "actual", "over"})
 
 
 def content_of(body: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ class Event(NamedTuple):
     """The reservation."""
     at: float
     """Seconds since 1970 by the store's clock."""
-    body: Mapping[str, Any]
+    body: dict[str, Any]
     """Task and charges of the reservation; for `settled` also what was spent."""
 
     @property

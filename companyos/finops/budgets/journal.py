@@ -114,7 +114,9 @@ class Journal:
             raise lost("its events contradict those on the ledger") from error
 
     def _draft(self, epoch: str, event: Event) -> Draft:
-        data = {"epoch": epoch, "seq": event.seq, "reservation": event.id, "at": event.at, **event.body}
+        # Whole numbers only: of those the ledger has a fast way to write the canonical form.
+        known = {"epoch": epoch, "seq": event.seq, "reservation": event.id, "at_us": round(event.at * 1e6)}
+        data = known | event.body
         source = self._source(epoch, event.seq // _BUCKET)
         return Draft(f"{TYPE}.{event.kind}", data, f"{epoch}:{event.seq}", source, self.stream)
 

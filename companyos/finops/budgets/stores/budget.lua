@@ -9,10 +9,13 @@ local function text(number) return string.format('%.0f', number) end
 local function minus(units) return units == '0' and '0' or '-' .. units end
 local function moment(number) return string.format('%.6f', number) end
 
+-- One line of text, which a client reads at once.
 local function answer(status, first, lease, found, levels)
-  local reply = {status, moment(now), text(seq or 0), first and '1' or '0', text(waiting or 0), moment(lease or 0), found or ''}
+  local told = first and '1' or '0'
+  found = (not found or found == '') and '-' or found
+  local reply = {status, moment(now), text(seq or 0), told, text(waiting or 0), moment(lease or 0), found}
   for _, part in ipairs(levels or {}) do reply[#reply + 1] = part end
-  return reply
+  return table.concat(reply, ' ')
 end
 
 if head[1] ~= 'EPOCH' or seq < tonumber(ARGV[1]) or redis.call('ZCARD', journal) ~= waiting then
@@ -55,15 +58,26 @@ local function charges(from)
   end
 end
 
+-- Four fields of each level: spent, reserved, whether the ledger knows of it, what is kept of it.
+local function look(from)
+  local fields = {}
+  for at in charges(from) do
+    local key = ARGV[at]
+    fields[#fields + 1], fields[#fields + 2] = 's:' .. key, 'r:' .. key
+    fields[#fields + 1], fields[#fields + 2] = 't:' .. key, 'i:' .. key
+  end
+  return redis.call('HMGET', main, unpack(fields))
+end
+
 -- Counts one charge; whether the ledger must know of it first, and how full the level is then.
-local function move(at, spent, reserved)
+local function move(at, spent, reserved, seen, place)
   local key, units = ARGV[at], ARGV[at + 1]
-  local s = redis.call('HINCRBY', main, 's:' .. key, spent)
-  local r = redis.call('HINCRBY', main, 'r:' .. key, reserved)
+  local s, r = seen[place] or '0', seen[place + 1] or '0'
+  if spent ~= '0' then s = text(redis.call('HINCRBY', main, 's:' .. key, spent)) end
+  if reserved ~= '0' then r = text(redis.call('HINCRBY', main, 'r:' .. key, reserved)) end
   local u = redis.call('HINCRBY', main, 'u:' .. key, units)
-  redis.call('HSET', main, 'i:' .. key, ARGV[at + 6])
-  local told = redis.call('HEXISTS', main, 't:' .. key) == 1
-  return not told or u > tonumber(ARGV[at + 5]), text(s), text(r)
+  if seen[place + 3] ~= ARGV[at + 6] then redis.call('HSET', main, 'i:' .. key, ARGV[at + 6]) end
+  return not seen[place + 2] or u > tonumber(ARGV[at + 5]), s, r
 end
 
 local op, id = ARGV[2], ARGV[3]
@@ -78,10 +92,9 @@ if op == 'reserve' then
     if now < tonumber(ARGV[at + 3]) or now >= tonumber(ARGV[at + 4]) then return answer('clock') end
   end
   expire()
-  local levels, full = {}, false
+  local levels, full, seen = {}, false, look(7)
   for at in charges(7) do
-    local used = redis.call('HMGET', main, 's:' .. ARGV[at], 'r:' .. ARGV[at])
-    local s, r = tonumber(used[1] or 0), tonumber(used[2] or 0)
+    local s, r = tonumber(seen[#levels * 2 + 1] or 0), tonumber(seen[#levels * 2 + 2] or 0)
     levels[#levels + 1], levels[#levels + 2] = text(s), text(r)
     full = full or s + r + tonumber(ARGV[at + 1]) > tonumber(ARGV[at + 2])
   end
@@ -92,7 +105,7 @@ if op == 'reserve' then
   local lease, first, held = now + tonumber(ARGV[6]), false, {}
   levels = {}
   for at in charges(7) do
-    local tell, s, r = move(at, '0', ARGV[at + 1])
+    local tell, s, r = move(at, '0', ARGV[at + 1], seen, #levels * 2 + 1)
     first = first or tell
     held[ARGV[at]] = ARGV[at + 1]
     levels[#levels + 1], levels[#levels + 2] = s, r
@@ -113,10 +126,10 @@ if op == 'settle' then
   end
   local was = record and record.status or ''
   local open = was == 'open'
-  local first, levels = false, {}
+  local first, levels, seen = false, {}, look(7)
   for at in charges(7) do
     local held = open and record.held[ARGV[at]]
-    local tell, s, r = move(at, ARGV[at + 1], held and minus(held) or '0')
+    local tell, s, r = move(at, ARGV[at + 1], held and minus(held) or '0', seen, #levels * 2 + 1)
     first = first or tell
     levels[#levels + 1], levels[#levels + 2] = s, r
   end

@@ -161,10 +161,10 @@ class RedisBudgetStore:
                 answer = self._redis.evalsha(self._digest(fence.epoch), 4, *self._keys, fence.seen, *arguments)
             except self._unknown_script:
                 return Outcome("lost")
-        status, now, seq, first, waiting, lease, found, *levels = [part.decode() for part in answer]
+        status, now, seq, first, waiting, lease, found, *levels = answer.decode().split(" ")
         used = [int(part) for part in levels]
         pairs = tuple(zip(used[::2], used[1::2], strict=True))
-        return Outcome(status, float(now), int(seq), first == "1", int(waiting), float(lease), found or None, pairs)
+        return Outcome(status, float(now), int(seq), first == "1", int(waiting), float(lease), None if found == "-" else found, pairs)
 
     def _digest(self, epoch: str) -> str:
         if epoch not in self._digests:
