@@ -125,6 +125,7 @@ class Budget:
         name = _checked_id(id)
         path = parts_of(task)
         amounts = self._amounts(amount, tokens, currency)
+        _check_names(provider, model)
         refusal = model_refusal(self.policy, provider, model)
         if refusal is not None:
             self._refuse(refusal, name, task)
@@ -350,6 +351,13 @@ def _checked_id(name: str | None) -> str:
     if not 1 <= len(name) <= _MOST_ID or not name.isprintable():
         raise BudgetRequestError("no id of a reservation", got=name, expected=f"1 to {_MOST_ID} printable characters")
     return name
+
+
+def _check_names(*names: str | None) -> None:
+    for name in names:
+        if name is not None and not (0 < len(name) <= _MOST_ID and name.isprintable()):
+            expected = f"1 to {_MOST_ID} printable characters"
+            raise BudgetRequestError("no name of a provider or model", got=name, expected=expected)
 
 
 def _checked_lease(seconds: float) -> float:

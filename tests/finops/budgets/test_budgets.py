@@ -155,6 +155,7 @@ def test_the_same_id_is_the_same_reservation(scene, used):
         {"amount": 1, "tokens": -5, "task": "acme"},
         {"amount": 1, "task": "acme", "id": ""},
         {"amount": 1, "task": "acme", "id": "a\nb"},
+        {"amount": 1, "task": "acme", "model": "a\x1fb"},
         {"amount": 1, "task": "acme", "lease_seconds": 0},
         {"amount": 1, "task": "acme", "lease_seconds": float("nan")},
     ],

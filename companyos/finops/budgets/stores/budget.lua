@@ -1,4 +1,7 @@
 -- Every change of a budget: all of it, or nothing. Numbers go in and out as text; below 2^53 they are exact here.
+-- All arguments come as one, divided by the unit separator: many small ones would cost the client more than all this.
+local A = {}
+for part in string.gmatch(ARGV[1] .. '\31', '([^\31]*)\31') do A[#A + 1] = part end
 local main, reservations, leases, journal = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
@@ -18,14 +21,14 @@ local function answer(status, first, lease, found, levels)
   return table.concat(reply, ' ')
 end
 
-if head[1] ~= 'EPOCH' or seq < tonumber(ARGV[1]) or redis.call('ZCARD', journal) ~= waiting then
+if head[1] ~= 'EPOCH' or seq < tonumber(A[1]) or redis.call('ZCARD', journal) ~= waiting then
   return answer('lost')
 end
 
 local function emit(kind, id, body, actual, known)
   seq, waiting = seq + 1, waiting + 1
-  local event = {seq = text(seq), kind = kind, id = id, at = moment(now), body = body, actual = actual, known = known}
-  redis.call('ZADD', journal, seq, cjson.encode(event))
+  local event = {text(seq), kind, id, moment(now), known and '1' or '0', actual or '', body}
+  redis.call('ZADD', journal, seq, table.concat(event, '\31'))
 end
 
 local function close(id, record, status)
@@ -49,12 +52,12 @@ end
 
 local function finish() redis.call('HSET', main, 'seq', text(seq), 'waiting', text(waiting)) end
 
--- Charges begin at ARGV[from], seven values each: key, units, limit, start, end, allowance, what to keep of the level.
+-- Charges begin at A[from], seven values each: key, units, limit, start, end, allowance, what to keep of the level.
 local function charges(from)
   local at = from - 7
   return function()
     at = at + 7
-    if ARGV[at] then return at end
+    if A[at] then return at end
   end
 end
 
@@ -62,7 +65,7 @@ end
 local function look(from)
   local fields = {}
   for at in charges(from) do
-    local key = ARGV[at]
+    local key = A[at]
     fields[#fields + 1], fields[#fields + 2] = 's:' .. key, 'r:' .. key
     fields[#fields + 1], fields[#fields + 2] = 't:' .. key, 'i:' .. key
   end
@@ -71,43 +74,43 @@ end
 
 -- Counts one charge; whether the ledger must know of it first, and how full the level is then.
 local function move(at, spent, reserved, seen, place)
-  local key, units = ARGV[at], ARGV[at + 1]
+  local key, units = A[at], A[at + 1]
   local s, r = seen[place] or '0', seen[place + 1] or '0'
   if spent ~= '0' then s = text(redis.call('HINCRBY', main, 's:' .. key, spent)) end
   if reserved ~= '0' then r = text(redis.call('HINCRBY', main, 'r:' .. key, reserved)) end
   local u = redis.call('HINCRBY', main, 'u:' .. key, units)
-  if seen[place + 3] ~= ARGV[at + 6] then redis.call('HSET', main, 'i:' .. key, ARGV[at + 6]) end
-  return not seen[place + 2] or u > tonumber(ARGV[at + 5]), s, r
+  if seen[place + 3] ~= A[at + 6] then redis.call('HSET', main, 'i:' .. key, A[at + 6]) end
+  return not seen[place + 2] or u > tonumber(A[at + 5]), s, r
 end
 
-local op, id = ARGV[2], ARGV[3]
+local op, id = A[2], A[3]
 
 if op == 'reserve' then
-  local body, content = ARGV[4], ARGV[5]
+  local body, content = A[4], A[5]
   local record = find(id)
   if record then
     return answer(record.content == content and 'ok' or 'conflict', true, tonumber(record.lease), record.status)
   end
   for at in charges(7) do
-    if now < tonumber(ARGV[at + 3]) or now >= tonumber(ARGV[at + 4]) then return answer('clock') end
+    if now < tonumber(A[at + 3]) or now >= tonumber(A[at + 4]) then return answer('clock') end
   end
   expire()
   local levels, full, seen = {}, false, look(7)
   for at in charges(7) do
     local s, r = tonumber(seen[#levels * 2 + 1] or 0), tonumber(seen[#levels * 2 + 2] or 0)
     levels[#levels + 1], levels[#levels + 2] = text(s), text(r)
-    full = full or s + r + tonumber(ARGV[at + 1]) > tonumber(ARGV[at + 2])
+    full = full or s + r + tonumber(A[at + 1]) > tonumber(A[at + 2])
   end
   if full then
     finish()
     return answer('refused', false, 0, '', levels)
   end
-  local lease, first, held = now + tonumber(ARGV[6]), false, {}
+  local lease, first, held = now + tonumber(A[6]), false, {}
   levels = {}
   for at in charges(7) do
-    local tell, s, r = move(at, '0', ARGV[at + 1], seen, #levels * 2 + 1)
+    local tell, s, r = move(at, '0', A[at + 1], seen, #levels * 2 + 1)
     first = first or tell
-    held[ARGV[at]] = ARGV[at + 1]
+    held[A[at]] = A[at + 1]
     levels[#levels + 1], levels[#levels + 2] = s, r
   end
   record = {status = 'open', lease = moment(lease), content = content, body = body, actual = '', held = held}
@@ -119,7 +122,7 @@ if op == 'reserve' then
 end
 
 if op == 'settle' then
-  local actual = ARGV[5]
+  local actual = A[5]
   local record = find(id)
   if record and record.status == 'settled' then
     return answer(record.actual == actual and 'ok' or 'conflict', true, 0, 'settled')
@@ -128,13 +131,13 @@ if op == 'settle' then
   local open = was == 'open'
   local first, levels, seen = false, {}, look(7)
   for at in charges(7) do
-    local held = open and record.held[ARGV[at]]
-    local tell, s, r = move(at, ARGV[at + 1], held and minus(held) or '0', seen, #levels * 2 + 1)
+    local held = open and record.held[A[at]]
+    local tell, s, r = move(at, A[at + 1], held and minus(held) or '0', seen, #levels * 2 + 1)
     first = first or tell
     levels[#levels + 1], levels[#levels + 2] = s, r
   end
-  emit('settled', id, ARGV[4], actual, record ~= false and record ~= nil)
-  record = record or {lease = moment(now), content = '', body = ARGV[4], held = {}}
+  emit('settled', id, A[4], actual, record ~= false and record ~= nil)
+  record = record or {lease = moment(now), content = '', body = A[4], held = {}}
   record.status, record.actual = 'settled', actual
   redis.call('HSET', reservations, id, cjson.encode(record))
   redis.call('ZREM', leases, id)
@@ -161,11 +164,11 @@ end
 
 -- acknowledge: number of the event, how many levels, then key and units of each
 local at = 3
-while ARGV[at] do
-  local number, count = ARGV[at], tonumber(ARGV[at + 1])
+while A[at] do
+  local number, count = A[at], tonumber(A[at + 1])
   local gone = redis.call('ZREMRANGEBYSCORE', journal, number, number)
   for n = 1, count do
-    local key, units = ARGV[at + 2 * n], ARGV[at + 2 * n + 1]
+    local key, units = A[at + 2 * n], A[at + 2 * n + 1]
     if gone == 1 then
       redis.call('HINCRBY', main, 'u:' .. key, minus(units))
       redis.call('HSET', main, 't:' .. key, '1')

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ("RedisBudgetStore",)
 
 _PARTS = ("main", "reservations", "leases", "journal")
+_SEPARATOR = "\x1f"
 _SCRIPT = files(__package__).joinpath("budget.lua").read_text(encoding="utf-8")
 
 
@@ -156,9 +157,10 @@ class RedisBudgetStore:
         return float(seconds + micros / 1e6)
 
     def _run(self, fence: Fence, *arguments: Any) -> Outcome:
+        packed = _SEPARATOR.join((str(fence.seen), *map(str, arguments)))
         with self._translated():
             try:
-                answer = self._redis.evalsha(self._digest(fence.epoch), 4, *self._keys, fence.seen, *arguments)
+                answer = self._redis.evalsha(self._digest(fence.epoch), 4, *self._keys, packed)
             except self._unknown_script:
                 return Outcome("lost")
         status, now, seq, first, waiting, lease, found, *levels = answer.decode().split(" ")
@@ -218,11 +220,11 @@ def _record(name: str, text: bytes) -> Record:
 
 
 def _event(text: bytes) -> Event:
-    found = json.loads(text)
-    body = json.loads(found["body"])
-    if found["kind"] == "settled":
-        held = {charge[0]: charge[1] for charge in body["charges"]} if found["known"] else {}
-        actual = json.loads(found["actual"])
+    seq, kind, name, at, known, spent, rest = text.decode().split(_SEPARATOR, 6)
+    body = json.loads(rest)
+    if kind == "settled":
+        held = {charge[0]: charge[1] for charge in body["charges"]} if known == "1" else {}
+        actual = json.loads(spent)
         over = [[key, units - held.get(key, 0)] for key, units in actual if units > held.get(key, 0)]
         body |= {"actual": actual, "over": over}
-    return Event(int(found["seq"]), found["kind"], found["id"], float(found["at"]), body)
+    return Event(int(seq), kind, name, float(at), body)
