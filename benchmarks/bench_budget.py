@@ -61,7 +61,9 @@ def main(arguments: list[str]) -> int:
                 place = Path(folder)
                 found[f"sqlite{suffix}"] = measure(stack, place, f"sqlite:///{place / 'b.db'}", percent, options.rounds)
             with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder, ExitStack() as stack:
-                found[f"redis{suffix}"] = measure(stack, Path(folder), server.create_database(), percent, options.rounds)
+                found[f"redis{suffix}"] = measure(
+                    stack, Path(folder), server.create_database(), percent, options.rounds
+                )
     finally:
         stop_all()
     report(found)

@@ -149,6 +149,7 @@ class BudgetStoreContract(ABC):
 
     def test_what_must_be_logged_first(self, store: BudgetStore) -> None:
         """Only so much is given out unlogged as the allowance says, and nothing where the ledger knows no level yet."""
+
         def charge(units: int) -> Charge:
             return _charge("team", units)._replace(allowance=10)
 
@@ -207,6 +208,7 @@ class BudgetStoreContract(ABC):
 
     def test_threads_cannot_pass_a_cap(self, store: BudgetStore) -> None:
         """Threads that ask at once for more than there is get exactly what there is, over two levels in either order."""
+
         def one(number: int) -> Outcome:
             pair = (_charge("x", 3), _charge("y", 3, limit=60))
             return _reserve(store, f"r{number}", *(pair if number % 2 else pair[::-1]))
@@ -222,7 +224,9 @@ class BudgetStoreContract(ABC):
             name = f"r{number}"
             _reserve(store, name, _charge("team", 5, limit=1000))
             with ThreadPoolExecutor(6) as pool:
-                settled = pool.map(lambda units, name=name: _settle(store, name, _charge("team", units, limit=1000)), (3, 4, 3))
+                settled = pool.map(
+                    lambda units, name=name: _settle(store, name, _charge("team", units, limit=1000)), (3, 4, 3)
+                )
                 refunded = pool.submit(store.refund, name, fence=_fence())
                 statuses = {outcome.status for outcome in settled}
                 refunded.result()

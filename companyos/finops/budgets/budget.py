@@ -321,14 +321,14 @@ class Budget:
         found = sorted({cap.unit for cap in self.policy.caps} - {TOKENS})
         if len(found) != 1:
             raise BudgetRequestError(
-                "the amount does not say its currency", got=", ".join(found) or "no caps of money", expected="currency=…"
+                "the amount does not say its currency",
+                got=", ".join(found) or "no caps of money",
+                expected="currency=…",
             )
         return found[0]
 
     @staticmethod
-    def _actual(
-        charges: tuple[Charge, ...], amount: Decimal | int | None, tokens: int | None
-    ) -> tuple[Charge, ...]:
+    def _actual(charges: tuple[Charge, ...], amount: Decimal | int | None, tokens: int | None) -> tuple[Charge, ...]:
         units = {one.unit for one in charges}
         if tokens is not None and TOKENS not in units:
             raise BudgetRequestError("no tokens were reserved", got=tokens, expected=", ".join(sorted(units)))

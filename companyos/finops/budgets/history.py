@@ -59,9 +59,7 @@ class History:
             elif record.status == "open":
                 for key, units, *_ in record.body["charges"]:
                     reserved[key] += units
-        levels = [
-            Level(key, spent.get(key, 0), reserved[key], *self.shapes[key]) for key in sorted(self.shapes)
-        ]
+        levels = [Level(key, spent.get(key, 0), reserved[key], *self.shapes[key]) for key in sorted(self.shapes)]
         return Snapshot(tuple(levels), tuple(self.records.values()))
 
     def _begin(self, data: Mapping[str, Any]) -> None:

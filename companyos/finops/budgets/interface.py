@@ -178,7 +178,14 @@ class BudgetStore(Protocol):
         ...
 
     def reserve(
-        self, id: str, charges: Sequence[Charge], *, body: str, content: str, lease_seconds: float, fence: Fence  # noqa: A002 - the reservation's
+        self,
+        id: str,
+        charges: Sequence[Charge],
+        *,
+        body: str,
+        content: str,
+        lease_seconds: float,
+        fence: Fence,  # noqa: A002 - the reservation's
     ) -> Outcome:
         """Take every charge, or none; the same id and content again change nothing and give the same."""
         ...

@@ -49,9 +49,7 @@ def no_room(charges: Sequence[Charge], levels: Sequence[tuple[int, int]]) -> Dec
             )
     message = "; ".join(found.message for found in findings)
     change = Obligation("scope_or_capacity_change", properties={"keys": [one.key for one in charges]})
-    return Decision.denied(
-        "budget.exceeded", message, obligations=[change], findings=findings, facts={"levels": facts}
-    )
+    return Decision.denied("budget.exceeded", message, obligations=[change], findings=findings, facts={"levels": facts})
 
 
 def model_refusal(policy: BudgetPolicy, provider: str | None, model: str | None) -> Decision | None:
@@ -132,11 +130,15 @@ def _reached_at(level: Level, levels: Sequence[Level], now: float) -> float | No
     The pace is that of the window so far or, where days are counted too, that of yesterday and today, if it is faster.
     """
     name, _, window = level.key.partition(f":{level.unit}:")
-    days = [] if window.startswith("day") else [
-        one
-        for one in levels
-        if one.key.startswith(f"{name}:{level.unit}:day:") and one.start <= now and one.end > now - _DAY
-    ]
+    days = (
+        []
+        if window.startswith("day")
+        else [
+            one
+            for one in levels
+            if one.key.startswith(f"{name}:{level.unit}:day:") and one.start <= now and one.end > now - _DAY
+        ]
+    )
     paces = [_pace(level.spent + level.reserved, now - level.start)]
     if days:
         # At least a day: a morning in which much is spent is not yet a pace.

@@ -267,6 +267,7 @@ def test_a_warning_comes_a_day_before_the_month_is_spent(scene):
 
 def test_a_surge_is_warned_of_before_the_pace_of_the_month_shows_it(scene):
     """After three quiet weeks, a dear day is enough to warn of the month, more than a day ahead."""
+
     def month_warned():
         found = assess(scene.policy, scene.budget.levels(), scene.now).findings
         return any(one.rule == "BUDGET-NOTICE.projected" and ":month:" in one.message for one in found)

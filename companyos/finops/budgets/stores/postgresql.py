@@ -60,11 +60,20 @@ class PostgresBudgetStore(SqlStore):
             self._idle.pop().close()
 
     def reserve(
-        self, id: str, charges: Sequence[Charge], *, body: str, content: str, lease_seconds: float, fence: Fence  # noqa: A002 - the reservation's
+        self,
+        id: str,
+        charges: Sequence[Charge],
+        *,
+        body: str,
+        content: str,
+        lease_seconds: float,
+        fence: Fence,  # noqa: A002 - the reservation's
     ) -> Outcome:
         """Take every charge, or none."""
         make = super().reserve
-        return self._tried(lambda: make(id, charges, body=body, content=content, lease_seconds=lease_seconds, fence=fence))
+        return self._tried(
+            lambda: make(id, charges, body=body, content=content, lease_seconds=lease_seconds, fence=fence)
+        )
 
     def settle(self, id: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
         """Put what was spent in the place of what was reserved."""

@@ -94,7 +94,14 @@ class RedisBudgetStore:
         return True
 
     def reserve(
-        self, id: str, charges: Sequence[Charge], *, body: str, content: str, lease_seconds: float, fence: Fence  # noqa: A002 - the reservation's
+        self,
+        id: str,
+        charges: Sequence[Charge],
+        *,
+        body: str,
+        content: str,
+        lease_seconds: float,
+        fence: Fence,  # noqa: A002 - the reservation's
     ) -> Outcome:
         """Take every charge, or none."""
         return self._run(fence, "reserve", id, body, content, lease_seconds, *_flat(charges))
@@ -166,7 +173,16 @@ class RedisBudgetStore:
         status, now, seq, first, waiting, lease, found, *levels = answer.decode().split(" ")
         used = [int(part) for part in levels]
         pairs = tuple(zip(used[::2], used[1::2], strict=True))
-        return Outcome(status, float(now), int(seq), first == "1", int(waiting), float(lease), None if found == "-" else found, pairs)
+        return Outcome(
+            status,
+            float(now),
+            int(seq),
+            first == "1",
+            int(waiting),
+            float(lease),
+            None if found == "-" else found,
+            pairs,
+        )
 
     def _digest(self, epoch: str) -> str:
         if epoch not in self._digests:
@@ -187,9 +203,7 @@ def _text(epoch: str) -> str:
 
 
 def _flat(charges: Sequence[Charge]) -> list[Any]:
-    rows = (
-        (one.key, one.amount, one.limit, one.start, one.end, one.allowance, _info(one)) for one in charges
-    )
+    rows = ((one.key, one.amount, one.limit, one.start, one.end, one.allowance, _info(one)) for one in charges)
     return [part for row in rows for part in row]
 
 

@@ -83,7 +83,14 @@ class SqlStore(ABC):
         """A transaction that commits at the end, and rolls back on an exception."""
 
     def reserve(
-        self, id: str, charges: Sequence[Charge], *, body: str, content: str, lease_seconds: float, fence: Fence  # noqa: A002 - the reservation's
+        self,
+        id: str,
+        charges: Sequence[Charge],
+        *,
+        body: str,
+        content: str,
+        lease_seconds: float,
+        fence: Fence,  # noqa: A002 - the reservation's
     ) -> Outcome:
         """Take every charge, or none."""
         with self._change(fence) as change:
@@ -173,7 +180,14 @@ class SqlStore(ABC):
                 change.execute(_NEW_LEVEL, values)
             for record in snapshot.records:
                 kept = None if record.actual is None else _text(record.actual)
-                values = (record.id, record.status, record.lease_until, record.content, json.dumps(dict(record.body)), kept)
+                values = (
+                    record.id,
+                    record.status,
+                    record.lease_until,
+                    record.content,
+                    json.dumps(dict(record.body)),
+                    kept,
+                )
                 change.execute(_NEW_RECORD, values)
         return True
 
@@ -199,7 +213,9 @@ class SqlStore(ABC):
     def levels(self) -> list[Level]:
         """How full each level is."""
         with self._change(None) as change:
-            rows = change.execute("SELECT key, spent, reserved, most, unit, starts, ends FROM budget_level ORDER BY key")
+            rows = change.execute(
+                "SELECT key, spent, reserved, most, unit, starts, ends FROM budget_level ORDER BY key"
+            )
             return [Level(*row) for row in rows]
 
     def open_records(self) -> list[Record]:

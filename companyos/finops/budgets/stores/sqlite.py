@@ -56,7 +56,11 @@ class SqliteBudgetStore(SqlStore):
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for statement in SCHEMA:
-                self._db.execute(statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS").replace("CREATE INDEX", "CREATE INDEX IF NOT EXISTS"))
+                self._db.execute(
+                    statement.replace("CREATE TABLE", "CREATE TABLE IF NOT EXISTS").replace(
+                        "CREATE INDEX", "CREATE INDEX IF NOT EXISTS"
+                    )
+                )
             self._db.execute("COMMIT")
         except BaseException:
             self._db.execute("ROLLBACK")
