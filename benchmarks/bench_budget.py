@@ -1,12 +1,12 @@
 """What a budget costs over one bare write, as ratios: `python benchmarks/bench_budget.py [--rounds N] [--gate]`.
 
 `reserve` and `settle` together, through the front door with three levels, ledger included, against one durable insert
-into SQLite and against one call of a Redis script. Entries come to the ledger together (`unlogged_percent: 10`, the cap so
-large that the allowance is never used up): every 128 pairs carry their entries, and that is timed with them. With
+into SQLite and against one call of a Redis script. Entries come to the ledger together (`unlogged_percent: 10`, the
+cap so large that the allowance is never used up): every 128 pairs carry theirs, and that is timed with them. With
 `unlogged_percent: 0` each entry is on the ledger before the call returns; that is measured too, without a bar.
 
-Our calls and the bare one take turns, so that a busy minute slows both; each round gives a ratio of means, and the median
-of the rounds is held against the bar. `--gate` exits with 1 where a bar is missed; judge on a quiet machine.
+Our calls and the bare one take turns, so that a busy minute slows both; each round gives a ratio of means, and the
+median of the rounds is held against the bar. `--gate` exits with 1 where a bar is missed; judge on a quiet machine.
 """
 
 from __future__ import annotations
@@ -126,9 +126,8 @@ def report(found: dict[str, dict[str, float]]) -> None:
     OUTPUT.write_text(json.dumps({"machine": machine, "bars": BARS, "found": found}, indent=2) + "\n")
     for name, values in found.items():
         bar = f"bar {BARS[name]}" if name in BARS else ""
-        print(
-            f"{name:28} {values['ratio']:6.2f} x  pair {values['pair_us']:8.0f} us  bare {values['bare_us']:8.0f} us  {bar}"
-        )
+        figures = f"pair {values['pair_us']:8.0f} us  bare {values['bare_us']:8.0f} us"
+        print(f"{name:28} {values['ratio']:6.2f} x  {figures}  {bar}")
 
 
 if __name__ == "__main__":

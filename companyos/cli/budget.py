@@ -24,7 +24,7 @@ BAR_WIDTH = 20
 _id = click.argument("reservation_id")
 
 
-class _Amount(click.ParamType):
+class _Amount(click.ParamType[Decimal]):
     """An exact amount of money."""
 
     name = "amount"

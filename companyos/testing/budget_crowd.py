@@ -55,8 +55,8 @@ def crowd(
     while time.monotonic() < start + seconds:
         while len(running) < processes:
             ready, tell = context.Pipe(duplex=False)
-            arguments = (make_store, url, epoch, threads, chance.random(), tell)
-            new = context.Process(target=_spend, args=arguments, daemon=True)
+            start_with, more = (make_store, url, epoch, threads), {"seed": chance.random(), "tell": tell}
+            new = context.Process(target=_spend, args=start_with, kwargs=more, daemon=True)
             new.start()
             tell.close()
             ready.recv()  # a kill before the first reservation would show nothing
@@ -101,7 +101,7 @@ def problems_of_history(events: Iterable[Event], caps: dict[str, int]) -> tuple[
         freed = held.pop(event.id, None)
         used.subtract(freed or {})
         if event.kind == "settled":
-            spent = {key: units for key, units in event.body["actual"]}
+            spent = dict(event.body["actual"])
             used.update(spent)
             if freed is None:
                 late.update(spent)
@@ -132,7 +132,7 @@ def _kill(process: multiprocessing.context.ForkServerProcess) -> int:
 
 
 def _spend(
-    make_store: Callable[[str], BudgetStore], url: str, epoch: str, threads: int, seed: float, tell: Connection
+    make_store: Callable[[str], BudgetStore], url: str, epoch: str, threads: int, *, seed: float, tell: Connection
 ) -> None:
     store = make_store(url)
     tell.send(True)

@@ -164,7 +164,7 @@ class BudgetStoreContract(ABC):
         assert settled == [False, False, True]  # noqa: S101 - a test
 
     def test_fences(self, store: BudgetStore) -> None:
-        """Who means another making of the store, or knows more than it, is told that it is lost, and changes nothing."""
+        """Who means another making of the store, or knows more than it, is told that it is lost, without a change."""
         seq = _reserve(store, "a", _charge("team", 30)).seq
         for fence in (_fence("e0"), _fence(EPOCH, seq + 1)):
             answers = (
@@ -207,7 +207,7 @@ class BudgetStoreContract(ABC):
         assert _settle(store, "a", _charge("team", most - 2, limit=most)).levels == ((most - 2, 1),)  # noqa: S101 - a test
 
     def test_threads_cannot_pass_a_cap(self, store: BudgetStore) -> None:
-        """Threads that ask at once for more than there is get exactly what there is, over two levels in either order."""
+        """Threads that ask at once for more than there is get exactly what there is, whatever the order of levels."""
 
         def one(number: int) -> Outcome:
             pair = (_charge("x", 3), _charge("y", 3, limit=60))
@@ -235,7 +235,8 @@ class BudgetStoreContract(ABC):
         records = [store.find(f"r{number}") for number in range(12)]
         assert (spent, reserved) == (sum(units for one in records if one for _, units in one.actual or ()), 0)  # noqa: S101 - a test
 
-    def test_a_crowd_that_is_killed(self, url: str, store: BudgetStore) -> None:
+    @pytest.mark.usefixtures("store")
+    def test_a_crowd_that_is_killed(self, url: str) -> None:
         """Processes killed while they spend: no cap is passed at any moment, nothing stays reserved, the sums agree."""
         report = crowd(
             self.make_store, url, EPOCH, processes=self.processes, threads=self.threads, seconds=self.seconds

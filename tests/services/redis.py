@@ -86,7 +86,7 @@ class Redis:
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def restart(self) -> None:
-        """Start the server, with nothing but what is on its disk, and wait until it answers; the port stays the same."""
+        """Start the server, with what is on its disk, and wait until it answers; the port stays the same."""
         self.process.serve(self, self._command, self._answers, taken="Address already in use")
 
     def stop(self) -> None:

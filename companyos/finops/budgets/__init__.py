@@ -14,8 +14,18 @@ from companyos.finops.budgets.errors import (
     BudgetUnknownError,
 )
 from companyos.finops.budgets.history import History, read_history
-from companyos.finops.budgets.interface import BudgetLedger, BudgetStore, Charge, Event, Fence, Level, Mark, Outcome
-from companyos.finops.budgets.interface import Record, Snapshot
+from companyos.finops.budgets.interface import (
+    BudgetLedger,
+    BudgetStore,
+    Charge,
+    Event,
+    Fence,
+    Level,
+    Mark,
+    Outcome,
+    Record,
+    Snapshot,
+)
 from companyos.finops.budgets.policy import BudgetPolicy
 from companyos.finops.budgets.rebuilding import Rebuilt, differences, rebuild
 from companyos.finops.budgets.reservation import Reservation

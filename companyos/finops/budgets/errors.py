@@ -65,6 +65,6 @@ class BudgetStoreError(UnverifiableError):
 
 
 class BudgetStoreLostError(UnverifiableError):
-    """The store of a budget is not the one that the ledger tells of, or has forgotten what it knew: rebuild it first."""
+    """The store of a budget is not the one the ledger tells of, or has forgotten what it knew: rebuild it."""
 
     code = "budget.store_lost"

@@ -174,23 +174,23 @@ class BudgetStore(Protocol):
         ...
 
     def create(self, epoch: str, snapshot: Snapshot, *, replaces: str | None) -> bool:
-        """Make it anew under another epoch; False, changing nothing, if it is not at `replaces` (None: nothing there)."""
+        """Make it anew under another epoch; False, changing nothing, if it is not at `replaces` (None: nothing)."""
         ...
 
     def reserve(
         self,
-        id: str,
+        name: str,
         charges: Sequence[Charge],
         *,
         body: str,
         content: str,
         lease_seconds: float,
-        fence: Fence,  # noqa: A002 - the reservation's
+        fence: Fence,
     ) -> Outcome:
         """Take every charge, or none; the same id and content again change nothing and give the same."""
         ...
 
-    def settle(self, id: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def settle(self, name: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:
         """Put what was spent in the place of what was reserved, whatever the limit.
 
         It is counted also after the lease, after a refund, and if the reservation is not known. The same again changes
@@ -198,7 +198,7 @@ class BudgetStore(Protocol):
         """
         ...
 
-    def refund(self, id: str, *, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def refund(self, name: str, *, fence: Fence) -> Outcome:
         """Give back what was reserved; again, or after the lease, changes nothing; after a settlement a `conflict`."""
         ...
 
@@ -206,7 +206,7 @@ class BudgetStore(Protocol):
         """Give back what is reserved longer than its lease, up to some at a time; every reserve does so too."""
         ...
 
-    def find(self, id: str) -> Record | None:  # noqa: A002 - the reservation's
+    def find(self, name: str) -> Record | None:
         """A reservation."""
         ...
 

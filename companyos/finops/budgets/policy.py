@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from companyos.config import Budget as CostBudget
+from companyos.config import Budget as CostBudget  # noqa: TC001 - pydantic needs it at run time
 from companyos.finops.budgets.caps import Cap, parts_of
 from companyos.finops.budgets.errors import BudgetPolicyError
 from companyos.finops.budgets.units import TOKENS, to_units

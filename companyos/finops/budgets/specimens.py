@@ -1,9 +1,9 @@
-"""What budgets must refuse, and what they must let through: spending that really happens, on a real store and ledger."""
+"""What budgets must refuse, and let through: spending that really happens, on a real store and ledger."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable  # noqa: TC003 - a field of a dataclass names it
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -62,7 +62,7 @@ class Scene:
         self.budget = self.open()
 
     def at(self, local: str, *, fold: int = 0) -> None:
-        """Set the clock of the store, and of the caller, to a local time; of one that comes twice, `fold` says which."""
+        """Set the clocks of store and caller to a local time; of one that comes twice, `fold` says which."""
         zone = ZoneInfo(self.policy.timezone)
         self.now = datetime.fromisoformat(local).replace(tzinfo=zone, fold=fold).timestamp()
 

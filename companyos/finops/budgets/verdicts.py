@@ -1,4 +1,4 @@
-"""What is to be said of a budget: no room, a model that is not allowed, an alert, a cap that will be reached too soon."""
+"""What is to be said of a budget: no room, a model not allowed, an alert, a cap that will be reached too soon."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RULES = {
     "BUDGET-CAP.no-room": "A reservation would take spent and reserved together over a cap.",
     "BUDGET-CAP.model": "The phase in force does not allow the provider or the model.",
     "BUDGET-CAP.exhausted": "A cap is used up, so pipelines that are not critical are blocked.",
-    "BUDGET-CAP.settled-twice": "A reservation is settled again with another amount, refunded after it, or used when over.",
+    "BUDGET-CAP.settled-twice": "A reservation is settled again otherwise, refunded after it, or used when over.",
     "BUDGET-CAP.store-lost": "The store was deleted, emptied, or put back from an older copy.",
 }
 """What is refused. Notices (`BUDGET-NOTICE.alert`, `BUDGET-NOTICE.projected`) come with what is allowed."""

@@ -56,23 +56,23 @@ class TestRedis(BudgetStoreContract):
 class Unlocked(SqliteBudgetStore):
     """A store that reads how full a level is, and writes without having kept others out meanwhile."""
 
-    def reserve(self, id, charges, **rest):
+    def reserve(self, name, charges, **rest):
         held = {one.key: one.spent + one.reserved for one in self.levels()}
         threading.Event().wait(0.001)
         if any(held.get(one.key, 0) + one.amount > one.limit for one in charges):
             charges = [one._replace(limit=0) for one in charges]
         else:
             charges = [one._replace(limit=2**53 - 1) for one in charges]
-        return super().reserve(id, charges, **rest)
+        return super().reserve(name, charges, **rest)
 
 
 class Forgetful(SqliteBudgetStore):
     """A store that counts a settlement as often as it is told of it."""
 
-    def settle(self, id, actual, **rest):
+    def settle(self, name, actual, **rest):
         with self._lock:
             self._db.execute("UPDATE budget_reservation SET status = 'refunded' WHERE status = 'settled'")
-        return super().settle(id, actual, **rest)
+        return super().settle(name, actual, **rest)
 
 
 def broken(kind, tmp_path):

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
 from companyos.finops.budgets.errors import BudgetStoreError
-from companyos.finops.budgets.interface import Outcome
 from companyos.finops.budgets.stores.sql import SCHEMA, SqlStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from companyos.finops.budgets.interface import Charge, Event, Fence
+    from companyos.finops.budgets.interface import Charge, Event, Fence, Outcome
     from companyos.finops.budgets.stores.sql import Change
 
 __all__ = ("PostgresBudgetStore",)
@@ -61,29 +60,29 @@ class PostgresBudgetStore(SqlStore):
 
     def reserve(
         self,
-        id: str,
+        name: str,
         charges: Sequence[Charge],
         *,
         body: str,
         content: str,
         lease_seconds: float,
-        fence: Fence,  # noqa: A002 - the reservation's
+        fence: Fence,
     ) -> Outcome:
         """Take every charge, or none."""
         make = super().reserve
         return self._tried(
-            lambda: make(id, charges, body=body, content=content, lease_seconds=lease_seconds, fence=fence)
+            lambda: make(name, charges, body=body, content=content, lease_seconds=lease_seconds, fence=fence)
         )
 
-    def settle(self, id: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def settle(self, name: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:
         """Put what was spent in the place of what was reserved."""
         make = super().settle
-        return self._tried(lambda: make(id, actual, body=body, fence=fence))
+        return self._tried(lambda: make(name, actual, body=body, fence=fence))
 
-    def refund(self, id: str, *, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def refund(self, name: str, *, fence: Fence) -> Outcome:
         """Give back what was reserved."""
         make = super().refund
-        return self._tried(lambda: make(id, fence=fence))
+        return self._tried(lambda: make(name, fence=fence))
 
     def expire(self, *, fence: Fence) -> Outcome:
         """Give back what is reserved longer than its lease."""
@@ -108,11 +107,12 @@ class PostgresBudgetStore(SqlStore):
 
     @contextmanager
     def _change(self, fence: Fence | None) -> Iterator[Change]:
-        with self._translated(self._psycopg.errors.DeadlockDetected, self._psycopg.errors.UniqueViolation):
-            with self._connection() as connection, connection.transaction():
-                # Shared by all who change; only who makes the store anew takes it alone.
-                connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext(%s))", (self._schema,))
-                yield _PostgresChange(connection, fence)
+        errors = self._psycopg.errors
+        translated = self._translated(errors.DeadlockDetected, errors.UniqueViolation)
+        with translated, self._connection() as connection, connection.transaction():
+            # Shared by all who change; only who makes the store anew takes it alone.
+            connection.execute("SELECT pg_advisory_xact_lock_shared(hashtext(%s))", (self._schema,))
+            yield _PostgresChange(connection, fence)
 
     @contextmanager
     def _making(self) -> Iterator[Change]:
@@ -175,4 +175,4 @@ class _PostgresChange:
 
     def number(self) -> int:
         self.seq = self._connection.execute("SELECT nextval('budget_numbers')", prepare=True).fetchone()[0]
-        return self.seq
+        return int(self.seq)

@@ -95,25 +95,25 @@ class RedisBudgetStore:
 
     def reserve(
         self,
-        id: str,
+        name: str,
         charges: Sequence[Charge],
         *,
         body: str,
         content: str,
         lease_seconds: float,
-        fence: Fence,  # noqa: A002 - the reservation's
+        fence: Fence,
     ) -> Outcome:
         """Take every charge, or none."""
-        return self._run(fence, "reserve", id, body, content, lease_seconds, *_flat(charges))
+        return self._run(fence, "reserve", name, body, content, lease_seconds, *_flat(charges))
 
-    def settle(self, id: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def settle(self, name: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:
         """Put what was spent in the place of what was reserved."""
         spent = json.dumps([[charge.key, charge.amount] for charge in actual])
-        return self._run(fence, "settle", id, body, spent, 0, *_flat(actual))
+        return self._run(fence, "settle", name, body, spent, 0, *_flat(actual))
 
-    def refund(self, id: str, *, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def refund(self, name: str, *, fence: Fence) -> Outcome:
         """Give back what was reserved."""
-        return self._run(fence, "refund", id)
+        return self._run(fence, "refund", name)
 
     def expire(self, *, fence: Fence) -> Outcome:
         """Give back what is reserved longer than its lease."""
@@ -127,11 +127,11 @@ class RedisBudgetStore:
             arguments += [event.seq, len(weights), *(part for weight in weights for part in weight)]
         return self._run(fence, "acknowledge", *arguments)
 
-    def find(self, id: str) -> Record | None:  # noqa: A002 - the reservation's
+    def find(self, name: str) -> Record | None:
         """A reservation."""
         with self._translated():
-            found = self._redis.hget(self._keys[1], id)
-        return None if found is None else _record(id, found)
+            found = self._redis.hget(self._keys[1], name)
+        return None if found is None else _record(name, found)
 
     def levels(self) -> list[Level]:
         """How full each level is."""

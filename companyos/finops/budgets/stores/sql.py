@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from companyos.finops.budgets.interface import Charge, Event, Level, Mark, Outcome, Record
 
@@ -17,25 +17,28 @@ if TYPE_CHECKING:
 __all__ = ("SCHEMA", "Change", "SqlStore")
 
 SCHEMA = (
-    "CREATE TABLE budget_meta (id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, seq BIGINT NOT NULL,"
-    " identity TEXT NOT NULL)",
-    "CREATE TABLE budget_level (key TEXT PRIMARY KEY, spent BIGINT NOT NULL, reserved BIGINT NOT NULL,"
-    " unlogged BIGINT NOT NULL, told INTEGER NOT NULL, most BIGINT NOT NULL, unit TEXT NOT NULL, starts BIGINT NOT NULL, ends BIGINT NOT NULL)",
-    "CREATE TABLE budget_reservation (id TEXT PRIMARY KEY, status TEXT NOT NULL, lease DOUBLE PRECISION NOT NULL,"
-    " content TEXT NOT NULL, body TEXT NOT NULL, actual TEXT)",
+    """CREATE TABLE budget_meta (
+        id INTEGER PRIMARY KEY, epoch TEXT NOT NULL, seq BIGINT NOT NULL, identity TEXT NOT NULL)""",
+    """CREATE TABLE budget_level (
+        key TEXT PRIMARY KEY, spent BIGINT NOT NULL, reserved BIGINT NOT NULL, unlogged BIGINT NOT NULL,
+        told INTEGER NOT NULL, most BIGINT NOT NULL, unit TEXT NOT NULL, starts BIGINT NOT NULL,
+        ends BIGINT NOT NULL)""",
+    """CREATE TABLE budget_reservation (
+        id TEXT PRIMARY KEY, status TEXT NOT NULL, lease DOUBLE PRECISION NOT NULL, content TEXT NOT NULL,
+        body TEXT NOT NULL, actual TEXT)""",
     "CREATE INDEX budget_leases ON budget_reservation (lease) WHERE status = 'open'",
-    "CREATE TABLE budget_journal (seq BIGINT PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL,"
-    " at DOUBLE PRECISION NOT NULL, body TEXT NOT NULL)",
+    """CREATE TABLE budget_journal (
+        seq BIGINT PRIMARY KEY, kind TEXT NOT NULL, id TEXT NOT NULL, at DOUBLE PRECISION NOT NULL,
+        body TEXT NOT NULL)""",
 )
 """One table for each thing that is kept, and the epoch."""
-EXPIRE_AT_ONCE = 32
-"""So many leases are looked after by one call, so that no call pays for a whole crash."""
 
 _FIND = "SELECT id, status, lease, content, body, actual FROM budget_reservation WHERE id = ?"
 _DUE = (
     "SELECT id, status, lease, content, body, actual FROM budget_reservation"
-    f" WHERE status = 'open' AND lease < ? ORDER BY lease LIMIT {EXPIRE_AT_ONCE}"
+    " WHERE status = 'open' AND lease < ? ORDER BY lease LIMIT 32"
 )
+"""So many leases are looked after by one call, so that no call pays for a whole crash."""
 _NEW_RECORD = "INSERT INTO budget_reservation (id, status, lease, content, body, actual) VALUES (?, ?, ?, ?, ?, ?)"
 _OLD_RECORD = "UPDATE budget_reservation SET status = ?, actual = ? WHERE id = ?"
 _NEW_LEVEL = (
@@ -84,19 +87,19 @@ class SqlStore(ABC):
 
     def reserve(
         self,
-        id: str,
+        name: str,
         charges: Sequence[Charge],
         *,
         body: str,
         content: str,
         lease_seconds: float,
-        fence: Fence,  # noqa: A002 - the reservation's
+        fence: Fence,
     ) -> Outcome:
         """Take every charge, or none."""
         with self._change(fence) as change:
             if change.lost:
                 return Outcome("lost")
-            found = _record(change.execute(_FIND, (id,)))
+            found = _record(change.execute(_FIND, (name,)))
             if found is not None:
                 return self._again(change, found, content)
             if any(not charge.start <= change.now < charge.end for charge in charges):
@@ -107,43 +110,43 @@ class SqlStore(ABC):
                 return Outcome("refused", change.now, change.seq, levels=held)
             moved = [_move(change, charge, 0, charge.amount, charge.amount) for charge in charges]
             until = change.now + lease_seconds
-            change.execute(_NEW_RECORD, (id, "open", until, content, body, None))
-            _note(change, "reserved", id, body)
+            change.execute(_NEW_RECORD, (name, "open", until, content, body, None))
+            _note(change, "reserved", name, body)
             first, now_held = _after(moved, charges)
             return Outcome("ok", change.now, change.seq, first, _waiting(change), until, None, now_held)
 
-    def settle(self, id: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def settle(self, name: str, actual: Sequence[Charge], *, body: str, fence: Fence) -> Outcome:
         """Put what was spent in the place of what was reserved."""
         with self._change(fence) as change:
             if change.lost:
                 return Outcome("lost")
-            found = _locked(change, id, actual)
+            found = _locked(change, name, actual)
             spent = tuple((charge.key, charge.amount) for charge in actual)
             if found is not None and found.status == "settled":
-                status = "ok" if found.actual == spent else "conflict"
+                status: Literal["ok", "conflict"] = "ok" if found.actual == spent else "conflict"
                 return Outcome(status, change.now, change.seq, True, _waiting(change), found=found.status)
             held = dict(_held(found)) if found is not None and found.status == "open" else {}
             moved = [_move(change, one, one.amount, -held.get(one.key, 0), one.amount) for one in actual]
             if found is None:
-                change.execute(_NEW_RECORD, (id, "settled", change.now, "", body, _text(spent)))
+                change.execute(_NEW_RECORD, (name, "settled", change.now, "", body, _text(spent)))
             else:
-                change.execute(_OLD_RECORD, ("settled", _text(spent), id))
-            _note(change, "settled", id, body, actual=spent, over=_over(found, spent))
+                change.execute(_OLD_RECORD, ("settled", _text(spent), name))
+            _note(change, "settled", name, body, actual=spent, over=_over(found, spent))
             first, levels = _after(moved, actual)
             was = None if found is None else found.status
             return Outcome("ok", change.now, change.seq, first, _waiting(change), 0.0, was, levels)
 
-    def refund(self, id: str, *, fence: Fence) -> Outcome:  # noqa: A002 - the reservation's
+    def refund(self, name: str, *, fence: Fence) -> Outcome:
         """Give back what was reserved."""
         with self._change(fence) as change:
             if change.lost:
                 return Outcome("lost")
-            found = _locked(change, id, ())
+            found = _locked(change, name, ())
             if found is None:
                 return Outcome("unknown", change.now, change.seq)
             if found.status == "open":
                 _close(change, found, "refunded")
-            status = "conflict" if found.status == "settled" else "ok"
+            status: Literal["ok", "conflict"] = "conflict" if found.status == "settled" else "ok"
             return Outcome(status, change.now, change.seq, False, _waiting(change), found=found.status)
 
     def expire(self, *, fence: Fence) -> Outcome:
@@ -176,8 +179,8 @@ class SqlStore(ABC):
                 change.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
             change.execute("INSERT INTO budget_meta VALUES (1, ?, 0, ?)", (epoch, self._identity(change)))
             for one in snapshot.levels:
-                values = (one.key, one.spent, one.reserved, 1, one.limit, one.unit, one.start, one.end)
-                change.execute(_NEW_LEVEL, values)
+                level = (one.key, one.spent, one.reserved, 1, one.limit, one.unit, one.start, one.end)
+                change.execute(_NEW_LEVEL, level)
             for record in snapshot.records:
                 kept = None if record.actual is None else _text(record.actual)
                 values = (
@@ -205,10 +208,10 @@ class SqlStore(ABC):
         with self._change(None) as change:
             return change.now
 
-    def find(self, id: str) -> Record | None:  # noqa: A002 - the reservation's
+    def find(self, name: str) -> Record | None:
         """A reservation."""
         with self._change(None) as change:
-            return _record(change.execute(_FIND, (id,)))
+            return _record(change.execute(_FIND, (name,)))
 
     def levels(self) -> list[Level]:
         """How full each level is."""
@@ -228,7 +231,7 @@ class SqlStore(ABC):
         """The oldest events that are not yet known to be on the ledger."""
         with self._change(None) as change:
             rows = change.execute("SELECT seq, kind, id, at, body FROM budget_journal ORDER BY seq LIMIT ?", (limit,))
-        return [Event(*row[:4], body=json.loads(row[4])) for row in rows]
+        return [Event(seq, kind, name, at, json.loads(body)) for seq, kind, name, at, body in rows]
 
     @abstractmethod
     def _making(self) -> AbstractContextManager[Change]:
@@ -241,7 +244,7 @@ class SqlStore(ABC):
     @staticmethod
     def _again(change: Change, found: Record, content: str) -> Outcome:
         """The answer to a reservation whose id is known."""
-        status = "ok" if found.content == content else "conflict"
+        status: Literal["ok", "conflict"] = "ok" if found.content == content else "conflict"
         until = found.lease_until
         return Outcome(status, change.now, change.seq, True, _waiting(change), until, found.status)
 
@@ -271,12 +274,12 @@ def _after(
     return first, tuple((row[0], row[1]) for row in moved)
 
 
-def _locked(change: Change, id: str, further: Sequence[Charge]) -> Record | None:  # noqa: A002 - the reservation's
+def _locked(change: Change, name: str, further: Sequence[Charge]) -> Record | None:
     """The reservation, with every level that it touches locked: levels first, in one order, as everywhere."""
-    found = _record(change.execute(_FIND, (id,)))
+    found = _record(change.execute(_FIND, (name,)))
     keys = {charge.key for charge in further} | ({key for key, _ in _held(found)} if found else set())
     change.lock(keys)
-    return _record(change.execute(_FIND, (id,)))
+    return _record(change.execute(_FIND, (name,)))
 
 
 def _expire(change: Change, charges: Sequence[Charge]) -> dict[str, tuple[int, int]]:
@@ -301,9 +304,9 @@ def _close(change: Change, found: Record, status: Status) -> None:
     _note(change, status, found.id, json.dumps(dict(found.body)))
 
 
-def _note(change: Change, kind: str, id: str, body: str, **more: Any) -> None:  # noqa: A002 - the reservation's
+def _note(change: Change, kind: str, name: str, body: str, **more: Any) -> None:
     text = json.dumps({**json.loads(body), **more}) if more else body
-    change.execute(_NOTE, (change.number(), kind, id, change.now, text))
+    change.execute(_NOTE, (change.number(), kind, name, change.now, text))
 
 
 def _waiting(change: Change) -> int:

@@ -1,4 +1,4 @@
-"""Budgets in one SQLite file: durable (WAL, `synchronous=FULL`), for any number of threads and processes of a machine."""
+"""Budgets in one SQLite file: durable (WAL, `synchronous=FULL`), for all threads and processes of a machine."""
 
 from __future__ import annotations
 
@@ -106,7 +106,8 @@ class _SqliteChange:
     def __init__(self, db: sqlite3.Connection, now: float, same_file: bool, fence: Fence | None) -> None:
         self._db = db
         row = db.execute("SELECT epoch, seq FROM budget_meta").fetchone()
-        epoch, self.seq = row or ("", 0)
+        epoch, seq = row or ("", 0)
+        self.seq = int(seq)
         self._first = self.seq
         self.now = now
         self.lost = not same_file or (fence is not None and (epoch != fence.epoch or self.seq < fence.seen))
