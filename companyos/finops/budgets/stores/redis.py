@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections import deque
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -45,6 +47,8 @@ class RedisBudgetStore:
         redis = require("redis", extra="finops-budgets")
         self._errors = (redis.exceptions.RedisError, OSError, ValueError)
         self._unknown_script = redis.exceptions.NoScriptError
+        self._refused = redis.exceptions.ResponseError
+        self._broken = (redis.exceptions.ConnectionError, OSError)
         self._changed_meanwhile = redis.exceptions.WatchError
         # A call that is sent twice is safe: by its id, the second changes nothing.
         retry = redis.retry.Retry(require("redis.backoff", extra="finops-budgets").NoBackoff(), 1)
@@ -57,9 +61,14 @@ class RedisBudgetStore:
         # Braces: a cluster keeps the four keys on one node, as a script needs them.
         self._keys = [f"companyos:budget:{{{name}}}:{part}".encode() for part in _PARTS]
         self._digests: dict[str, str] = {}
+        self._head = (b"", b"")
+        self._idle: deque[Any] = deque()
+        self._process = os.getpid()
 
     def close(self) -> None:
         """Close the connections."""
+        while self._idle:
+            self._idle.pop().disconnect()
         self._redis.close()
 
     def mark(self) -> Mark | None:
@@ -164,25 +173,53 @@ class RedisBudgetStore:
         return float(seconds + micros / 1e6)
 
     def _run(self, fence: Fence, *arguments: Any) -> Outcome:
-        packed = _SEPARATOR.join((str(fence.seen), *map(str, arguments)))
+        packed = _SEPARATOR.join((str(fence.seen), *map(str, arguments))).encode()
         with self._translated():
             try:
-                answer = self._redis.evalsha(self._digest(fence.epoch), 4, *self._keys, packed)
+                answer = self._call(self._digest(fence.epoch).encode(), packed)
             except self._unknown_script:
                 return Outcome("lost")
         status, now, seq, first, waiting, lease, found, *levels = answer.decode().split(" ")
-        used = [int(part) for part in levels]
-        pairs = tuple(zip(used[::2], used[1::2], strict=True))
-        return Outcome(
-            status,
-            float(now),
-            int(seq),
-            first == "1",
-            int(waiting),
-            float(lease),
-            None if found == "-" else found,
-            pairs,
-        )
+        pairs = tuple(zip(map(int, levels[::2]), map(int, levels[1::2]), strict=True))
+        known = None if found == "-" else found
+        return Outcome(status, float(now), int(seq), first == "1", int(waiting), float(lease), known, pairs)  # type: ignore[arg-type] # the script's words
+
+    def _call(self, digest: bytes, packed: bytes) -> bytes:
+        """One EVALSHA, written as the protocol has it: what redis-py does around a command costs as much as the call.
+
+        A connection that broke is replaced once; the same call again changes nothing that the first one did.
+        """
+        keys = self._head[0] if self._head[1] == digest else self._begin_of(digest)
+        command = b"%b$%d\r\n%b\r\n" % (keys, len(packed), packed)
+        if self._process != os.getpid():  # forked: the parent's connections are not ours
+            self._idle, self._process = deque(), os.getpid()
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._sent(self._redis.connection_pool.make_connection(), command)
+        try:
+            return self._sent(connection, command)
+        except self._broken:
+            return self._sent(self._redis.connection_pool.make_connection(), command)
+
+    def _sent(self, connection: Any, command: bytes) -> bytes:
+        try:
+            connection.send_packed_command([command], check_health=False)
+            answer = connection.read_response()
+        except self._refused:
+            self._idle.append(connection)  # an answer was read to its end
+            raise
+        except BaseException:
+            connection.disconnect()
+            raise
+        self._idle.append(connection)
+        return bytes(answer)
+
+    def _begin_of(self, digest: bytes) -> bytes:
+        parts = (b"EVALSHA", digest, b"4", *self._keys)
+        head = b"*8\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+        self._head = head, digest
+        return head
 
     def _digest(self, epoch: str) -> str:
         if epoch not in self._digests:
