@@ -31,17 +31,29 @@ local function emit(kind, id, body, actual, known)
   redis.call('ZADD', journal, seq, table.concat(event, '\31'))
 end
 
-local function close(id, record, status)
-  for key, units in pairs(record.held) do redis.call('HINCRBY', main, 'r:' .. key, minus(units)) end
-  record.status = status
-  redis.call('HSET', reservations, id, cjson.encode(record))
-  redis.call('ZREM', leases, id)
-  emit(status, id, record.body)
+-- A reservation is kept as one line: status, lease, content, what was spent, what it holds (key and units), body.
+local function keep(id, record)
+  local line = {record.status, record.lease, record.content, record.actual, record.held, record.body}
+  redis.call('HSET', reservations, id, table.concat(line, '\31'))
 end
 
 local function find(id)
-  local found = redis.call('HGET', reservations, id)
-  return found and cjson.decode(found)
+  local line = redis.call('HGET', reservations, id)
+  if not line then return nil end
+  local record = {}
+  record.status, record.lease, record.content, record.actual, record.held, record.body =
+    string.match(line, '^([^\31]*)\31([^\31]*)\31([^\31]*)\31([^\31]*)\31([^\31]*)\31(.*)$')
+  return record
+end
+
+local function close(id, record, status)
+  for key, units in string.gmatch(record.held, '(%S+) (%S+)') do
+    redis.call('HINCRBY', main, 'r:' .. key, minus(units))
+  end
+  record.status = status
+  keep(id, record)
+  redis.call('ZREM', leases, id)
+  emit(status, id, record.body)
 end
 
 local function expire()
@@ -110,11 +122,11 @@ if op == 'reserve' then
   for at in charges(7) do
     local tell, s, r = move(at, '0', A[at + 1], seen, #levels * 2 + 1)
     first = first or tell
-    held[A[at]] = A[at + 1]
+    held[#held + 1], held[#held + 2] = A[at], A[at + 1]
     levels[#levels + 1], levels[#levels + 2] = s, r
   end
-  record = {status = 'open', lease = moment(lease), content = content, body = body, actual = '', held = held}
-  redis.call('HSET', reservations, id, cjson.encode(record))
+  held = table.concat(held, ' ')
+  keep(id, {status = 'open', lease = moment(lease), content = content, actual = '', held = held, body = body})
   redis.call('ZADD', leases, moment(lease), id)
   emit('reserved', id, body)
   finish()
@@ -128,18 +140,21 @@ if op == 'settle' then
     return answer(record.actual == actual and 'ok' or 'conflict', true, 0, 'settled')
   end
   local was = record and record.status or ''
-  local open = was == 'open'
+  local holds = {}
+  if was == 'open' then
+    for key, units in string.gmatch(record.held, '(%S+) (%S+)') do holds[key] = units end
+  end
   local first, levels, seen = false, {}, look(7)
   for at in charges(7) do
-    local held = open and record.held[A[at]]
+    local held = holds[A[at]]
     local tell, s, r = move(at, A[at + 1], held and minus(held) or '0', seen, #levels * 2 + 1)
     first = first or tell
     levels[#levels + 1], levels[#levels + 2] = s, r
   end
-  emit('settled', id, A[4], actual, record ~= false and record ~= nil)
-  record = record or {lease = moment(now), content = '', body = A[4], held = {}}
+  emit('settled', id, A[4], actual, record ~= nil)
+  record = record or {lease = moment(now), content = '', body = A[4], held = ''}
   record.status, record.actual = 'settled', actual
-  redis.call('HSET', reservations, id, cjson.encode(record))
+  keep(id, record)
   redis.call('ZREM', leases, id)
   finish()
   return answer('ok', first, 0, was, levels)

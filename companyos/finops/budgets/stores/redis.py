@@ -258,16 +258,15 @@ def _counters(epoch: str, snapshot: Snapshot) -> dict[str, str | int]:
 
 def _stored(record: Record) -> str:
     actual = "" if record.actual is None else json.dumps([list(one) for one in record.actual])
-    held = {key: str(units) for key, units, *_ in record.body["charges"]}
+    held = " ".join(f"{key} {units}" for key, units, *_ in record.body["charges"])
     body = json.dumps(dict(record.body))
-    text = {"status": record.status, "lease": str(record.lease_until), "content": record.content, "body": body}
-    return json.dumps(text | {"actual": actual, "held": held})
+    return _SEPARATOR.join((record.status, str(record.lease_until), record.content, actual, held, body))
 
 
 def _record(name: str, text: bytes) -> Record:
-    found = json.loads(text)
-    actual = tuple((key, units) for key, units in json.loads(found["actual"])) if found["actual"] else None
-    return Record(name, found["status"], float(found["lease"]), found["content"], json.loads(found["body"]), actual)
+    status, lease, content, spent, _, body = text.decode().split(_SEPARATOR, 5)
+    actual = tuple((key, units) for key, units in json.loads(spent)) if spent else None
+    return Record(name, status, float(lease), content, json.loads(body), actual)  # type: ignore[arg-type] # one of four
 
 
 def _event(text: bytes) -> Event:
