@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from companyos.authz.vouching import SubjectSource
     from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
-    from companyos.finops import CostStore
+    from companyos.decision import Finding
+    from companyos.finops import Budget, CostStore
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
     from companyos.observability.audit import AuditTrail
@@ -125,6 +126,17 @@ class Company:
     def costs(self) -> CostStore:
         """Ingested costs."""
         return self._once("costs", self._open_costs)
+
+    @property
+    def budget(self) -> Budget:
+        """The budget to reserve from, by the policy in `finops.yaml`; alerts go to the configured channels."""
+        return self._once("budget", self._open_budget)
+
+    @property
+    def budget_url(self) -> str:
+        """Where the store of the budget is."""
+        given = self.settings.finops.budget_store
+        return f"sqlite:///{self.state_dir / 'budget.db'}" if given is None else self._url(given)
 
     @property
     def state(self) -> StateRepository:
@@ -280,6 +292,17 @@ class Company:
         from companyos.finops import SqliteCostStore
 
         return SqliteCostStore(self.state_dir / "costs", ledger=self.ledger)
+
+    def _open_budget(self) -> Budget:
+        from companyos.finops import Budget
+
+        policy = self.root / self.settings.finops.budget_policy
+        return Budget.open(policy, self.budget_url, self.ledger, on_alert=self._tell_of_budget)
+
+    def _tell_of_budget(self, finding: Finding) -> None:
+        from companyos.ports import Message
+
+        self.notifier.publish(Message("budget.alert", finding.message, finding.rule))
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

@@ -9,6 +9,7 @@ __all__ = ("COMMANDS",)
 COMMANDS: tuple[Command, ...] = (
     Command("audit", "Look at the audit trail, and verify it.", "companyos.cli.audit:audit"),
     Command("authz", "Ask the policies who may do what.", "companyos.cli.authz:authz"),
+    Command("budget", "Reserve from budgets that cannot be overspent.", "companyos.cli.budget:budget"),
     Command("bundle", "Build, sign, verify, compare and promote policy bundles.", "companyos.cli.bundle:bundle"),
     Command("check", "Run the controls over a source tree.", "companyos.cli.check:check"),
     Command("config", "Show the settings and their JSON Schema.", "companyos.cli.config:config"),

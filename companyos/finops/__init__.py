@@ -1,8 +1,21 @@
 """Money: FOCUS bills in, exact totals, a forecast with an upper bound, and a gate that refuses overspending.
 
-Start here: `SqliteCostStore(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`.
+Start here: `SqliteCostStore(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`; and for spending that
+must not happen, `Budget.open(policy, url, ledger).reserve(...)`.
 """
 
+from companyos.finops.budgets import (
+    Budget,
+    BudgetConflictError,
+    BudgetPolicy,
+    BudgetPolicyError,
+    BudgetRefusedError,
+    BudgetRequestError,
+    BudgetStoreError,
+    BudgetStoreLostError,
+    BudgetUnknownError,
+    Reservation,
+)
 from companyos.finops.engines.sqlite import SqliteCostStore
 from companyos.finops.errors import (
     AmbiguousNumbersError,
@@ -23,6 +36,15 @@ from companyos.finops.plan import RemediationPlan
 
 __all__ = (
     "AmbiguousNumbersError",
+    "Budget",
+    "BudgetConflictError",
+    "BudgetPolicy",
+    "BudgetPolicyError",
+    "BudgetRefusedError",
+    "BudgetRequestError",
+    "BudgetStoreError",
+    "BudgetStoreLostError",
+    "BudgetUnknownError",
     "CostFileError",
     "CostLine",
     "CostNote",
@@ -40,6 +62,7 @@ __all__ = (
     "PlanError",
     "Rejection",
     "RemediationPlan",
+    "Reservation",
     "SqliteCostStore",
     "StoreError",
     "cost_note",
