@@ -122,9 +122,12 @@ class Call:
 
     def __enter__(self) -> Self:
         self.start()
-        if self._span is not None:
-            self._token = otel_context.attach(trace.set_span_in_context(self._span))
-            self.headers = outgoing_headers() if self._propagate else {}
+        try:
+            if self._span is not None:
+                self._token = otel_context.attach(trace.set_span_in_context(self._span))
+                self.headers = outgoing_headers() if self._propagate else {}
+        except Exception:  # noqa: BLE001 - observing must not break what it observes; the failure is logged
+            _log.exception("observability.failed", action="begin")
         return self
 
     def __exit__(
@@ -245,7 +248,7 @@ def _put(ours: Mapping[str, str], headers: Any) -> None:
 
 
 def observe_engine(engine: Any) -> None:
-    """Make every statement of an engine of SQLAlchemy, sync or async, a `database_call`; once for each engine.
+    """Make every statement of an engine of SQLAlchemy a `database_call`; once for each engine.
 
     The system is the dialect, the operation the first word of the statement (with `BATCH ` for many rows at once), the
     namespace the name of the database, or of its file. Neither statement nor values are recorded.
@@ -254,7 +257,6 @@ def observe_engine(engine: Any) -> None:
         MissingExtraError: SQLAlchemy is not installed.
     """
     event = require("sqlalchemy.event", extra="state")
-    engine = getattr(engine, "sync_engine", engine)
     url = engine.url
     options: dict[str, Any] = {"namespace": PurePath(url.database).name if url.database else None}
     if url.host:

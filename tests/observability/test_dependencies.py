@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -314,3 +314,22 @@ def test_an_engine_that_cannot_connect_says_so_itself(service, tmp_path):
         engine.connect()
 
     assert [] == service.observability.metrics(DATABASE)
+
+
+@pytest.mark.service("postgresql")
+def test_a_lost_connection_is_a_failed_call(service, postgresql_url):
+    """It is measured with the error of the driver, and the statement after it on a new connection again."""
+    url = sqlalchemy.make_url(postgresql_url).set(drivername="postgresql+psycopg")
+    engine = sqlalchemy.create_engine(url)
+    observe_engine(engine)
+    for statement in ("SELECT pg_terminate_backend(pg_backend_pid())", "SELECT 1"):
+        with suppress(sqlalchemy.exc.OperationalError), engine.connect() as connection:
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+
+    found = [each for each in service.observability.metrics(DATABASE) if "SELECT" in each.attributes.values()]
+    assert "psycopg.errors.AdminShutdown" in {each.attributes.get("error.type") for each in found}
+    assert None in {each.attributes.get("error.type") for each in found}
+    assert {("postgresql", url.database)} == {
+        (each.attributes["db.system.name"], each.attributes["db.namespace"]) for each in found
+    }
