@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> int:
 def files() -> dict[Path, str]:
     """Every generated file of the templates, with its text."""
     place = ROOT / "templates" / "api" / "observability"
-    # The service of the template measures no calls to others, so no panel asks for them.
-    pack = starter_pack("api", NAME, dependencies=(), tags=(TEAM,))
+    # The service of the template calls its database and no other service.
+    pack = starter_pack("api", NAME, dependencies=("database",), tags=(TEAM,))
     return {
         place / "dashboard.json.jinja": template(to_json(pack)),
         place / "slo.yaml.jinja": template(render("api", NAME)),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         telemetry,
     )
     from companyos.observability.consuming import consumer
+    from companyos.observability.dependencies import Call, database_call, http_call, observe_engine, observed_transport
     from companyos.observability.errors import ClassificationError, MetricError, SetupError
     from companyos.observability.events import Event
     from companyos.observability.exposition import MetricsApp, metrics_text
@@ -59,6 +60,7 @@ __all__ = (
     "ALIASES",
     "ASGIMiddleware",
     "AuditTrail",
+    "Call",
     "Classification",
     "ClassificationError",
     "Classified",
@@ -87,11 +89,15 @@ __all__ = (
     "current_request_id",
     "current_span_id",
     "current_trace_id",
+    "database_call",
     "get_logger",
+    "http_call",
     "line_schema",
     "metrics",
     "metrics_text",
     "non_sensitive",
+    "observe_engine",
+    "observed_transport",
     "outgoing_event_attributes",
     "outgoing_headers",
     "pii",
@@ -113,6 +119,7 @@ _HOMES = {
         *("non_sensitive", "pii", "restricted", "secret", "sensitive", "telemetry"),
     ),
     "consuming": ("consumer",),
+    "dependencies": ("Call", "database_call", "http_call", "observe_engine", "observed_transport"),
     "errors": ("ClassificationError", "MetricError", "SetupError"),
     "events": ("Event",),
     "exposition": ("MetricsApp", "metrics_text"),

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from random import getrandbits
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import quote
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -18,7 +18,7 @@ from opentelemetry import trace
 from companyos.observability.golden import Golden
 from companyos.observability.logs import get_logger
 from companyos.observability.propagation import Incoming, extract, headers_of, safe_id
-from companyos.observability.redaction import SECRET, as_text, is_secret_key
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
 from companyos.observability.scope import boundary, current_fields, enter, leave
 from companyos.observability.semconv import (
@@ -28,6 +28,7 @@ from companyos.observability.semconv import (
 )
 from companyos.observability.spans import Span
 from companyos.observability.tracing import begin, mark_failed, type_name
+from companyos.observability.wire import known_method, shown_query, span_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -112,7 +113,7 @@ class _Request:
         self._headers = headers = _wanted(scope.get("headers") or ())
         self.request_id = safe_id(headers.get("x-request-id")) or f"{getrandbits(128):032x}"
         method = scope.get("method", "")
-        self._method: str = method if method in KNOWN_METHODS else _known_method(method)
+        self._method: str = method if method in KNOWN_METHODS else known_method(method)
         self._scheme: str = scope.get("scheme", "http")
         self._root_path: str = scope.get("root_path", "")
         self._recorder = current().recorder
@@ -166,7 +167,7 @@ class _Request:
             return begin(self._method, incoming.parent, trace.SpanKind.SERVER, {})
         tracing = self._recorder.tracing
         # Its attributes follow only if it is recorded.
-        span = tracing.begin(_span_name(self._method), incoming.parent, _SERVER, {})
+        span = tracing.begin(span_name(self._method), incoming.parent, _SERVER, {})
         if type(span) is Span:
             span.attributes = tracing.fit(self._attributes(record_client_address))
         return span
@@ -180,7 +181,7 @@ class _Request:
             "network.protocol.version": scope.get("http_version", "1.1"),
         }
         raw = scope.get("query_string", b"")
-        query = _query(raw) if raw else None
+        query = shown_query(raw) if raw else None
         if query is not None:
             attributes["url.query"] = query
         host = self._headers.get("host")
@@ -237,7 +238,7 @@ class _Request:
             span.put("http.response.status_code", status)
         if route is not None:
             span.put("http.route", route)
-            span.name = f"{_span_name(self._method)} {route}"
+            span.name = f"{span_name(self._method)} {route}"
         if error is not None:
             mark_failed(span, error)
 
@@ -319,11 +320,6 @@ def _outcome(status: int | None, error: BaseException | None) -> str:
     return "success" if error is None and status is not None and status < 400 else "failure"
 
 
-def _known_method(method: object) -> str:
-    upper = as_text(method).upper()
-    return upper if upper in KNOWN_METHODS else "_OTHER"
-
-
 def _shown_path(path: str) -> str:
     # Escaped, because ASGI hands it over decoded and a decoded path may hold line breaks.
     plain = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/:@!$&'()*+,;=~-._")
@@ -340,19 +336,6 @@ def _server(host: str) -> dict[str, Any]:
         name, port = host, ""
     found: dict[str, Any] = {"server.address": current().redactor.text(name)} if name else {}
     return {**found, "server.port": int(port)} if port else found
-
-
-def _query(raw: bytes) -> str | None:
-    if not raw:
-        return None
-    mask = current().redactor.text
-    pairs = parse_qsl(raw[:4096].decode("latin-1"), keep_blank_values=True)
-    return urlencode([(mask(k), SECRET if _is_secret(k) else mask(v)) for k, v in pairs], safe="[]@/:") or None
-
-
-def _is_secret(name: str) -> bool:
-    # In a query, unlike elsewhere, `code` is what an authorization server hands out (RFC 6749, section 4.1.2).
-    return name.lower() == "code" or is_secret_key(name)
 
 
 def _wanted(headers: Iterable[Any]) -> dict[str, str]:
@@ -391,7 +374,3 @@ def _header_name(raw: Any) -> str | None:
 def _learnt(raw: Any) -> str | None:
     text = bytes(raw).decode("latin-1") if isinstance(raw, bytes | bytearray | memoryview) else as_text(raw)
     return text.lower() if text.lower() in _WANTED else None
-
-
-def _span_name(method: str) -> str:
-    return "HTTP" if method == "_OTHER" else method

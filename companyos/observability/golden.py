@@ -20,9 +20,9 @@ Key = tuple[Any, ...]
 
 
 class Golden:
-    """Duration and level of one kind of work, in whatever recorder is given."""
+    """Duration and level of one kind of work, in whatever recorder is given; calls to others have no level."""
 
-    def __init__(self, duration: str, active: str) -> None:
+    def __init__(self, duration: str, active: str = "") -> None:
         self._duration = duration
         self._active = active
 

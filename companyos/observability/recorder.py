@@ -11,7 +11,7 @@ from companyos._version import __version__
 from companyos.observability.errors import MetricError
 from companyos.observability.meter_provider import MeterProvider
 from companyos.observability.records import MetricPoint
-from companyos.observability.semconv import BUCKETS, DESCRIPTIONS, METRICS_OVERFLOW, UNITS
+from companyos.observability.semconv import BOUNDS, BUCKETS, DESCRIPTIONS, METRICS_OVERFLOW, UNITS
 from companyos.observability.series import DEFAULT_BUCKETS, Histogram, HistogramSeries, Instrument, clean_tags
 from companyos.observability.spans import Span, SpanRecorder, TracerProvider
 
@@ -210,7 +210,8 @@ class Recorder:
         about = description or DESCRIPTIONS.get(name, "")
         if kind != "histogram":
             return Instrument(kind, name, unit, about, **options)
-        return Histogram(name, unit, about, bounds=bounds or BUCKETS.get(unit, DEFAULT_BUCKETS), **options)
+        usual = BOUNDS.get(name) or BUCKETS.get(unit, DEFAULT_BUCKETS)
+        return Histogram(name, unit, about, bounds=bounds or usual, **options)
 
 
 def _point(instrument: Instrument, series: Any) -> MetricPoint:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
 
-__all__ = ("Query", "QueryError", "is_counter", "masks_absence", "number", "quoted", "read_query")
+__all__ = ("Query", "UnusableQueryError", "is_counter", "masks_absence", "number", "quoted", "read_query")
 
 _STRING = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`"""
 _TOKEN = re.compile(rf"(?P<string>{_STRING})|(?P<comment>\#[^\n]*)|(?P<range>\[[^\[\]\"'`]*\])|(?P<bracket>[(){{}}])")
@@ -29,7 +29,7 @@ _MARK = "\x00"
 """Stands for the window while a query is taken apart; YAML has no way to write it that the reader lets through."""
 
 
-class QueryError(ValueError):
+class UnusableQueryError(ValueError):
     """The query cannot be used; the text says why."""
 
 
@@ -69,15 +69,17 @@ def read_query(text: str) -> Query:
     as in `[5m]`, and is taken for the window.
 
     Raises:
-        QueryError: empty, brackets or quotes left open, another placeholder, or ranges that differ.
+        UnusableQueryError: empty, brackets or quotes left open, another placeholder, or ranges that differ.
     """
     marked = _PLACEHOLDER.sub(_MARK, text)
     other = _ANY_PLACEHOLDER.search(marked)
     if other is not None:
-        raise QueryError(f"the placeholder {other[0][:60]!r} is not known; the window is written {{{{.window}}}}")
+        raise UnusableQueryError(
+            f"the placeholder {other[0][:60]!r} is not known; the window is written {{{{.window}}}}"
+        )
     plain = _balanced(marked)
     if not plain:
-        raise QueryError("the query is empty")
+        raise UnusableQueryError("the query is empty")
     if _MARK in plain:
         return Query(tuple(plain.split(_MARK)), None, _is_one_sum(plain))
     summed = _SUMMED.fullmatch(plain)
@@ -113,9 +115,9 @@ def _balanced(text: str) -> str:
             if token[0] in "({":
                 opened.append(token[0])
             elif not opened or opened.pop() != _CLOSING[token[0]]:
-                raise QueryError(f"the query closes a {token[0]!r} that was not opened")
+                raise UnusableQueryError(f"the query closes a {token[0]!r} that was not opened")
     if opened:
-        raise QueryError(f"the query leaves a {opened[-1]!r} open")
+        raise UnusableQueryError(f"the query leaves a {opened[-1]!r} open")
     kept.append(_between(text[end:]))
     return "".join(kept).strip()
 
@@ -135,7 +137,7 @@ def _is_one_sum(plain: str) -> bool:
 def _between(text: str) -> str:
     for sign in "\"'`[]":
         if sign in text:
-            raise QueryError(f"the query leaves a {sign} open")
+            raise UnusableQueryError(f"the query leaves a {sign} open")
     return re.sub(r"\s+", " ", text)
 
 
@@ -147,7 +149,7 @@ def _by_range(plain: str) -> tuple[str, ...]:
     written = {match[1] for match in found if match}
     if None in found or len(written) > 1:
         ranges = ", ".join(sorted({token[0] for token in spans}))
-        raise QueryError(f"the query has the ranges {ranges}; write {{{{.window}}}} where the window goes")
+        raise UnusableQueryError(f"the query has the ranges {ranges}; write {{{{.window}}}} where the window goes")
     parts, end = [], 0
     for token in spans:
         parts.append(plain[end : token.start() + 1])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from contextlib import suppress
 
+import httpx
 import pytest
+import sqlalchemy
 import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
 from companyos import observability
-from companyos.observability import ASGIMiddleware, MetricsApp, consumer
+from companyos.observability import ASGIMiddleware, MetricsApp, consumer, observe_engine, observed_transport
 from companyos.observability.dashboards.checking import check
 from companyos.observability.dashboards.drawing.picture import draw
 from companyos.observability.dashboards.prometheus import PrometheusOverTime
@@ -45,7 +45,10 @@ def handle(message):
 
 
 class Living:
-    """A real service in this process: HTTP with `/metrics`, jobs, and somebody who uses both."""
+    """A real service in this process: HTTP with `/metrics`, jobs, and somebody who uses both.
+
+    Its user is itself, so that its own calls are measured too, and it keeps a database.
+    """
 
     def __init__(self, folder):
         self.log = (folder / "log").open("w")
@@ -54,6 +57,8 @@ class Living:
         )
         routes = [Route("/documents/{id}", found), Route("/broken", broken), Mount("/metrics", MetricsApp())]
         app = ASGIMiddleware(Starlette(routes=routes), quiet_paths=["/metrics/"])
+        self.engine = sqlalchemy.create_engine(f"sqlite:///{folder / 'orders.db'}")
+        observe_engine(self.engine)
         self.port = free_port()
         self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, access_log=False))
         self.over = threading.Event()
@@ -62,18 +67,18 @@ class Living:
             thread.start()
 
     def use(self):
-        """Requests and jobs, some of which fail, until it is over."""
+        """Requests, statements and jobs, some of which fail, until it is over."""
         number = 0
-        while not self.over.wait(0.03):
-            number += 1
-            path = "broken" if number % 10 == 0 else f"documents/{number}"
-            with (
-                suppress(urllib.error.URLError),
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=5),
-            ):
-                pass
-            with suppress(TimeoutError):
-                handle({"number": number})
+        transport = observed_transport(httpx.HTTPTransport())
+        with httpx.Client(transport=transport, base_url=f"http://127.0.0.1:{self.port}", timeout=5) as client:
+            while not self.over.wait(0.03):
+                number += 1
+                with suppress(httpx.TransportError):
+                    client.get("/broken" if number % 10 == 0 else f"/documents/{number}")
+                with suppress(sqlalchemy.exc.OperationalError), self.engine.connect() as connection:
+                    connection.execute(sqlalchemy.text("SELECT 1 FROM nowhere" if number % 10 == 0 else "SELECT 1"))
+                with suppress(TimeoutError):
+                    handle({"number": number})
 
     def stop(self):
         """End what was started."""
@@ -81,6 +86,7 @@ class Living:
         self.server.should_exit = True
         for thread in self.threads:
             thread.join()
+        self.engine.dispose()
         self.observed.shutdown()
         self.log.close()
 
@@ -98,7 +104,7 @@ def test_a_living_service_fills_every_panel(kind, living, pack):
     """Scraped by a real Prometheus with the compiled objectives, every query has data, and exemplars are drawn."""
     server = Prometheus(available("prometheus"), targets={"orders": [f"127.0.0.1:{living.port}"]}, rules=rules_of(kind))
     try:
-        client, board = PrometheusOverTime(server.url), pack(kind, dependencies=())
+        client, board = PrometheusOverTime(server.url), pack(kind)
         wait_for(client, "slo:period_error_budget_remaining:ratio")
         # A rate needs four scrapes.
         wait_for(client, "changes(slo:sli_total:rate5m[1m]) > 4")

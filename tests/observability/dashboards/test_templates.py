@@ -26,7 +26,7 @@ def test_a_rendered_service_has_the_pack_of_its_name(name):
     rendered = {path.name: environment.from_string(path.read_text()).render(answers) for path in FILES}
 
     assert rendered == {
-        "dashboard.json.jinja": to_json(starter_pack("api", name, dependencies=(), tags=("platform",))),
+        "dashboard.json.jinja": to_json(starter_pack("api", name, dependencies=("database",), tags=("platform",))),
         "slo.yaml.jinja": render("api", name),
     }
 

@@ -75,6 +75,16 @@ def test_the_duration_of_jobs_is_measured_whatever_the_spelling_of_the_bound(ben
         assert bench.complaint([rules], series, [(20, ratio, 0.1)]) == ""
 
 
+@pytest.mark.parametrize("name", ["null", "true", "off", "on", "no", "123", "1e5", "0x10", "2026-01-31"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_yaml_would_take_for_something_else_stays_a_name(kind, name):
+    """A service called `null` or `off` has a kit whose objectives are that service's."""
+    rules = compile_rules(read({"slo.yaml": render(kind, name).encode()}))
+
+    assert rules.warnings == ()
+    assert all(slo_id.startswith(f"{name}-") for slo_id in rules.slo_ids)
+
+
 @pytest.mark.parametrize(
     ("kind", "service"), [("batch", "orders"), ("api", ""), ("api", "a b"), ("api", 'x"}'), ("api", "-a")]
 )
