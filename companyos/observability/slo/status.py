@@ -35,6 +35,8 @@ _UNIT_SECONDS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800,
 DEFAULT_RETENTION_SECONDS = 15 * 86_400
 """What Prometheus keeps where no flag says otherwise."""
 _TOLERANCE = 1e-9
+_SCRAPES_APART = 0.01
+"""By so much good events may outnumber all events because they were not scraped at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _standing(item: Compiled, seen: _Seen, prometheus: Prometheus, now: datetime
         found = prometheus.query(item.measure.period_error_ratio(notation(looked_at)))
         error = found[0].value if len(found) == 1 else None
     left = None if error is None else 1 - error / float(item.budget) * share
-    verdict, reason = _verdict(item, seen, left, looked_at)
+    verdict, reason = _verdict(item, seen, error, left, looked_at)
     return Standing(
         item.slo_id,
         percent(item.objective),
@@ -175,7 +177,9 @@ def _standing(item: Compiled, seen: _Seen, prometheus: Prometheus, now: datetime
     )
 
 
-def _verdict(item: Compiled, seen: _Seen, left: float | None, looked_at: int) -> tuple[str, str]:
+def _verdict(
+    item: Compiled, seen: _Seen, error: float | None, left: float | None, looked_at: int
+) -> tuple[str, str]:
     loaded = seen.values.get((item.slo_id, "slo:objective:ratio"))
     target = float(item.objective.target)
     if loaded is None:
@@ -188,6 +192,8 @@ def _verdict(item: Compiled, seen: _Seen, left: float | None, looked_at: int) ->
         return UNDETERMINED, nothing
     if left <= 0:
         return SPENT, ""
+    if error is not None and error < -_SCRAPES_APART:
+        return UNDETERMINED, "its queries count more good events than events: they do not select the same"
     if seen.retention_seconds is not None and seen.retention_seconds < looked_at:
         kept = notation(seen.retention_seconds)
         return UNDETERMINED, f"Prometheus keeps only {kept} of the period: raise --storage.tsdb.retention.time"
