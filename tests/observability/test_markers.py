@@ -255,6 +255,11 @@ class TestCompare:
         """Half a minute after the release nothing can be told."""
         assert "release.too_early" == judge("steady", now=AT.timestamp() + 30).decision.reason
 
+    @pytest.mark.parametrize("seconds", [61, 120])
+    def test_too_early_for_latency(self, judge, seconds):
+        """While each value of latency still looks back across the release, nobody says that it did not rise."""
+        assert "release.no_latency" == judge("slow", now=AT.timestamp() + seconds).decision.reason
+
     def test_a_shorter_time_since(self, judge):
         """Ten minutes after the release the ten minutes are compared with the half hour before."""
         found = judge("failing", now=AT.timestamp() + 600)
