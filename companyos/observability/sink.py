@@ -52,7 +52,6 @@ class Sink:
             except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
                 self.dropped += 1
 
-
     def forked(self) -> None:
         """Begin anew in a child process: whoever was writing in the parent does not exist here, nor ever lets go."""
         self._lock = threading.RLock()

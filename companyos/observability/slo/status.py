@@ -177,9 +177,7 @@ def _standing(item: Compiled, seen: _Seen, prometheus: Prometheus, now: datetime
     )
 
 
-def _verdict(
-    item: Compiled, seen: _Seen, error: float | None, left: float | None, looked_at: int
-) -> tuple[str, str]:
+def _verdict(item: Compiled, seen: _Seen, error: float | None, left: float | None, looked_at: int) -> tuple[str, str]:
     loaded = seen.values.get((item.slo_id, "slo:objective:ratio"))
     target = float(item.objective.target)
     if loaded is None:

@@ -69,7 +69,9 @@ def test_an_alert_that_never_ends_is_a_finding(rules, capsys, incident):
 
     assert 1 == run(["slo", "simulate", str(rules), "--incident", incident])
 
-    assert ("before anything has happened" if incident == "outage" else "pages in 30 healthy") in capsys.readouterr().out
+    assert (
+        "before anything has happened" if incident == "outage" else "pages in 30 healthy"
+    ) in capsys.readouterr().out
 
 
 def test_too_little_traffic_is_warned_of(rules, capsys):
