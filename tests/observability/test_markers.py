@@ -255,7 +255,7 @@ class TestCompare:
         """Half a minute after the release nothing can be told."""
         assert "release.too_early" == judge("steady", now=AT.timestamp() + 30).decision.reason
 
-    @pytest.mark.parametrize("seconds", [61, 65])
+    @pytest.mark.parametrize("seconds", [61, 63])
     def test_too_early_for_latency(self, judge, seconds):
         """While each value of latency still looks back across the release, nobody says that it did not rise."""
         assert "release.no_latency" == judge("slow", now=AT.timestamp() + seconds).decision.reason
