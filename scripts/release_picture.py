@@ -24,7 +24,7 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def main() -> None:
     """Write docs/images/release.svg."""
     past = history(AT.timestamp() - 2400, [Phase(40, errors=0.0002), Phase(40, errors=0.05, slow=0.2)])
-    prometheus = Prometheus(available("prometheus"), history=past)
+    prometheus = Prometheus(available("prometheus"), history=past.splitlines(keepends=True))
     try:
         marker = Marker("orders", "1.3.0", "prod", revision="3f2c1ab", kind="upgraded", at=AT, id="release")
         found = compare(marker, PrometheusOverTime(prometheus.url), now=AT.timestamp() + 1800)

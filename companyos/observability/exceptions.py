@@ -80,7 +80,11 @@ def _stacktrace(chain: list[tuple[BaseException, str]], error: BaseException) ->
     except Exception as failure:  # noqa: BLE001 - an exception that cannot be shown must not be replaced by that fact
         return f"[{type_name(error)}: {type_name(failure)} when shown]"
     # The last error, and within it the deepest frame, are at the end.
-    return text if len(text) <= MAX_STACKTRACE else f"... ({len(text)} characters)\n{text[-MAX_STACKTRACE + 40 :]}"
+    if len(text) <= MAX_STACKTRACE:
+        return text
+    # Cut between lines: what is left of `password=...` without its name would not be recognised.
+    _, _, rest = text[-MAX_STACKTRACE + 40 :].partition("\n")
+    return f"... ({len(text)} characters)\n{rest}"
 
 
 def _told(chain: list[tuple[BaseException, str]], frames: int) -> str:
@@ -142,4 +146,4 @@ def _message(error: BaseException) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MAX_MESSAGE else f"{text[:MAX_MESSAGE]}... ({len(text)} characters)"
+    return current().redactor.cut(text, MAX_MESSAGE)

@@ -146,8 +146,11 @@ def _reject(header: str) -> None:
 
 
 def safe_id(value: str | None) -> str | None:
-    """An id that came from outside, or None unless it is 1 to 128 harmless characters."""
-    return value if value and _SAFE_ID.fullmatch(value) else None
+    """An id that came from outside, or None unless it is 1 to 128 harmless characters that would not be masked."""
+    if not value or not _SAFE_ID.fullmatch(value):
+        return None
+    redactor = current().redactor
+    return value if redactor.is_clean(value) or redactor.text(value) == value else None
 
 
 def carries(value: Any) -> bool:

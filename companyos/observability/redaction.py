@@ -112,7 +112,7 @@ class Redactor:
             room.left -= max(_cost(shown), size)
             return shown
         limit = min(MAX_TEXT, max(0, room.left))
-        shown = self._cut(value, limit) if len(value) > limit else self._masked(value)
+        shown = self.cut(value, limit)
         cost = _cost(shown)
         if cost > max(room.left, MAX_NOTE):
             shown = f"{shown[: limit // MAX_ESCAPED]}... ({len(value)} characters)"
@@ -120,7 +120,10 @@ class Redactor:
         room.left -= max(cost, min(len(value), limit))
         return shown
 
-    def _cut(self, value: str, limit: int) -> str:
+    def cut(self, value: str, limit: int) -> str:
+        """`value` masked, and no more than `limit` characters of it."""
+        if len(value) <= limit:
+            return self._masked(value)
         # Masked before it is cut, with a margin that is thrown away: half a secret would not be recognised.
         masked = self._masked(value[: limit + MARGIN])
         whole = len(value) <= limit + MARGIN
@@ -130,6 +133,15 @@ class Redactor:
         return value if self.is_clean(value) else self._searched(value)
 
     def _searched(self, value: str) -> str:
+        value = self._settled(value)
+        if value.isascii():
+            return value
+        # Only if that brings something to light is a text shown in plainer letters than it was written in.
+        plain = shapes.plainly(value)
+        masked = self._settled(plain)
+        return value if masked == plain else masked
+
+    def _settled(self, value: str) -> str:
         # Again while it changes, because what is masked may have hidden the beginning of what follows it.
         for _ in range(MAX_PASSES):
             masked = self._own(digits.masked(shapes.masked(value)))
@@ -207,7 +219,10 @@ class Redactor:
             return _integer(int.__index__(value), room)
         if isinstance(value, float):
             room.left -= FLOAT_COST
-            return value if math.isfinite(value) else str(value)
+            if not math.isfinite(value):
+                return str(value)
+            # A column of numbers with a gap in it is read as floats.
+            return digits.CARD if value.is_integer() and _integer(int(value), room) == digits.CARD else value
         return DROPPED
 
     def treated(self, value: Any, classification: Classification, room: Room | None = None, depth: int = 0) -> Any:
@@ -274,6 +289,9 @@ class Redactor:
         return SECRET if not plain and not treated and is_secret_key(key) else self.value(item, room, depth + 1)
 
     def _items(self, value: Sequence[Any] | AbstractSet[Any], room: Room, depth: int) -> list[Any]:
+        if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], str):
+            # A header or a column of a row: a name and what it stands for.
+            return [self.value(value[0], room, depth + 1), self._member(value[0], value[1], room, depth)]
         return _bounded_list(value, room, lambda item: self.value(item, room, depth + 1))
 
 
@@ -300,7 +318,7 @@ def _integer(value: int, room: Room) -> int | str:
     # Python refuses to write out numbers of thousands of digits.
     if value.bit_length() > MAX_INT_BITS:
         return f"[integer of {value.bit_length()} bits]"
-    return digits.CARD if _SHORTEST_CARD <= value < _LONGEST_CARD and digits.is_card(str(value)) else value
+    return digits.CARD if _SHORTEST_CARD <= abs(value) < _LONGEST_CARD and digits.is_card(str(abs(value))) else value
 
 
 def _bounded_dict(value: Mapping[Any, Any], room: Room, name_of: Any, shown: Any) -> dict[str, Any]:

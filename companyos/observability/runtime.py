@@ -290,8 +290,9 @@ def _recorder(  # noqa: PLR0917 - what setup() was given, in its order
         settings = replace(settings, sampling=otel_env.Sampling.ratio(sample_ratio))
     if settings.disabled:
         return None
+    said = {key: of.redactor.field(key, value) for key, value in settings.resource.items()}
     recorder = Recorder(
-        {**settings.resource, **of.identity.attributes()},
+        {**said, **of.identity.attributes()},
         settings=settings,
         redactor=of.redactor,
         keep_spans=keep_spans,

@@ -17,7 +17,7 @@ from companyos.observability import digits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("ADDRESS", "SECRET", "hints", "is_secret_key", "masked", "needs_a_look")
+__all__ = ("ADDRESS", "SECRET", "hints", "is_secret_key", "masked", "needs_a_look", "plainly")
 
 SECRET = "[secret]"  # noqa: S105 - what stands in place of one
 """What stands in place of a secret."""
@@ -44,12 +44,19 @@ _IN_TEXT = re.compile(
     # Up to the last @ of the word, because a password may hold any of /@: itself; a port is no password.
     r"|(?P<user>(?i:[a-z][a-z0-9+.-]{0,20})://)[^\s/@:\"]{0,256}:(?![0-9]{1,5}[/?#])[^\s\"]{1,256}@"
     r"|(?P<cookie>(?i:\b(?:set-)?cookie)[\"']?\s{0,4}:\s{0,4})[^\r\n]{1,2048}"
+    # The parameters of a scheme (RFC 9110, section 11.4) are as secret as its token; in quotes, up to their end.
+    r"|(?P<credentials>(?i:\bauthorization)\s{0,4}:\s{0,4})[^\s\"'][^\r\n]{0,2048}"
     r"|(?P<named>(?i:(?:(?:password|passwd|passphrase|passcode|pwd|secret|token|authorization"
-    r"|(?:api|access|account|auth|encryption|master|private|secret|shared|signing)[_-]?key)[\\\"']{0,4}\s{0,4}[=:]"
+    r"|(?:api|access|account|auth|encryption|master|private|secret|shared|signing)[_-]?key)"
+    # The text of bytes, as of the headers of ASGI: `(b'x-api-key', b'...')`.
+    r"[\\\"']{0,4}\s{0,4}(?:[=:]|,(?=\s?b[\\\"']))"
     # Short words only where they are set or quoted: "2 pass: 1 fail" is no secret.
     r"|(?<![A-Za-z])(?:pass|pin|cvv|cvc|iban|ssn|t?otp|session(?:[_-]?id)?|sig|signature)"
-    r"(?:\s{0,4}=|[\\\"']{1,4}\s{0,4}[=:]))\s{0,4}[\\\"']{0,4}(?:(?:bearer|basic)\s{1,4})?))"
+    r"(?:\s{0,4}=|[\\\"']{1,4}\s{0,4}[=:]))\s{0,4}(?:b(?=[\\\"']))?[\\\"']{0,4}(?:(?:bearer|basic)\s{1,4})?))"
     r"(?:(?<=\")[^\"]{1,4096}|(?<=')[^']{1,4096}|[^\s,;&\"'\\]{1,4096})"
+    # Command lines, also as the list that a failed subprocess shows.
+    r"|(?P<option>(?i:--[\w-]{0,40}(?:password|passwd|passphrase|secret|token|(?:api|access|private|secret)[_-]?key))"
+    r"(?:\s{1,4}|[\"'],\s{1,4}[\"']))[^\s\"'-][^\s\"']{0,1024}"
     r"|(?P<known>(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]{0,4096}){2,4}"
     r"|(?<![A-Za-z0-9])(?:(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}"
     r"|xox[abeprs]-[A-Za-z0-9-]{10,}|xapp-[A-Za-z0-9-]{10,}|sk-[A-Za-z0-9_-]{20,}|AIza[A-Za-z0-9_-]{35}"
@@ -92,7 +99,10 @@ def needs_a_look(text: str, separated: re.Pattern[str]) -> bool:
     """Whether a lower-cased ASCII text that begins with a line end may hold anything that would be masked."""
     return (
         separated.search(text) is not None
-        or (("=" in text or ":" in text) and _NAMED_HINT.search(text) is not None)
+        or (
+            ("=" in text or ":" in text or "--" in text or ", b" in text or ",b" in text)
+            and _NAMED_HINT.search(text) is not None
+        )
         # Written out, because a loop over them would cost more than all of them.
         or "bearer" in text
         or "basic" in text
@@ -106,6 +116,20 @@ def needs_a_look(text: str, separated: re.Pattern[str]) -> bool:
             and digits.masked(text) != text
         )
     )
+
+
+_PLAINER = {
+    **{0xFF01 + place: chr(0x21 + place) for place in range(94)},
+    **{first + digit: str(digit) for first in (0x660, 0x6F0) for digit in range(10)},
+    **dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
+    **dict.fromkeys((*range(0x2010, 0x2016), 0x2212), "-"),
+    **dict.fromkeys((0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF)),
+}
+
+
+def plainly(text: str) -> str:
+    """`text` in ASCII's digits, spaces and signs where it has others that look the same; invisible ones left out."""
+    return text.translate(_PLAINER)
 
 
 def masked(text: str) -> str:
@@ -126,6 +150,6 @@ def _mask(match: re.Match[str]) -> str:
     kind = match.lastgroup
     if kind == "mail":
         return ADDRESS
-    if kind in {"cookie", "named", "scheme"}:
+    if kind in {"cookie", "credentials", "named", "option", "scheme"}:
         return f"{match[kind]}{SECRET}"
     return f"{match['user']}{SECRET}@" if kind == "user" else SECRET

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any, TextIO
 
@@ -18,19 +20,21 @@ class Sink:
     """Writes lines to `stream` (None: stdout as it is when a line is written); a failure costs a line, no more.
 
     Each line is written past the buffers of the stream if it has any, so that it is out when the call returns, whole,
-    and in order with what others have written to the stream. Threads take turns.
+    and in order with what others have written to the stream. Threads take turns; a signal's handler, or a stream that
+    logs itself, goes in between, because whom it would wait for waits for it.
     """
 
-    __slots__ = ("_lock", "_seen", "_stream", "_torn", "_write", "dropped")
+    __slots__ = ("__weakref__", "_lock", "_seen", "_stream", "_torn", "_write", "dropped")
 
     def __init__(self, stream: Stream | None) -> None:
         self._stream = stream
         self._seen: Any = None
         self._write: Any = None
         self._torn = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.dropped: int = 0
         """Lines that could not be written: the stream was closed, or full."""
+        _sinks.add(self)
 
     def write(self, line: bytes) -> None:
         """Write one line, which is ASCII and has no end yet."""
@@ -47,6 +51,22 @@ class Sink:
                 self.dropped += 1
             except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
                 self.dropped += 1
+
+    def forked(self) -> None:
+        """Begin anew in a child process: whoever was writing in the parent does not exist here, nor ever lets go."""
+        self._lock = threading.RLock()
+
+
+_sinks: weakref.WeakSet[Sink] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for sink in list(_sinks):
+        sink.forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class _TornError(Exception):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry import trace
 
 from companyos.observability.records import SpanRecord
+from companyos.observability.redaction import as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -269,7 +270,7 @@ class Span(trace.Span):
         """End, and mark as failed what an exception ended."""
         if isinstance(error, Exception):
             self.record_exception(error)
-            self.set_status(trace.StatusCode.ERROR, f"{type(error).__name__}: {error}")
+            self.set_status(trace.StatusCode.ERROR, f"{type(error).__name__}: {as_text(error)}")
         self.end()
 
     def record(self, resource: Mapping[str, Any]) -> SpanRecord:

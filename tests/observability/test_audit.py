@@ -184,6 +184,17 @@ class TestVerification:
 
         assert rule in _rules(check_trail(ledger, [key.public]))
 
+    def test_a_record_of_another_log(self, ledger, key, tmp_path):
+        """A record that the same key signed for another log is not taken for one of this log."""
+        with Ledger.open(f"sqlite:///{tmp_path / 'other.db'}", origin="test.example/other") as other:
+            AuditTrail(other, key).record(**DELETE)
+            entry = _only(other)
+        actor = {"commitment": entry.data["actor"]["commitment"]}
+        ledger.append(TYPE, entry.data | {"actor": actor}, id=entry.id, source="companyos/observability")
+
+        assert problem_of(_only(ledger), [key.public]) is None
+        assert ["OBS-AUDIT.forged"] == _rules(check_trail(ledger, [key.public]))
+
     def test_a_receipt_without_a_record(self, trail, ledger, key):
         """Whoever holds a receipt finds out if the record is not there."""
         trail.record(**DELETE)

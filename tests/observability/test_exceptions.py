@@ -201,3 +201,23 @@ def test_interrupts_are_told(service):
     except SystemExit:
         log.fatal("x", exc_info=True)
     assert ("SystemExit", "bye") == (service.event["exception.type"], service.event["exception.message"])
+
+
+@pytest.mark.parametrize("secret", ["ann.lee@example.org", "4111 1111 1111 1111", "gh" + "p_" + "a1" * 20])
+@pytest.mark.parametrize("size", range(970, 1000, 5))
+def test_half_a_secret_is_not_left_where_a_text_is_cut(secret, size):
+    """Messages and notes are masked before they are cut, wherever the cut falls."""
+    text = "x" * size + " " + secret
+    error = raised(RuntimeError("y"), ValueError(text))
+    error.add_note(text)
+    told = str(exception_fields(error))
+    assert not any(secret[:length] in told for length in range(4, len(secret)))
+
+
+def test_a_long_trace_is_cut_between_its_lines():
+    """A value is not left without the name that tells what it is."""
+    group = ExceptionGroup("g", [ValueError("n" * 330 + f" pass{'word'}=hunter{number}" * 40) for number in range(5)])
+    error = raised(RuntimeError("y"), group)
+    for number in range(5):
+        error.add_note("z" * (900 + number))
+    assert "hunter" not in exception_fields(error)["exception.stacktrace"]

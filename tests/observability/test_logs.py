@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import sys
 import threading
+import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -329,3 +333,52 @@ def test_arguments_as_logging_has_them_are_formatted(service, arguments, message
     log.info("order %s is late", *arguments)
 
     assert (service.event["event"], service.event["message"]) == ("order %s is late", message)
+
+
+class Slow(io.RawIOBase):
+    """A stream that takes a while for each line."""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        time.sleep(0.002)
+        return len(data)
+
+
+def test_a_signals_handler_may_log(make_service, monkeypatch):
+    """A handler that logs while its own thread is writing does not wait for itself."""
+    make_service(stream=Slow())
+    handled = []
+    before = signal.signal(signal.SIGALRM, lambda *_: handled.append(log.info("signal")))
+    signal.setitimer(signal.ITIMER_REAL, 0.003, 0.005)
+    try:
+        while len(handled) < 3:
+            log.info("line")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_forked_process_may_log_whoever_was_writing(make_service):
+    """A child does not wait for a thread that only its parent has."""
+    make_service(stream=Slow())
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            log.info("line")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(5):
+            child = os.fork()
+            if not child:
+                signal.alarm(20)
+                log.info("child")
+                os._exit(0)
+            assert 0 == os.waitpid(child, 0)[1]
+    finally:
+        stop.set()
+        writer.join()

@@ -176,7 +176,7 @@ def prometheus():
         history(start, [Phase(80, rate=0.005)], service="rare"),
     ]
     jobs = history(start, [STEADY, bad], service="mailer", metric="messaging_process_duration_seconds")
-    made = Prometheus(available("prometheus"), history=_merged(texts, jobs))
+    made = Prometheus(available("prometheus"), history=_merged(texts, jobs).splitlines(keepends=True))
     yield made
     made.stop()
 
@@ -254,6 +254,11 @@ class TestCompare:
     def test_too_early(self, judge):
         """Half a minute after the release nothing can be told."""
         assert "release.too_early" == judge("steady", now=AT.timestamp() + 30).decision.reason
+
+    @pytest.mark.parametrize("seconds", [61, 63])
+    def test_too_early_for_latency(self, judge, seconds):
+        """While each value of latency still looks back across the release, nobody says that it did not rise."""
+        assert "release.no_latency" == judge("slow", now=AT.timestamp() + seconds).decision.reason
 
     def test_a_shorter_time_since(self, judge):
         """Ten minutes after the release the ten minutes are compared with the half hour before."""

@@ -237,3 +237,11 @@ def test_baggage_comes_back_as_it_went(entries):
     from urllib.parse import quote
 
     assert (parse_baggage(",".join(f"{k}={quote(v, safe='')}" for k, v in entries.items())) or {}) == entries
+
+
+@pytest.mark.parametrize("value", ["4111111111111111", "gh" + "p_" + "a1" * 20])
+def test_an_id_that_is_a_secret_is_no_id(service, value):
+    """Ids of strangers stand in lines, responses and messages: what would be masked there is not taken."""
+    with start_trace(headers={"x-correlation-id": value}, name="x") as trace:
+        assert trace.trace_id == observability.current_correlation_id()
+        assert value not in str(outgoing_headers())

@@ -55,6 +55,12 @@ PLANTED = {
     "slash in a url's password": "postgres://app:" + "pa/hunter2@db.internal/x",
     "at sign in a url's password": "postgres://app:" + "p@hunter2@db.internal/x",
     "slash after digits in a url's password": "postgres://app:" + "12hunter2/34@db.internal/x",
+    "header with another scheme": "Authoriz" + "ation: Token hunter2",
+    "header with parameters": "Authoriz" + 'ation: Digest username="u", response="hunter2"',
+    "headers as bytes": "[(b'x-api-" + "key', b'hunter2')]",
+    "bytes in a dict": "{b'pass" + "word': b'hunter2'}",
+    "command line": "mysql --pass" + "word hunter2 orders",
+    "arguments of a command": "['mysql', '--pass" + "word', 'hunter2']",
     "long password": "pass" + "word=" + "x" * 3000 + "hunter2",
     "e-mail address abroad": "ann@münchen.de",
     "e-mail address": "sent to ann.lee+x@mail.example.org today",
@@ -199,3 +205,32 @@ def test_a_secret_is_not_cut_in_half(offset):
     """A text is masked before it is cut, so that no first half of a token is left over."""
     masked = Redactor().text("x" * (MAX_TEXT - offset) + " " + PLANTED["github token"] + " y" * 3000)
     assert "gh" + "p_" not in masked
+
+
+LOOKALIKES = {
+    "full width": "\uff14\uff11\uff11\uff11 \uff11\uff11\uff11\uff11 \uff11\uff11\uff11\uff11 \uff11\uff11\uff11\uff11",
+    "spaces that do not break": "4111\u00a01111\u00a01111\u00a01111",
+    "hyphens that do not break": "4111\u20111111\u20111111\u20111111",
+    "nothing between": "41111111\u200b11111111",
+    "address": "ann\uff20example.org",
+}
+
+
+@pytest.mark.parametrize("case", LOOKALIKES)
+def test_letters_that_look_alike_hide_nothing(case):
+    """Other digits, spaces and signs of the same look are seen through; a text that hides nothing stays as it is."""
+    shown = Redactor().text(f"é {LOOKALIKES[case]} é")
+    assert shown in {"é [card] é", "é [email] é"}
+    assert Redactor().text("é\u00a0\uff14 \u2014 é") == "é\u00a0\uff14 \u2014 é"
+
+
+@pytest.mark.parametrize("number", [-4111111111111111, 4111111111111111.0])
+def test_a_card_is_a_card_in_any_number(number):
+    """A sign or a point changes nothing."""
+    assert "[card]" == Redactor().field("n", number)
+
+
+def test_pairs_of_names_and_values_are_fields():
+    """A list of headers hides nothing that a mapping would not hide."""
+    shown = Redactor().field("headers", [("x-api-key", "hunter2"), ("accept", "text/html")])
+    assert [["x-api-key", SECRET], ["accept", "text/html"]] == shown

@@ -242,3 +242,18 @@ def test_a_foreign_global_provider_is_left_alone(monkeypatch):
     """Whoever was first keeps the global provider."""
     monkeypatch.setattr(otel, "get_tracer_provider", otel.NoOpTracerProvider)
     assert observability.serve_global_tracer() is False
+
+
+def test_what_the_environment_says_about_the_resource_is_masked(make_service, monkeypatch):
+    """Resource attributes go out with every batch and every scrape: they are masked as any other."""
+    monkeypatch.setenv(
+        "OTEL_RESOURCE_ATTRIBUTES", "owner=ann.lee@example.org,deploy.token=hunter2,k8s.node.name=n1.lan"
+    )
+    made = make_service()
+    with start_trace("x"):
+        pass
+    (span,) = made.observability.spans()
+    assert ["[email]", "[secret]", "[host]"] == [
+        span.resource[name] for name in ("owner", "deploy.token", "k8s.node.name")
+    ]
+    assert not any(part in observability.metrics_text() for part in ("ann.lee", "hunter2", "n1.lan"))

@@ -229,3 +229,19 @@ def test_names_are_masked_too(service):
     assert ("GET /users/[email]", "token=[secret]") == (first.name, second.name)
     told = f"{first} {point} {service.stream.getvalue()}"
     assert "@example.org" not in told
+
+
+class MuteError(Exception):
+    """Cannot be shown."""
+
+    def __str__(self):
+        raise RuntimeError
+
+
+def test_an_error_that_cannot_be_shown_is_the_one_that_goes_on(service):
+    """A span of a library does not put its own failure in the place of the caller's."""
+    tracer = service.observability.recorder.tracer_provider.get_tracer("library")
+    with pytest.raises(MuteError), tracer.start_span("x"):
+        raise MuteError
+    (span,) = service.observability.spans()
+    assert "error" == span.status

@@ -137,9 +137,10 @@ def _by_day(history: Iterable[str], folder: Path) -> list[Path]:
     try:
         for line in history:
             if line.startswith("#"):
-                head = line
+                # What is said about a family stands together: its type, its unit.
+                head = head + line if line.split()[2:3] == head.split()[2:3] else line
                 continue
-            day = int(line.rpartition(" ")[2]) // 86400
+            day = int(float(line.partition(" # ")[0].rpartition(" ")[2])) // 86400
             if day not in files:
                 files[day] = (folder / f"history-{day}.om").open("w", encoding="utf-8")
             if headed.get(day) != head:

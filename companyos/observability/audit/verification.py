@@ -77,7 +77,7 @@ def check_trail(
         if entry.data is None and _is_over(entry, retention_days.get(retention)):
             expired += 1
         else:
-            findings += _findings(entry, keys)
+            findings += _findings(entry, keys, log.origin)
     findings += [Finding("OBS-AUDIT.lost", f"there is no record {name}") for name in sorted(set(done) - seen)]
     facts = {"records": len(seen), "expired": expired, "entries": verified.size, "anchored": verified.anchored}
     return _verdict(findings, facts)
@@ -92,7 +92,7 @@ def _verdict(findings: list[Finding], facts: dict[str, Any]) -> Decision:
     return Decision.allowed("audit.intact", f"{facts['records']} records, all signed and whole{tail}", facts=facts)
 
 
-def _findings(entry: Entry, keys: Sequence[PublicKey]) -> Iterable[Finding]:
+def _findings(entry: Entry, keys: Sequence[PublicKey], origin: str) -> Iterable[Finding]:
     if entry.data is None:
         yield Finding("OBS-AUDIT.deleted", f"the payload of record {entry.id} is gone before its time")
         return
@@ -101,6 +101,8 @@ def _findings(entry: Entry, keys: Sequence[PublicKey]) -> Iterable[Finding]:
         yield Finding("OBS-AUDIT.fields", f"record {entry.id} lacks {', '.join(missing)}")
     if entry.type == TYPE:
         problem = problem_of(entry, keys)
+        if problem is None and entry.data.get("log") != origin:
+            problem = "OBS-AUDIT.forged", "it was signed for another log"
         if problem is not None:
             yield Finding(problem[0], f"record {entry.id}: {problem[1]}", Severity.CRITICAL)
 

@@ -163,5 +163,9 @@ def _judged(normal: float, burn: float, shifts: tuple[Shift, ...]) -> Decision:
     if findings:
         reason = "release.incident" if burn > limit else "release.latency_spike"
         return Decision.denied(reason, "; ".join(f.message for f in findings), findings=findings, facts=facts)
+    unknown = [shift.name for shift in shifts if shift.before is None or shift.after is None]
+    if unknown:
+        text = f"{', '.join(unknown)}: too few values to tell whether latency rose; wait, or take a longer window"
+        return Decision.undetermined("release.no_latency", text, facts=facts)
     text = f"burn rate {burn:.2f} after the release, {normal:.2f} before; latency did not rise with it"
     return Decision.allowed("release.steady", text, facts=facts)

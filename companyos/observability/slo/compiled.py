@@ -134,7 +134,14 @@ def _alerts(slo: Slo, objective: Objective, slice_seconds: int, found: Found) ->
             elif alert is not None:
                 yield alert
         return
-    for alert in burn.of_playbook(slo.window.seconds, slice_seconds):
+    fitted = burn.of_playbook(slo.window.seconds, slice_seconds)
+    for severity in {"page", "ticket"} - {alert.severity for alert in fitted}:
+        what = (
+            f"no window fits between a slice and the period for a {severity}, so there is none; write an AlertPolicy, "
+            "or use shorter slices or a longer period"
+        )
+        found.warnings.append(Problem(objective.place.file, objective.place.line, "spec.objectives", what))
+    for alert in fitted:
         able = tuple(window for window in alert.windows if window.factor * budget < 1)
         for window in alert.windows:
             if window not in able:

@@ -39,6 +39,8 @@ _LOOKS = 200
 """How often in the period it is looked whether the rules were evaluated."""
 _ENOUGH = 0.98
 """The share of these that must have found them: nobody is to be kept from a verdict by a restart."""
+_SCRAPES_APART = 0.01
+"""By so much good events may outnumber all events because they were not scraped at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ def _standing(item: Compiled, seen: _Seen, prometheus: Prometheus, now: datetime
         found = prometheus.query(item.measure.period_error_ratio(notation(looked_at)))
         error = found[0].value if len(found) == 1 else None
     left = None if error is None else 1 - error / float(item.budget) * share
-    verdict, reason = _verdict(item, seen, left, looked_at)
+    verdict, reason = _verdict(item, seen, error, left, looked_at)
     if verdict == KEPT and (lacking := _lacking(item, prometheus, looked_at)):
         verdict, reason = UNDETERMINED, lacking
     return Standing(
@@ -181,7 +183,7 @@ def _standing(item: Compiled, seen: _Seen, prometheus: Prometheus, now: datetime
     )
 
 
-def _verdict(item: Compiled, seen: _Seen, left: float | None, looked_at: int) -> tuple[str, str]:
+def _verdict(item: Compiled, seen: _Seen, error: float | None, left: float | None, looked_at: int) -> tuple[str, str]:
     loaded = seen.values.get((item.slo_id, "slo:objective:ratio"))
     target = float(item.objective.target)
     if loaded is None:
@@ -194,6 +196,8 @@ def _verdict(item: Compiled, seen: _Seen, left: float | None, looked_at: int) ->
         return UNDETERMINED, nothing
     if left <= 0:
         return SPENT, ""
+    if error is not None and error < -_SCRAPES_APART:
+        return UNDETERMINED, "its queries count more good events than events: they do not select the same"
     if seen.retention_seconds is not None and seen.retention_seconds < looked_at:
         kept = notation(seen.retention_seconds)
         return UNDETERMINED, f"Prometheus keeps only {kept} of the period: raise --storage.tsdb.retention.time"

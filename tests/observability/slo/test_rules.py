@@ -178,6 +178,14 @@ def test_an_alert_of_the_playbook_that_cannot_fire_is_left_out_with_a_warning():
     assert any("the page at 14.4 over 1h could never fire" in str(warning) for warning in rules.warnings)
 
 
+@pytest.mark.parametrize(("slice_window", "missing"), [("14d", ["page", "ticket"]), ("1d", ["page"]), ("5m", [])])
+def test_a_severity_without_an_alert_is_warned_of(slice_window, missing):
+    """Where no window fits there is no alert, and nobody has to find that out in an outage."""
+    rules = rules_of(slo(target=0.99, method="RatioTimeslices", objective={"timeSliceWindow": slice_window}))
+    warned = [warning.what for warning in rules.warnings if "no window fits" in warning.what]
+    assert missing == sorted(what.split(" for a ")[1].split(",")[0] for what in warned)
+
+
 @pytest.mark.parametrize(
     ("settings", "there"),
     [({}, True), ({"alertWhenNoData": True}, True), ({"alertWhenNoData": False}, False)],

@@ -243,6 +243,8 @@ YOUNG = ({}, "20")
         ([LOADED, FLOW, LATEST, (PERIOD, "0.0005")], "40d", "kept", ""),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.001")], "40d", "spent", ""),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.5")], "15d", "spent", ""),
+        ([LOADED, FLOW, LATEST, (PERIOD, "-0.001")], "40d", "kept", ""),
+        ([LOADED, FLOW, LATEST, (PERIOD, "-2")], "40d", "undetermined", "its queries count more good events"),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.0005")], "15d", "undetermined", "Prometheus keeps only 15d of the period"),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.0005")], "0s", "undetermined", "Prometheus keeps only 15d of the period"),
         ([LOADED, FLOW, (PERIOD, "0.0005")], "40d", "kept", ""),

@@ -62,6 +62,18 @@ def test_an_alert_that_cries_wolf_is_a_finding(rules, capsys):
     assert "pages in 30 healthy days" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("incident", ["outage", "healthy"])
+def test_an_alert_that_never_ends_is_a_finding(rules, capsys, incident):
+    """What pages all the time pages in an outage, too, but tells nobody of it; and no month with it is healthy."""
+    rules.write_text(rules.read_text().replace("> (1.4 * 0.01)", "< 2"))
+
+    assert 1 == run(["slo", "simulate", str(rules), "--incident", incident])
+
+    assert (
+        "before anything has happened" if incident == "outage" else "pages in 30 healthy"
+    ) in capsys.readouterr().out
+
+
 def test_too_little_traffic_is_warned_of(rules, capsys):
     """The warning says how many requests it takes."""
     run(["slo", "simulate", str(rules), "--incident", "outage", "--traffic", "0.001"])

@@ -75,9 +75,15 @@ class IncidentOutcome:
         return any(alert.firings and alert.severity == "page" for alert in self.alerts)
 
     @property
+    def paged_before(self) -> bool:
+        """Whether somebody was called before anything had happened, so that the page tells nothing."""
+        spans = (span for alert in self.alerts if alert.severity == "page" for span in alert.spans_seconds)
+        return any(begin < 0 for begin, _ in spans)
+
+    @property
     def as_expected(self) -> bool:
-        """Whether what ought to page did, and what ought not to did not."""
-        return self.expected == "either" or self.paged == (self.expected == "page")
+        """Whether what ought to page did, and not before, and what ought not to did not."""
+        return not self.paged_before and (self.expected == "either" or self.paged == (self.expected == "page"))
 
     def to_dict(self) -> dict[str, Any]:
         """As a JSON object."""
@@ -147,7 +153,9 @@ class SubjectOutcome:
     def findings(self) -> tuple[str, ...]:
         """What is wrong with the alerts, one sentence each; empty if nothing is."""
         found = [
-            f"{self.slo_id}: {one.name} ({one.title}) must not page, and does"
+            f"{self.slo_id}: {one.name} ({one.title}) pages before anything has happened"
+            if one.paged_before
+            else f"{self.slo_id}: {one.name} ({one.title}) must not page, and does"
             if one.paged
             else f"{self.slo_id}: {one.name} ({one.title}) must page, and does not"
             for one in self.incidents

@@ -215,9 +215,9 @@ def _healthy(subject: Subject, source: Source, options: Options) -> HealthyOutco
     counted = events.times > warm_up
     firings = []
     for alert in subject.alerts:
-        begins = [span[0] for rule, trace in done.alerts if rule is alert.rule for span in trace.spans_ms]
-        # What fires while the windows are still filling is the simulation's doing, not the month's.
-        number = sum(begin > warm_up for begin in begins)
+        spans = [span for rule, trace in done.alerts if rule is alert.rule for span in trace.spans_ms]
+        # What fires only while the windows are still filling is the simulation's doing; what does not end is not.
+        number = sum(begin > warm_up or end is None or end > 2 * warm_up for begin, end in spans)
         firings.append((alert.rule.name, severity(alert.rule), number))
     good, bad = int(events.good[counted].sum()), int(events.bad[counted].sum())
     return HealthyOutcome(HEALTHY_DAYS, good + bad, bad, tuple(firings))
