@@ -7,13 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import httpx
 import pytest
 import yaml
 
+from companyos.observability.dashboards.prometheus import PrometheusOverTime
 from companyos.scaffold import new
+from tests.services import Prometheus, available
+from tests.services.process import free_port
 
 pytestmark = pytest.mark.templates
 
@@ -101,6 +108,54 @@ def test_objectives_that_are_wrong_fail_its_checks(service):
         assert "observability/slo.yaml" in _make(service, "check", status=2).stderr
     finally:
         path.write_text(text)
+
+
+@contextmanager
+def _in_use(service):
+    """The service as it runs in production, with somebody who logs in again and again; gives its port."""
+    port = free_port()
+    lines = (service / ".env.local").read_text().splitlines()
+    values = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    environ = os.environ | values | {"APP_ENV": "prod", "PORT": str(port), "PYTHONPATH": "src"}
+    program = [str(service / ".venv" / "bin" / "python"), "-m", "orders"]
+    login = {"email": values["DEMO_EMAIL"], "password": values["DEMO_PASSWORD"]}
+    over = threading.Event()
+
+    def use():
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            while not over.wait(0.1):
+                with suppress(httpx.TransportError):
+                    client.post("/login", json=login)
+
+    user = threading.Thread(target=use)
+    with subprocess.Popen(program, cwd=service, env=environ, stdout=subprocess.DEVNULL) as process:
+        user.start()
+        try:
+            yield port
+        finally:
+            over.set()
+            user.join()
+            process.terminate()
+
+
+@pytest.mark.service("prometheus")
+def test_its_dashboard_and_its_objectives_have_data(service):
+    """Scraped by a real Prometheus with the rules that `make slo` made, every query of the dashboard is answered."""
+    _make(service, "slo")
+    rules = (service / "build" / "rules.yaml").read_text()
+    with _in_use(service) as port:
+        targets = {"orders": [f"127.0.0.1:{port}"]}
+        server = Prometheus(available("prometheus"), targets=targets, rules=rules)
+        try:
+            client, until = PrometheusOverTime(server.url), time.monotonic() + 120
+            for expr in ("slo:period_error_budget_remaining:ratio", "changes(slo:sli_total:rate5m[1m]) > 4"):
+                while not client.at(expr, time=time.time()):
+                    assert time.monotonic() < until, f"{expr} never had data"
+                    time.sleep(0.5)
+            asked = ("--prometheus", server.url, "--scrape-interval", "1", "--from", "now-1m")
+            _tool(service, "companyos", "slo", "dashboard", "observability/dashboard.json", "--check", *asked)
+        finally:
+            server.stop()
 
 
 def test_the_other_answers_work_too(service, tmp_path):
