@@ -139,7 +139,7 @@ def _by_day(history: Iterable[str], folder: Path) -> list[Path]:
             if line.startswith("#"):
                 head = line
                 continue
-            day = int(line.rpartition(" ")[2]) // 86400
+            day = int(float(line.rpartition(" ")[2])) // 86400
             if day not in files:
                 files[day] = (folder / f"history-{day}.om").open("w", encoding="utf-8")
             if headed.get(day) != head:
