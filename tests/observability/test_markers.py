@@ -182,11 +182,11 @@ def prometheus():
 
 
 def _merged(texts, *others):
-    """One text, each family once."""
+    """The lines of all of them, each family once."""
     bodies = [line for text in texts for line in text.splitlines() if not line.startswith("#")]
-    head = [line for line in texts[0].splitlines() if line.startswith(("# TYPE", "# UNIT"))]
-    rest = [line for text in others for line in text.splitlines() if line != "# EOF"]
-    return "\n".join([*head, *bodies, *rest, "# EOF", ""])
+    head = [line for line in texts[0].splitlines() if line.startswith("# TYPE")]
+    rest = [line for text in others for line in text.splitlines() if not line.startswith(("# EOF", "# UNIT"))]
+    return [f"{line}\n" for line in (*head, *bodies, *rest)]
 
 
 @pytest.mark.service("prometheus")

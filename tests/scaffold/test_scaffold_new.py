@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -61,7 +62,10 @@ def test_nothing_of_the_template_language_is_left(born):
     for name in born.files:
         if name.endswith(".whl") or ".github/" in name:
             continue
-        text = (born.path / name).read_text(encoding="utf-8").replace("{{http_route}}", "")
+        text = (born.path / name).read_text(encoding="utf-8")
+        if name.startswith("observability/"):
+            # Grafana's labels and the window of OpenSLO queries; our own markers have spaces inside.
+            text = re.sub(r"\{\{\.?\w+\}\}", "", text)
         assert not [marker for marker in own if marker in text], name
 
 
