@@ -1,0 +1,6 @@
+"""Bills of millions of rows: read, cleaned and added up by DuckDB, kept as Parquet."""
+
+from companyos.finops.bulk.bills import open_bill
+from companyos.finops.bulk.queries import QUERIES, transpiled
+
+__all__ = ("QUERIES", "open_bill", "transpiled")

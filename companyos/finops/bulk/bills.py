@@ -1,0 +1,185 @@
+"""Bills in the formats that DuckDB reads: CSV, CSV packed by gzip, Parquet.
+
+Each bill can be read in two ways: in bulk, as an SQL relation of text columns `c0`, `c1`, …; and row by row, by the
+thorough Python reader, which knows every quirk and names everything that is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from companyos.finops.bulk.connection import connect, duckdb, literal, quoted
+from companyos.finops.bulk.scanning import GZIP, scan, unzip
+from companyos.finops.columns import detect_version, stray
+from companyos.finops.errors import CostFileError
+from companyos.finops.focus import MAX_LINE, FocusFile, check_regular
+from companyos.finops.header import check_mandatory, read_header
+from companyos.finops.rows import Charge, RowCleaner, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from companyos.finops.interface import Rejection
+    from companyos.finops.money import NumberStyle
+
+__all__ = ("BulkBill", "CsvBill", "ParquetBill", "open_bill", "suffix_of")
+
+PARQUET = b"PAR1"
+FETCHED = 4096
+"""Rows taken from DuckDB at a time."""
+
+
+def suffix_of(path: Path) -> str:
+    """`.parquet`, `.csv.gz` or `.csv`, by the first bytes of the file.
+
+    Raises:
+        CostFileError: it cannot be read.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as handle:
+            head = handle.read(4)
+    except OSError as error:
+        raise CostFileError(f"cannot read {path.name}", got=error, expected="a readable file") from error
+    if head == PARQUET:
+        return ".parquet"
+    return ".csv.gz" if head.startswith(GZIP) else ".csv"
+
+
+def open_bill(path: Path, scratch: Path, *, number_style: NumberStyle = "auto") -> BulkBill:
+    """Open a bill; what has to be unpacked or spilt goes to `scratch`.
+
+    Raises:
+        CostFileError: it is none of the formats, or damaged.
+        MissingColumnsError: mandatory columns are missing.
+    """
+    suffix = suffix_of(path)
+    if suffix == ".parquet":
+        return ParquetBill(path, scratch, number_style=number_style)
+    if suffix == ".csv.gz":
+        plain = scratch / path.name.removesuffix(".gz")
+        unzip(path, plain)
+        path = plain
+    return CsvBill(path, number_style=number_style)
+
+
+class CsvBill(FocusFile):
+    """A CSV file."""
+
+    def __init__(self, path: Path, *, number_style: NumberStyle = "auto") -> None:
+        super().__init__(path, number_style=number_style)
+        self.style: NumberStyle = number_style
+        found = scan(path)
+        self.null_text = found.null_text
+        """Whether the text NULL or null occurs."""
+        self.in_bulk = not found.odd and self.encoding.startswith("utf-8") and number_style != ","
+        """Whether the file may be read in bulk."""
+
+    def relation(self) -> str:
+        """The rows as SQL, every column as text; DuckDB fails on what only the thorough reader understands."""
+        columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(self.header)))
+        return (
+            f"read_csv({literal(self._path)}, auto_detect = false, header = true, delim = {literal(self.delimiter)},"
+            f" quote = '\"', escape = '\"', strict_mode = true, max_line_size = {MAX_LINE}, columns = {{{columns}}})"
+        )
+
+
+class ParquetBill:
+    """A Parquet file; its typed columns are read as the text that a FOCUS CSV file would hold.
+
+    Raises:
+        CostFileError: it is not a whole Parquet file.
+        MissingColumnsError: mandatory columns are missing.
+    """
+
+    in_bulk = True
+    null_text = True
+
+    def __init__(self, path: Path, scratch: Path, *, number_style: NumberStyle = "auto") -> None:
+        self.tally = Tally()
+        self.rows_read = 0
+        self.style: NumberStyle = number_style
+        self._path = path
+        self._scratch = scratch
+        with connect(scratch) as connection, self.readable():
+            described = connection.execute(f"DESCRIBE FROM read_parquet({literal(path)})").fetchall()
+        self._columns = [(str(row[0]), str(row[1])) for row in described]
+        self.header = read_header([name for name, _ in self._columns], self.tally, path.name)
+        self.version = detect_version(self.header)
+        check_mandatory(self.header, self.version, path.name)
+
+    @property
+    def stray_columns(self) -> tuple[str, ...]:
+        """Columns that FOCUS does not define and that lack the `x_` prefix."""
+        return stray(self.header)
+
+    @property
+    def custom_columns(self) -> tuple[str, ...]:
+        """`x_` columns."""
+        return tuple(name for name in self.header if name.startswith("x_"))
+
+    def relation(self) -> str:
+        """The rows as SQL, every column as text."""
+        texts = ", ".join(
+            f"nullif({_text(quoted(name), kind)}, '') AS c{number}" for number, (name, kind) in enumerate(self._columns)
+        )
+        return f"(SELECT {texts} FROM read_parquet({literal(self._path)}))"  # noqa: S608 - quoted names and a quoted path
+
+    def rows(self) -> Iterator[Charge | tuple[Rejection, list[str]]]:
+        """Each data row as a charge, or as a rejection together with its fields.
+
+        Raises:
+            CostFileError: the file is damaged further down.
+        """
+        cleaner = RowCleaner(self.header, self.tally, self.style)
+        with connect(self._scratch) as connection, self.readable():
+            result = connection.execute(f"FROM {self.relation()}")
+            while batch := result.fetchmany(FETCHED):
+                for values in batch:
+                    self.rows_read += 1
+                    fields = ["" if value is None else value for value in values]
+                    cleaned = cleaner.clean(self.rows_read, fields)
+                    yield cleaned if isinstance(cleaned, Charge) else (cleaned, fields)
+
+    def readable(self) -> Any:
+        """A context in which what DuckDB cannot read of the file is an error of the file."""
+        return _Readable(self._path.name)
+
+
+BulkBill = CsvBill | ParquetBill
+
+
+class _Readable:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None and isinstance(error, duckdb().Error):
+            raise CostFileError(
+                f"{self._name} is not a whole Parquet file",
+                got=str(error).splitlines()[0],
+                expected="a Parquet file with its footer, not encrypted",
+                hint="a file cut in the middle ends like this; fetch it again",
+            ) from error
+
+
+def _text(name: str, kind: str) -> str:
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return _moment(f"make_timestamp(epoch_us({name}))", "Z")
+    if kind.startswith("TIMESTAMP"):
+        return _moment(f"CAST({name} AS TIMESTAMP)", "")
+    if kind.startswith(("MAP(", "STRUCT(")) or kind.endswith("[]"):
+        return f"CAST(to_json({name}) AS VARCHAR)"
+    return f"CAST({name} AS VARCHAR)"
+
+
+def _moment(value: str, zone: str) -> str:
+    whole, parts = literal(f"%Y-%m-%dT%H:%M:%S{zone}"), literal(f"%Y-%m-%dT%H:%M:%S.%f{zone}")
+    return (
+        f"CASE WHEN date_trunc('second', {value}) = {value} THEN strftime({value}, {whole})"
+        f" ELSE strftime({value}, {parts}) END"
+    )
