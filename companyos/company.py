@@ -265,9 +265,9 @@ class Company:
         return Notifier.choose(section.channels, channels, ledger=self.ledger)
 
     def _open_costs(self) -> CostStore:
-        from companyos.finops import SqliteCostStore
+        from companyos.finops import open_store
 
-        return SqliteCostStore(self.state_dir / "costs", ledger=self.ledger)
+        return open_store(self.state_dir / "costs", ledger=self.ledger, tags=self.settings.finops.tags)
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

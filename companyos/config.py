@@ -177,6 +177,9 @@ class FinopsSection(_Section):
     budgets: tuple[Budget, ...] = Field(
         (Budget(name="all-costs", target=Decimal(300), ceiling=Decimal(500)),), description="Budgets of the gate."
     )
+    tags: tuple[str, ...] = Field(
+        ("CostCenter", "application", "environment", "feature", "team"), description="Tags rolled up when a bill comes in."
+    )
 
 
 class GuardrailsSection(_Section):

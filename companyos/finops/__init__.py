@@ -1,6 +1,6 @@
 """Money: FOCUS bills in, exact totals, a forecast with an upper bound, and a gate that refuses overspending.
 
-Start here: `SqliteCostStore(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`.
+Start here: `open_store(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`.
 """
 
 from companyos.finops.engines.sqlite import SqliteCostStore
@@ -11,6 +11,8 @@ from companyos.finops.errors import (
     MixedCurrencyError,
     OverlapError,
     PlanError,
+    RateError,
+    RuleModelError,
     StoreError,
 )
 from companyos.finops.focus import FocusFile
@@ -19,7 +21,9 @@ from companyos.finops.gate import gate, judge
 from companyos.finops.interface import CostLine, CostStore, Coverage, DayCost, IngestReport, Mend, Rejection
 from companyos.finops.money import exact_sum, single_currency
 from companyos.finops.notes import CostNote, cost_note
+from companyos.finops.opening import open_store
 from companyos.finops.plan import RemediationPlan
+from companyos.finops.rates import Rates
 
 __all__ = (
     "AmbiguousNumbersError",
@@ -38,8 +42,11 @@ __all__ = (
     "OverlapError",
     "Period",
     "PlanError",
+    "RateError",
+    "Rates",
     "Rejection",
     "RemediationPlan",
+    "RuleModelError",
     "SqliteCostStore",
     "StoreError",
     "cost_note",
@@ -48,6 +55,7 @@ __all__ = (
     "forecast_period",
     "gate",
     "judge",
+    "open_store",
     "period_at",
     "single_currency",
 )

@@ -45,7 +45,7 @@ class FocusFile:
         MissingColumnsError: mandatory columns are missing.
     """
 
-    def __init__(self, path: Path, *, number_style: NumberStyle = "auto") -> None:
+    def __init__(self, path: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> None:
         self.tally = Tally()
         """What was mended so far."""
         self.rows_read = 0
@@ -60,7 +60,8 @@ class FocusFile:
             """Column names, mended, in file order."""
         self.version = detect_version(self.header)
         """The FOCUS version found."""
-        check_mandatory(self.header, self.version, path.name)
+        if complete:
+            check_mandatory(self.header, self.version, path.name)
 
     @property
     def stray_columns(self) -> tuple[str, ...]:

@@ -47,8 +47,10 @@ def suffix_of(path: Path) -> str:
     return ".csv.gz" if head.startswith(GZIP) else ".csv"
 
 
-def open_bill(path: Path, scratch: Path, *, number_style: NumberStyle = "auto") -> BulkBill:
-    """Open a bill; what has to be unpacked or spilt goes to `scratch`.
+def open_bill(
+    path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True
+) -> BulkBill:
+    """Open a bill; what has to be unpacked or spilt goes to `scratch`; `complete` asks for the mandatory columns.
 
     Raises:
         CostFileError: it is none of the formats, or damaged.
@@ -56,19 +58,19 @@ def open_bill(path: Path, scratch: Path, *, number_style: NumberStyle = "auto") 
     """
     suffix = suffix_of(path)
     if suffix == ".parquet":
-        return ParquetBill(path, scratch, number_style=number_style)
+        return ParquetBill(path, scratch, number_style=number_style, complete=complete)
     if suffix == ".csv.gz":
         plain = scratch / path.name.removesuffix(".gz")
         unzip(path, plain)
         path = plain
-    return CsvBill(path, number_style=number_style)
+    return CsvBill(path, number_style=number_style, complete=complete)
 
 
 class CsvBill(FocusFile):
     """A CSV file."""
 
-    def __init__(self, path: Path, *, number_style: NumberStyle = "auto") -> None:
-        super().__init__(path, number_style=number_style)
+    def __init__(self, path: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> None:
+        super().__init__(path, number_style=number_style, complete=complete)
         self.style: NumberStyle = number_style
         found = scan(path)
         self.null_text = found.null_text
@@ -96,7 +98,9 @@ class ParquetBill:
     in_bulk = True
     null_text = True
 
-    def __init__(self, path: Path, scratch: Path, *, number_style: NumberStyle = "auto") -> None:
+    def __init__(
+        self, path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True
+    ) -> None:
         self.tally = Tally()
         self.rows_read = 0
         self.style: NumberStyle = number_style
@@ -107,7 +111,8 @@ class ParquetBill:
         self._columns = [(str(row[0]), str(row[1])) for row in described]
         self.header = read_header([name for name, _ in self._columns], self.tally, path.name)
         self.version = detect_version(self.header)
-        check_mandatory(self.header, self.version, path.name)
+        if complete:
+            check_mandatory(self.header, self.version, path.name)
 
     @property
     def stray_columns(self) -> tuple[str, ...]:

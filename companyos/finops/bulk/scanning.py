@@ -35,15 +35,15 @@ def scan(path: Path) -> Scan:
     carried = b"\n"  # a file that begins with a line end begins with a blank line
     with path.open("rb") as handle:
         while block := handle.read(BLOCK):
-            if b"\r" in block:
+            seam = carried + block[:3]
+            if b"\r" in block or returns:
                 returns += block.count(b"\r")
                 newlines += block.count(b"\n")
                 pairs += block.count(b"\r\n") + (carried.endswith(b"\r") and block.startswith(b"\n"))
-            elif returns or carried.endswith(b"\r"):
-                newlines += block.count(b"\n")
-                pairs += carried.endswith(b"\r") and block.startswith(b"\n")
-            seam = carried + block[:3]
-            odd = odd or any(mark in text for mark in (b"\0", b"\n\n", b"\n\r\n") for text in (block, seam))
+                odd = odd or b"\n\r\n" in block or b"\n\r\n" in seam
+            elif carried.endswith(b"\r") and block.startswith(b"\n"):
+                newlines, pairs = newlines + block.count(b"\n"), pairs + 1
+            odd = odd or any(mark in text for mark in (b"\0", b"\n\n") for text in (block, seam))
             null_text = null_text or any(mark in text for mark in (b"NULL", b"null") for text in (block, seam))
             carried = block[-3:]
     return Scan(odd=odd or (returns > 0 and not returns == newlines == pairs), null_text=null_text)
