@@ -90,7 +90,8 @@ def _bar(line: CostLine, at: int, share: Decimal) -> str:
 
 def _table(lines: Sequence[CostLine], by: str, measure: str) -> str:
     rows = "".join(
-        f'<tr><td>{escape(line.key)}</td><td class="number">{line.amount:,f}</td><td class="number">{line.rows}</td></tr>'
+        f'<tr><td>{escape(line.key)}</td><td class="number">{line.amount:,f}</td>'
+        f'<td class="number">{line.rows}</td></tr>'
         for line in lines
     )
     return (

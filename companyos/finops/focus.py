@@ -118,7 +118,9 @@ class FocusFile:
         for magic, name in _OTHER_FORMATS:
             if head.startswith(magic):
                 raise CostFileError(
-                    f"{self._path.name} is {name}", expected="plain CSV", hint="unpack or export as CSV"
+                    f"{self._path.name} is {name}",
+                    expected="plain CSV",
+                    hint="unpack it, or take the store over DuckDB: --engine duckdb",
                 )
         encoding = "utf-8"
         for magic, known, kind in _BOMS:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from companyos.finops.money import NumberStyle
     from companyos.finops.rows import Charge, Tally
 
-__all__ = ("Bill", "CostLine", "CostStore", "Coverage", "DayCost", "IngestReport", "Measure", "Mend", "Overlap", "Rejection")
+__all__ = (
+    "Bill",
+    "CostLine",
+    "CostStore",
+    "Coverage",
+    "DayCost",
+    "IngestReport",
+    "Measure",
+    "Mend",
+    "Overlap",
+    "Rejection",
+)
 
 Measure = Literal["billed", "effective"]
 """Which cost: `billed` is what invoices will say (FOCUS BilledCost), `effective` amortises (FOCUS EffectiveCost)."""

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from companyos.finops.errors import RateError
@@ -50,12 +51,16 @@ class Rates:
                     pair, entry = _read(path, line, row)
                     table.setdefault(pair, []).append(entry)
         except (OSError, UnicodeError, csv.Error) as error:
-            raise RateError(f"cannot read the rates in {path.name}", got=error, expected="a CSV file in UTF-8") from error
+            raise RateError(
+                f"cannot read the rates in {path.name}", got=error, expected="a CSV file in UTF-8"
+            ) from error
         for pair, entries in table.items():
             entries.sort()
-            twice = [one[0] for one, other in zip(entries, entries[1:], strict=False) if one[0] == other[0]]
+            twice = [one[0] for one, other in pairwise(entries) if one[0] == other[0]]
             if twice:
-                raise RateError(f"{path.name} has two rates", got=f"{pair[0]} to {pair[1]} on {twice[0]}", expected="one a day")
+                raise RateError(
+                    f"{path.name} has two rates", got=f"{pair[0]} to {pair[1]} on {twice[0]}", expected="one a day"
+                )
         return cls(table)
 
     def rate(self, currency: str, target: str, day: date) -> Decimal:

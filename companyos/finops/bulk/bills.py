@@ -47,9 +47,7 @@ def suffix_of(path: Path) -> str:
     return ".csv.gz" if head.startswith(GZIP) else ".csv"
 
 
-def open_bill(
-    path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True
-) -> BulkBill:
+def open_bill(path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> BulkBill:
     """Open a bill; what has to be unpacked or spilt goes to `scratch`; `complete` asks for the mandatory columns.
 
     Raises:
@@ -60,7 +58,8 @@ def open_bill(
     if suffix == ".parquet":
         return ParquetBill(path, scratch, number_style=number_style, complete=complete)
     if suffix == ".csv.gz":
-        plain = scratch / path.name.removesuffix(".gz")
+        plain = scratch / "unpacked" / path.name.removesuffix(".gz")  # never the packed file itself
+        plain.parent.mkdir(exist_ok=True)
         unzip(path, plain)
         path = plain
     return CsvBill(path, number_style=number_style, complete=complete)
@@ -98,9 +97,7 @@ class ParquetBill:
     in_bulk = True
     null_text = True
 
-    def __init__(
-        self, path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True
-    ) -> None:
+    def __init__(self, path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> None:
         self.tally = Tally()
         self.rows_read = 0
         self.style: NumberStyle = number_style

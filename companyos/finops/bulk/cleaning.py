@@ -80,14 +80,17 @@ class Cleaning:
         )
 
     def _value(self, number: int) -> str:
-        return f"CASE WHEN c{number} IN ('NULL', 'null') THEN NULL ELSE c{number} END" if self.null_text else f"c{number}"
+        return (
+            f"CASE WHEN c{number} IN ('NULL', 'null') THEN NULL ELSE c{number} END" if self.null_text else f"c{number}"
+        )
 
     def _bits(self) -> list[str]:
         predicates = [predicate for _, _, predicate in self.quirks()]
         chunks = [predicates[start : start + BITS] for start in range(0, len(predicates), BITS)]
         return [
             " + ".join(
-                f"CASE WHEN {predicate} THEN {1 << bit}::UBIGINT ELSE 0::UBIGINT END" for bit, predicate in enumerate(part)
+                f"CASE WHEN {predicate} THEN {1 << bit}::UBIGINT ELSE 0::UBIGINT END"
+                for bit, predicate in enumerate(part)
             )
             + f" AS co_quirks_{chunk}"
             for chunk, part in enumerate(chunks)

@@ -72,12 +72,16 @@ KEYS = {None: "cost_key", "day": "CAST(co_day AS VARCHAR)", "week": "CAST(date_t
 
 def rollup_query(tags: Sequence[str] = ()) -> str:
     """The query that makes `rollups` of `charges`: one pass, one dimension or tag after the other."""
-    keys = [*DIMENSIONS.items(), *((f"tag:{key}", f"coalesce(co_tags[{at}], '(none)')") for at, key in enumerate(tags, 1))]
+    keys = [
+        *DIMENSIONS.items(),
+        *((f"tag:{key}", f"coalesce(co_tags[{at}], '(none)')") for at, key in enumerate(tags, 1)),
+    ]
     columns = ", ".join(f"{expression} AS k{at}" for at, (_, expression) in enumerate(keys))
     sets = ", ".join(f"({PERIOD}, k{at})" for at in range(len(keys)))
     grouped = [f"grouping(k{at}) = 0" for at in range(len(keys))]
     names = " ".join(
-        f"WHEN {test} THEN '{name.replace(chr(39), chr(39) * 2)}'" for test, (name, _) in zip(grouped, keys, strict=True)
+        f"WHEN {test} THEN '{name.replace(chr(39), chr(39) * 2)}'"
+        for test, (name, _) in zip(grouped, keys, strict=True)
     )
     key = " ".join(f"WHEN {test} THEN k{at}" for at, test in enumerate(grouped))
     return (
@@ -96,6 +100,8 @@ def transpiled(dialect: str) -> dict[str, str]:
     texts = {name: text.format(key="cost_key", amount="billed") for name, text in QUERIES.items()}
     texts["rollups"] = rollup_query()
     return {
-        name: sqlglot.transpile(text, read="duckdb", write=dialect, pretty=True, unsupported_level=sqlglot.ErrorLevel.RAISE)[0]
+        name: sqlglot.transpile(
+            text, read="duckdb", write=dialect, pretty=True, unsupported_level=sqlglot.ErrorLevel.RAISE
+        )[0]
         for name, text in texts.items()
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from companyos.finops.bulk.bills import FETCHED, CsvBill, ParquetBill
 from companyos.finops.bulk.cleaning import BITS, Cleaning, column_names, derived, typed
@@ -11,7 +11,7 @@ from companyos.finops.bulk.leftovers import EXTRA_COLUMNS, fitting, write_rows
 from companyos.finops.bulk.queries import QUERIES, rollup_query
 from companyos.finops.columns import NOT_NULL
 from companyos.finops.interface import Rejection
-from companyos.finops.rows import Charge, RowCleaner, Tally
+from companyos.finops.rows import Charge, RowCleaner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +44,7 @@ class Staging:
         self._cleaning = Cleaning(bill.header, self._tags, bill.null_text)
         self._connection = connect(directory)
 
-    def __enter__(self) -> Staging:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -108,7 +108,7 @@ class Staging:
         cleaner = RowCleaner(bill.header, bill.tally, bill.style)
         header = list(bill.header)
         rows = self._connection.execute(
-            f"SELECT file_row_number + 1, co_fields FROM read_parquet({literal(self.clean)}, file_row_number = true)"
+            f"SELECT file_row_number + 1, co_fields FROM read_parquet({literal(self.clean)}, file_row_number = true)"  # noqa: S608 - our path
             " WHERE co_fields IS NOT NULL ORDER BY 1"
         )
         while batch := rows.fetchmany(FETCHED):
@@ -182,7 +182,9 @@ def charges_view(files: Sequence[Path], header: Sequence[str], tags: Sequence[st
     for path in files:
         mended = path.name.startswith("mended") or path.name.endswith("-mended.parquet")
         json = "co_json" if mended else "Tags" if "Tags" in header else "CAST(NULL AS VARCHAR)"
-        rest = [f"co_{cost}_rest" if mended else f"CAST(0 AS BIGINT) AS co_{cost}_rest" for cost in ("billed", "effective")]
+        rest = [
+            f"co_{cost}_rest" if mended else f"CAST(0 AS BIGINT) AS co_{cost}_rest" for cost in ("billed", "effective")
+        ]
         columns = [
             *derived(header, tags, json),
             "strftime(BillingPeriodStart, '%Y-%m-%dT%H:%M:%SZ') AS co_billing_start",

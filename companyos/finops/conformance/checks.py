@@ -111,4 +111,7 @@ def condition_sql(check: dict[str, Any]) -> str:
 def columns_of(check: dict[str, Any]) -> set[str]:
     """The columns that a check reads."""
     names = {check[name] for name in ("ColumnName", "ColumnAName", "ColumnBName", "ResultColumnName") if name in check}
-    return names.union(*(columns_of(item) for item in check.get("Items", ())), {check["CheckCondition"]} if "CheckCondition" in check else set())
+    return names.union(
+        *(columns_of(item) for item in check.get("Items", ())),
+        {check["CheckCondition"]} if "CheckCondition" in check else set(),
+    )

@@ -208,8 +208,12 @@ class _Checker:
             rows = self._rows(f"{column} NOT IN ({literals(sorted(ISO_4217))})")
             if not rows:
                 return RuleResult(rule.id, "passed", 0, "")
-            return RuleResult(rule.id, "unchecked", rows, "not ISO 4217; whether it is a virtual currency cannot be seen")
-        return RuleResult(rule.id, "unchecked", 0, f"no check for {function}" if function != "None" else "the model holds no check")
+            return RuleResult(
+                rule.id, "unchecked", rows, "not ISO 4217; whether it is a virtual currency cannot be seen"
+            )
+        return RuleResult(
+            rule.id, "unchecked", 0, f"no check for {function}" if function != "None" else "the model holds no check"
+        )
 
     def _rows(self, condition: str) -> int:
         (rows,) = self._connection.execute(f"SELECT count_if({condition}) FROM bill").fetchone()  # noqa: S608 - our SQL

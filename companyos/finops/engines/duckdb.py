@@ -86,7 +86,7 @@ class DuckCostStore(SqliteCostStore):
     def _open(self, raw: Path, number_style: NumberStyle) -> Bill:
         return open_bill(raw, raw.parent, number_style=number_style)
 
-    def _suffix(self, raw: Path) -> str:  # noqa: PLR6301 - the small store reads one format only
+    def _suffix(self, raw: Path) -> str:
         return suffix_of(raw)
 
     def _insert_rows(self, focus: Any, file: str, rejects: Path) -> dict[str, int]:
@@ -141,9 +141,7 @@ class DuckCostStore(SqliteCostStore):
             rows = connection.execute(
                 query, {"dimension": dimension, "first": start or date.min, "end": end or date.max}
             ).fetchall()
-        return [
-            (*(str(value) for value in row[:-3]), combined(row[-3], int(row[-2])), int(row[-1])) for row in rows
-        ]
+        return [(*(str(value) for value in row[:-3]), combined(row[-3], int(row[-2])), int(row[-1])) for row in rows]
 
     def _show_rollups(self, connection: Any, dimension: str) -> bool:
         """Make `rollups` of what counts; False when nothing does."""
@@ -175,9 +173,7 @@ class DuckCostStore(SqliteCostStore):
         rolled = connection.execute("SELECT DISTINCT file FROM rolled WHERE dimension = ?", [dimension]).fetchall()
         known = {row[0].removeprefix("sha256:") for row in rolled}
         parts = ["SELECT * FROM rolled WHERE false"]
-        for name in names:
-            if name not in known:
-                parts.append(self._tag_sums(connection, dimension, name))
+        parts += [self._tag_sums(connection, dimension, name) for name in names if name not in known]
         return " UNION ALL BY NAME ".join(parts)
 
     def _tag_sums(self, connection: Any, dimension: str, name: str) -> str:

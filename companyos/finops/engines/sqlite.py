@@ -352,7 +352,7 @@ class SqliteCostStore:
     def _open(self, raw: Path, number_style: NumberStyle) -> Bill:
         return FocusFile(raw, number_style=number_style)
 
-    def _suffix(self, raw: Path) -> str:  # noqa: ARG002, PLR6301 - stores that read more formats look at it
+    def _suffix(self, raw: Path) -> str:  # noqa: ARG002 - stores that read more formats look at it
         return ".csv"
 
     def _insert_rows(self, focus: Bill, file: str, rejects: Path) -> dict[str, int]:
