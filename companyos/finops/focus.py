@@ -56,7 +56,9 @@ class FocusFile:
         """What separates fields, found from the header."""
         self.encoding, self._final_newline = self._sniff()
         with self._reader() as reader:
-            self.header = read_header(next(reader, []), self.tally, path.name)
+            self.raw_header = next(reader, [])
+            """Column names as they stand in the file."""
+            self.header = read_header(self.raw_header, self.tally, path.name)
             """Column names, mended, in file order."""
         self.version = detect_version(self.header)
         """The FOCUS version found."""
@@ -82,7 +84,7 @@ class FocusFile:
         """
         cleaner = RowCleaner(self.header, self.tally, self._style)
         with self._reader() as reader:
-            raw_header = next(reader)
+            next(reader)
             following = next(reader, None)
             while following is not None:
                 fields, following = following, next(reader, None)
@@ -90,15 +92,13 @@ class FocusFile:
                     self.tally.add("blank_line", "", self.rows_read + 1)
                     continue
                 self.rows_read += 1
-                cleaned = self._clean(cleaner, fields, raw_header, last=following is None)
+                cleaned = self.clean(cleaner, self.rows_read, fields, last=following is None)
                 yield cleaned if isinstance(cleaned, Charge) else (cleaned, fields)
         self._check_numbers()
 
-    def _clean(
-        self, cleaner: RowCleaner, fields: list[str], raw_header: list[str], *, last: bool
-    ) -> Charge | Rejection:
-        row = self.rows_read
-        if fields == raw_header:
+    def clean(self, cleaner: RowCleaner, row: int, fields: list[str], *, last: bool) -> Charge | Rejection:
+        """The charge in the fields of one row, or why there is none; `last` tells that the file ends behind it."""
+        if fields == self.raw_header:
             return Rejection(row, "repeated_header", "", "the header again: files joined end to end")
         if last and not self._final_newline and len(fields) < len(self.header):
             return Rejection(row, "truncated", "", f"{len(fields)} of {len(self.header)} fields, then the file ends")

@@ -28,7 +28,19 @@ from companyos.finops.engines.duckdb import DuckCostStore
 from companyos.finops.samples import plant_overspend, sample_path
 
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "focus" / "focus-1.0-sample.csv"
-GROUPS = (None, "service", "category", "provider", "account", "sub_account", "region", "day", "week", "tag:team", "tag:x")
+GROUPS = (
+    None,
+    "service",
+    "category",
+    "provider",
+    "account",
+    "sub_account",
+    "region",
+    "day",
+    "week",
+    "tag:team",
+    "tag:x",
+)
 FEW = (None, "tag:team")
 
 
@@ -100,7 +112,9 @@ def test_any_mix_of_quirks_is_told_alike(focus_text, rows, style):
     """The same rows are ingested, mended, rejected and added up, whichever store reads them."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "bill.csv"
-        path.write_text(focus_text({"x_note": "a", "Tags": "", "AvailabilityZone": ""}, *rows), encoding="utf-8", newline="")
+        path.write_text(
+            focus_text({"x_note": "a", "Tags": "", "AvailabilityZone": ""}, *rows), encoding="utf-8", newline=""
+        )
         small, bulk = both(path, Path(directory), groups=FEW, number_style=style)
     assert small == bulk
 

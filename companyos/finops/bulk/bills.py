@@ -77,12 +77,17 @@ class CsvBill(FocusFile):
         self.in_bulk = not found.odd and self.encoding.startswith("utf-8") and number_style != ","
         """Whether the file may be read in bulk."""
 
-    def relation(self) -> str:
-        """The rows as SQL, every column as text; DuckDB fails on what only the thorough reader understands."""
-        columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(self.header)))
+    def relation(self, *, parallel: bool = True) -> str:
+        """The rows as SQL; DuckDB fails on what only the thorough reader understands.
+
+        Fields that are empty are empty texts, fields that are missing are null, and one more column than the header has
+        takes what a row has too many: left to itself, DuckDB drops an empty field that is one too many.
+        """
+        columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(self.header) + 1))
         return (
             f"read_csv({literal(self._path)}, auto_detect = false, header = true, delim = {literal(self.delimiter)},"
-            f" quote = '\"', escape = '\"', strict_mode = true, max_line_size = {MAX_LINE}, columns = {{{columns}}})"
+            f" quote = '\"', escape = '\"', strict_mode = true, null_padding = true, nullstr = '\x01',"
+            f" parallel = {str(parallel).lower()}, max_line_size = {MAX_LINE}, columns = {{{columns}}})"
         )
 
 
@@ -121,12 +126,18 @@ class ParquetBill:
         """`x_` columns."""
         return tuple(name for name in self.header if name.startswith("x_"))
 
-    def relation(self) -> str:
-        """The rows as SQL, every column as text."""
+    def relation(self, *, parallel: bool = True) -> str:  # noqa: ARG002 - Parquet has no quoted line breaks
+        """The rows as SQL, in the shape of a CSV file's."""
         texts = ", ".join(
-            f"nullif({_text(quoted(name), kind)}, '') AS c{number}" for number, (name, kind) in enumerate(self._columns)
+            f"coalesce({_text(quoted(name), kind)}, '') AS c{number}"
+            for number, (name, kind) in enumerate(self._columns)
         )
-        return f"(SELECT {texts} FROM read_parquet({literal(self._path)}))"  # noqa: S608 - quoted names and a quoted path
+        extra = f"CAST(NULL AS VARCHAR) AS c{len(self._columns)}"
+        return f"(SELECT {texts}, {extra} FROM read_parquet({literal(self._path)}))"  # noqa: S608 - quoted names, quoted path
+
+    def clean(self, cleaner: RowCleaner, row: int, fields: list[str], *, last: bool) -> Charge | Rejection:  # noqa: ARG002, PLR6301 - the shape of a CSV file's
+        """The charge in the fields of one row, or why there is none."""
+        return cleaner.clean(row, fields)
 
     def rows(self) -> Iterator[Charge | tuple[Rejection, list[str]]]:
         """Each data row as a charge, or as a rejection together with its fields.
@@ -140,7 +151,7 @@ class ParquetBill:
             while batch := result.fetchmany(FETCHED):
                 for values in batch:
                     self.rows_read += 1
-                    fields = ["" if value is None else value for value in values]
+                    fields = list(values[:-1])
                     cleaned = cleaner.clean(self.rows_read, fields)
                     yield cleaned if isinstance(cleaned, Charge) else (cleaned, fields)
 

@@ -70,19 +70,19 @@ class Cleaning:
     def query(self, relation: str) -> str:
         """The cleaned rows of a relation of text columns, in order; `co_fields` holds those that are not clean."""
         names = column_names(self.header)
-        raw = ", ".join(f"c{number}" for number in range(len(self.header)))
+        raw = ", ".join(f"c{number}" for number in range(len(self.header) + 1))
         columns = [typed(f"v{number}", name, names[number]) for number, name in enumerate(self.header)]
         values = ", ".join(f"{self._value(number)} AS v{number}" for number in range(len(self.header)))
-        fields = f"CASE WHEN coalesce({self._certain()}, false) THEN NULL ELSE [{raw}] END AS co_fields"
+        present = f"list_filter([{raw}], lambda field: field IS NOT NULL)"
+        fields = f"CASE WHEN coalesce({self._certain()}, false) THEN NULL ELSE {present} END AS co_fields"
         return (
             f"SELECT {', '.join([*columns, *self._bits(), fields])}"  # noqa: S608 - quoted names
             f" FROM (SELECT {raw}, {values} FROM {relation})"
         )
 
     def _value(self, number: int) -> str:
-        return (
-            f"CASE WHEN c{number} IN ('NULL', 'null') THEN NULL ELSE c{number} END" if self.null_text else f"c{number}"
-        )
+        nulls = "'', 'NULL', 'null'" if self.null_text else "''"
+        return f"CASE WHEN c{number} IN ({nulls}) THEN NULL ELSE c{number} END"
 
     def _bits(self) -> list[str]:
         predicates = [predicate for _, _, predicate in self.quirks()]
@@ -99,7 +99,8 @@ class Cleaning:
     def _certain(self) -> str:
         """The SQL condition under which nothing about a row is in doubt."""
         at = {name: f"v{number}" for number, name in enumerate(self.header)}
-        conditions = [f"{at[name]} IS NOT NULL" for name in LOAD_BEARING]
+        conditions = [f"c{len(at) - 1} IS NOT NULL", f"c{len(at)} IS NULL"]  # as many fields as the header has
+        conditions += [f"{at[name]} IS NOT NULL" for name in LOAD_BEARING]
         conditions += [
             f"regexp_full_match({_joined(at, NUMBERS, '|')}, {literal(_NUMBERS)})",
             f"regexp_full_match({_joined(at, TIMES, '|')}, {literal(_TIMES)})",

@@ -15,7 +15,7 @@ from companyos.finops.bulk.connection import EXTRA
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("DIMENSIONS", "QUERIES", "rollup_query", "transpiled")
+__all__ = ("DIMENSIONS", "QUERIES", "SUMS", "rollup_query", "transpiled")
 
 DIMENSIONS = {
     "all": "'all'",
@@ -30,11 +30,14 @@ DIMENSIONS = {
 
 PERIOD = "co_issuer, co_account, co_billing_start, co_day, co_currency"
 
-_SUMS = """
-  sum(co_billed) AS billed, sum(co_billed_rest) AS billed_rest,
-  sum(co_effective) AS effective, sum(co_effective_rest) AS effective_rest,
-  sum(greatest(co_billed, 0)) AS billed_up, sum(greatest(co_billed_rest, 0)) AS billed_up_rest,
-  sum(greatest(co_effective, 0)) AS effective_up, sum(greatest(co_effective_rest, 0)) AS effective_up_rest,
+# The rests as decimals: Parquet would hold DuckDB's sum of integers as a float.
+SUMS = """
+  sum(co_billed) AS billed, CAST(sum(co_billed_rest) AS DECIMAL(38, 0)) AS billed_rest,
+  sum(co_effective) AS effective, CAST(sum(co_effective_rest) AS DECIMAL(38, 0)) AS effective_rest,
+  sum(greatest(co_billed, 0)) AS billed_up,
+  CAST(sum(greatest(co_billed_rest, 0)) AS DECIMAL(38, 0)) AS billed_up_rest,
+  sum(greatest(co_effective, 0)) AS effective_up,
+  CAST(sum(greatest(co_effective_rest, 0)) AS DECIMAL(38, 0)) AS effective_up_rest,
   count(*) AS charges
 """
 
@@ -85,7 +88,7 @@ def rollup_query(tags: Sequence[str] = ()) -> str:
     )
     key = " ".join(f"WHEN {test} THEN k{at}" for at, test in enumerate(grouped))
     return (
-        f"SELECT {PERIOD}, CASE {names} END AS dimension, CASE {key} END AS cost_key, {_SUMS.strip()} "  # noqa: S608
+        f"SELECT {PERIOD}, CASE {names} END AS dimension, CASE {key} END AS cost_key, {SUMS.strip()} "  # noqa: S608
         f"FROM (SELECT *, {columns} FROM charges) AS keyed GROUP BY GROUPING SETS ({sets})"
     )
 

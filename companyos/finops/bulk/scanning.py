@@ -23,7 +23,7 @@ class Scan:
     """What was met in the bytes of a file."""
 
     odd: bool
-    """NUL bytes, blank lines or mixed line ends: things that are counted or refused row by row, not in bulk."""
+    """Bytes 0 or 1, blank lines or mixed line ends: things that are counted or refused row by row, not in bulk."""
     null_text: bool
     """The text NULL or null occurs somewhere."""
 
@@ -43,7 +43,7 @@ def scan(path: Path) -> Scan:
                 odd = odd or b"\n\r\n" in block or b"\n\r\n" in seam
             elif carried.endswith(b"\r") and block.startswith(b"\n"):
                 newlines, pairs = newlines + block.count(b"\n"), pairs + 1
-            odd = odd or any(mark in text for mark in (b"\0", b"\n\n") for text in (block, seam))
+            odd = odd or any(mark in text for mark in (b"\0", b"\x01", b"\n\n") for text in (block, seam))
             null_text = null_text or any(mark in text for mark in (b"NULL", b"null") for text in (block, seam))
             carried = block[-3:]
     return Scan(odd=odd or (returns > 0 and not returns == newlines == pairs), null_text=null_text)

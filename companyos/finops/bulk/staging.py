@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from companyos.finops.bulk.bills import FETCHED, CsvBill, ParquetBill
+from companyos.finops.bulk.bills import FETCHED, ParquetBill
 from companyos.finops.bulk.cleaning import BITS, Cleaning, column_names, derived, typed
 from companyos.finops.bulk.connection import connect, duckdb, literal, quoted, watched
 from companyos.finops.bulk.leftovers import EXTRA_COLUMNS, fitting, write_rows
 from companyos.finops.bulk.queries import QUERIES, rollup_query
 from companyos.finops.columns import NOT_NULL
-from companyos.finops.interface import Rejection
 from companyos.finops.rows import Charge, RowCleaner
 
 if TYPE_CHECKING:
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
 
     from companyos.finops.bulk.bills import BulkBill
     from companyos.finops.bulk.connection import Progress
+    from companyos.finops.interface import Rejection
 
 __all__ = ("Staging", "charges_view")
 
-Item = Charge | tuple[Rejection, list[str]]
+Item: TypeAlias = "Charge | tuple[Rejection, list[str]]"
 WRITTEN = "FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE 61440"
 """Small row groups: each thread holds one of every column."""
 
@@ -85,39 +85,35 @@ class Staging:
         bill = self._bill
         if not bill.in_bulk:
             return False
-        query = f"COPY ({self._cleaning.query(bill.relation())}) TO {literal(self.clean)} ({WRITTEN})"
-        module = duckdb()
-        try:
-            with watched(self._connection, self._progress, "reading"):
-                (bill.rows_read,) = self._connection.execute(query).fetchone()
-        except (module.InvalidInputException, module.ConversionException):
-            if isinstance(bill, ParquetBill):
-                with bill.readable():
+        for parallel in (True, False):  # quoted line breaks want one thread
+            query = self._cleaning.query(bill.relation(parallel=parallel))
+            try:
+                with watched(self._connection, self._progress, "reading"):
+                    written = self._connection.execute(f"COPY ({query}) TO {literal(self.clean)} ({WRITTEN})")
+                    (bill.rows_read,) = written.fetchone()
+            except duckdb().Error as error:
+                if isinstance(bill, ParquetBill):
+                    with bill.readable():
+                        raise
+                if isinstance(error, duckdb().OutOfMemoryException | duckdb().IOException):
                     raise
-            return False  # the thorough reader says what is wrong, or mends it
-        except module.IOException:
-            if isinstance(bill, ParquetBill):
-                with bill.readable():
-                    raise
-            raise
-        return True
+                if "parallel" not in str(error):
+                    return False  # the thorough reader says what is wrong, or mends it
+            else:
+                return True
+        return False
 
     def _leftovers(self) -> Iterator[Item]:
         """The rows that bulk cleaning was not certain of, as Python reads them."""
         bill = self._bill
         cleaner = RowCleaner(bill.header, bill.tally, bill.style)
-        header = list(bill.header)
         rows = self._connection.execute(
             f"SELECT file_row_number + 1, co_fields FROM read_parquet({literal(self.clean)}, file_row_number = true)"  # noqa: S608 - our path
             " WHERE co_fields IS NOT NULL ORDER BY 1"
         )
         while batch := rows.fetchmany(FETCHED):
-            for row, values in batch:
-                fields = ["" if value is None else value for value in values]
-                if fields == header and isinstance(bill, CsvBill):
-                    yield Rejection(row, "repeated_header", "", "the header again: files joined end to end"), fields
-                    continue
-                cleaned = cleaner.clean(row, fields)
+            for row, fields in batch:
+                cleaned = bill.clean(cleaner, row, fields, last=row == bill.rows_read)
                 yield cleaned if isinstance(cleaned, Charge) else (cleaned, fields)
 
     def _mend(self, charges: Iterator[Charge]) -> None:

@@ -105,7 +105,7 @@ def validate(path: Path, model: Model, *, supports: Collection[str] = (), lacks:
         _show(connection, bill, model)
         checker = _Checker(connection, model, frozenset(bill.header), frozenset(supports), frozenset(lacks))
         try:
-            (rows,) = connection.execute("SELECT count(*) FROM bill").fetchone()
+            rows = _count_rows(connection, path.name, len(bill.header))
             results = checker.run()
         except duckdb().Error as error:
             raise CostFileError(
@@ -119,10 +119,26 @@ def validate(path: Path, model: Model, *, supports: Collection[str] = (), lacks:
 
 def _show(connection: Any, bill: BulkBill, model: Model) -> None:
     """Make `bill` of the file's columns; those that rules speak of and the file lacks are null."""
-    known = [f"c{number} AS {quoted(name)}" for number, name in enumerate(bill.header)]
+    known = [f"nullif(c{number}, '') AS {quoted(name)}" for number, name in enumerate(bill.header)]
     spoken = set().union(*(columns_of(rule.requirement) | columns_of(rule.condition) for rule in model.rules.values()))
     absent = [f"CAST(NULL AS VARCHAR) AS {quoted(name)}" for name in sorted(spoken - set(bill.header))]
-    connection.execute(f"CREATE VIEW bill AS SELECT {', '.join(known + absent)} FROM {bill.relation()}")  # noqa: S608 - quoted names
+    connection.execute(f"CREATE VIEW rows_read AS FROM {bill.relation(parallel=False)}")
+    connection.execute(f"CREATE VIEW bill AS SELECT {', '.join(known + absent)} FROM rows_read")  # noqa: S608 - quoted names
+
+
+def _count_rows(connection: Any, name: str, width: int) -> int:
+    """How many rows there are, all of them as wide as the header."""
+    rows, ragged = connection.execute(
+        f"SELECT count(*), coalesce(count_if(c{width - 1} IS NULL OR c{width} IS NOT NULL), 0) FROM rows_read"  # noqa: S608 - numbers
+    ).fetchone()
+    if ragged:
+        raise CostFileError(
+            f"{name} cannot be checked",
+            got=f"{ragged} rows with more or fewer than {width} fields",
+            expected="as many fields in every row as columns in the header",
+            hint="companyos finops ingest names each bad row",
+        )
+    return int(rows)
 
 
 class _Checker:
@@ -216,7 +232,7 @@ class _Checker:
         )
 
     def _rows(self, condition: str) -> int:
-        (rows,) = self._connection.execute(f"SELECT count_if({condition}) FROM bill").fetchone()  # noqa: S608 - our SQL
+        (rows,) = self._connection.execute(f"SELECT coalesce(count_if({condition}), 0) FROM bill").fetchone()  # noqa: S608 - our SQL
         return int(rows)
 
     def _condition(self, name: str) -> str:
@@ -233,7 +249,7 @@ class _Checker:
         for start in range(0, len(names), CHUNK):
             part = names[start : start + CHUNK]
             counts = self._connection.execute(
-                f"SELECT {', '.join(f'count_if({by_row[name]})' for name in part)} FROM bill"  # noqa: S608 - our SQL
+                f"SELECT {', '.join(f'coalesce(count_if({by_row[name]}), 0)' for name in part)} FROM bill"  # noqa: S608 - our SQL
             ).fetchone()
             for name, rows in zip(part, counts, strict=True):
                 self._results[name] = self._judged(self._model.rules[name], int(rows))

@@ -22,7 +22,7 @@ from companyos.errors import UserError
 from companyos.finops.bulk.bills import open_bill, suffix_of
 from companyos.finops.bulk.connection import connect, duckdb, literal, literals
 from companyos.finops.bulk.leftovers import combined
-from companyos.finops.bulk.queries import DIMENSIONS, KEYS, QUERIES
+from companyos.finops.bulk.queries import DIMENSIONS, KEYS, QUERIES, SUMS
 from companyos.finops.bulk.staging import Staging, charges_view
 from companyos.finops.engines.sqlite import SCHEMA, TAG_KEY, SqliteCostStore
 from companyos.finops.errors import StoreError
@@ -182,16 +182,10 @@ class DuckCostStore(SqliteCostStore):
         described = connection.execute(f"DESCRIBE FROM read_parquet({literal(files[0])})").fetchall()
         view = charges_view(files, [row[0] for row in described], ())
         path = literal(f'$."{dimension.removeprefix("tag:")}"')
-        sums = ", ".join(
-            f"sum({value}) AS {measure}{kind}{rest}"
-            for measure in ("billed", "effective")
-            for rest in ("", "_rest")
-            for kind, value in (("", f"co_{measure}{rest}"), ("_up", f"greatest(co_{measure}{rest}, 0)"))
-        )
         return (
             f"SELECT {literal(f'sha256:{name}')} AS file, co_issuer, co_account, co_billing_start, co_day, co_currency,"  # noqa: S608
             f" {literal(dimension)} AS dimension, coalesce(json_extract_string(co_json, {path}), '(none)') AS cost_key,"
-            f" {sums}, count(*) AS charges FROM ({view}) GROUP BY ALL"
+            f" {SUMS} FROM ({view}) GROUP BY ALL"
         )
 
     @contextmanager
