@@ -178,7 +178,8 @@ class FinopsSection(_Section):
         (Budget(name="all-costs", target=Decimal(300), ceiling=Decimal(500)),), description="Budgets of the gate."
     )
     tags: tuple[str, ...] = Field(
-        ("CostCenter", "application", "environment", "feature", "team"), description="Tags rolled up when a bill comes in."
+        ("CostCenter", "application", "environment", "feature", "team"),
+        description="Tags rolled up when a bill comes in.",
     )
 
 

@@ -6,7 +6,7 @@ import csv
 import io
 from datetime import date
 from decimal import Decimal
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -110,7 +110,7 @@ def test_the_html_report_stands_alone(mixed, tmp_path):
     assert "http" not in text.replace("http-equiv", "")
     assert "&lt;b&gt;red&lt;/b&gt;" in text
     assert (4, 2, 4) == (text.count("<svg role="), text.count("<table>"), text.count("<figcaption>"))
-    ElementTree.fromstring(f"<body>{text.split('<body>')[1].split('</body>')[0]}</body>")
+    ET.fromstring(f"<body>{text.split('<body>')[1].split('</body>')[0]}</body>")
 
 
 def test_bars_show_credits_and_nothing():

@@ -135,7 +135,7 @@ class ParquetBill:
         extra = f"CAST(NULL AS VARCHAR) AS c{len(self._columns)}"
         return f"(SELECT {texts}, {extra} FROM read_parquet({literal(self._path)}))"  # noqa: S608 - quoted names, quoted path
 
-    def clean(self, cleaner: RowCleaner, row: int, fields: list[str], *, last: bool) -> Charge | Rejection:  # noqa: ARG002, PLR6301 - the shape of a CSV file's
+    def clean(self, cleaner: RowCleaner, row: int, fields: list[str], *, last: bool) -> Charge | Rejection:  # noqa: ARG002 - the shape of a CSV file's
         """The charge in the fields of one row, or why there is none."""
         return cleaner.clean(row, fields)
 
