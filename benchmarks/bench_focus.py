@@ -1,3 +1,4 @@
+# ruff: noqa: E501, S608 - the columns of a bill, one a line, and queries of our own
 """Bringing in a FOCUS bill of millions of rows, adding one up without storing it, and reporting.
 
     .venv/bin/python benchmarks/bench_focus.py [--rows N] [--rounds N] [--gate]
@@ -104,12 +105,12 @@ def prepare(root: Path, rows: int) -> Path:
     hours = (
         f"SELECT i, TIMESTAMP '2025-01-01' + INTERVAL 1 HOUR * (i * 744 // {rows}) AS hour FROM range({rows}) AS of(i)"
     )
-    duckdb.sql(f"COPY (SELECT {columns} FROM ({hours})) TO '{bill}' (HEADER)")  # noqa: S608 - our own columns
+    duckdb.sql(f"COPY (SELECT {columns} FROM ({hours})) TO '{bill}' (HEADER)")
     costs = (
         "CAST(BilledCost AS DECIMAL(38, 18)) AS BilledCost, CAST(ChargePeriodStart AS TIMESTAMP) AS ChargePeriodStart"
     )
     duckdb.sql(
-        f"COPY (SELECT * REPLACE ({costs}) FROM read_csv('{bill}', all_varchar = true))"  # noqa: S608 - our own file
+        f"COPY (SELECT * REPLACE ({costs}) FROM read_csv('{bill}', all_varchar = true))"
         f" TO '{root}/raw.parquet' (FORMAT parquet)"
     )
     with DuckCostStore(root / "kept") as store:

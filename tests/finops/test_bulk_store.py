@@ -1,3 +1,4 @@
+# ruff: noqa: E501, S608 - tables of values, and queries over our own files
 """The store over DuckDB beside the small one: whatever the file, both give the same account of it."""
 
 from __future__ import annotations

@@ -36,15 +36,16 @@ def aggregate(path: Path, *, tag: str | None = None) -> tuple[CostLine, ...]:
         start, cost, currency, service = (
             at[name] for name in ("ChargePeriodStart", "BilledCost", "BillingCurrency", "ServiceName")
         )
-        value = f", json_extract_string({at['Tags']}, {literal(f'$."{tag}"')})" if tag and "Tags" in at else ""
+        key = literal(f'$."{tag}"')
+        value = f", json_extract_string({at['Tags']}, {key})" if tag and "Tags" in at else ""
         plainly = (
             f"{at[bill.header[-1]]} IS NOT NULL AND c{len(at)} IS NULL AND {currency} IN ({literals(sorted(ISO_4217))})"
             f" AND regexp_full_match({cost}, {literal(_NUMBER)}) AND TRY_CAST({start} AS TIMESTAMP) IS NOT NULL"
             f" AND strlen({start}) = 20 AND {service} NOT IN ('', 'NULL', 'null')"
         )
         query = (
-            f"SELECT {service}, substr({start}, 1, 10){value}, {currency}, sum(TRY_CAST({cost} AS {DECIMAL})), count(*),"  # noqa: S608 - our columns
-            f" count(*) - count_if({plainly}) FROM {{}} GROUP BY ALL"
+            f"SELECT {service}, substr({start}, 1, 10){value}, {currency}, sum(TRY_CAST({cost} AS {DECIMAL})),"  # noqa: S608 - our columns
+            f" count(*), count(*) - count_if({plainly}) FROM {{}} GROUP BY ALL"
         )
         rows = _run(connection, query, bill, path.name)
     unclear = sum(row[-1] for row in rows)

@@ -10,6 +10,7 @@ from companyos.finops.bulk.connection import connect, duckdb, literal, quoted, w
 from companyos.finops.bulk.leftovers import EXTRA_COLUMNS, fitting, write_rows
 from companyos.finops.bulk.queries import QUERIES, rollup_query
 from companyos.finops.columns import NOT_NULL
+from companyos.finops.focus import MAX_LINE
 from companyos.finops.rows import Charge, RowCleaner
 
 if TYPE_CHECKING:
@@ -127,8 +128,9 @@ class Staging:
         selected = [typed(f"c{number}", name, names[number]) for number, name in enumerate(header)]
         if count:
             self._connection.execute(
-                f"COPY (SELECT {', '.join([*selected, *EXTRA_COLUMNS])} FROM read_csv({literal(text)},"
+                f"COPY (SELECT {', '.join([*selected, *EXTRA_COLUMNS])} FROM read_csv({literal(text)},"  # noqa: S608 - our own columns
                 " auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"',"
+                f" max_line_size = {4 * MAX_LINE},"  # written again, a line may be longer
                 f" columns = {{{columns}, {extras}}})) TO {literal(self.mended)} ({WRITTEN})"
             )
         text.unlink()

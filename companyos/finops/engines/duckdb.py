@@ -216,8 +216,9 @@ def _answered(place: Path) -> Iterator[None]:
 def _dimension(by: str | None) -> str:
     if by in {None, "day", "week"}:
         return "all"
-    if by is not None and (by in DIMENSIONS or TAG_KEY.fullmatch(by)) and by != "all":
-        return by
+    name = str(by)
+    if name != "all" and (name in DIMENSIONS or TAG_KEY.fullmatch(name)):
+        return name
     expected = ", ".join([*(name for name in DIMENSIONS if name != "all"), "day", "week"])
     raise UserError("unknown way to group costs", got=by, expected=f"{expected} or tag:KEY")
 
