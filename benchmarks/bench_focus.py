@@ -68,7 +68,8 @@ from companyos.finops.columns import NUMBERS, TIMES
 bill, root = Path(sys.argv[1]), Path(sys.argv[2])
 header = bill.open().readline().strip().split(",")
 kinds = {n: "DECIMAL(38,18)" if n in NUMBERS else "TIMESTAMP" if n in TIMES else "VARCHAR" for n in header}
-typed = f"read_csv('{bill}', auto_detect=false, header=true, delim=',', quote='\"', escape='\"', columns={kinds})"
+q = chr(34)
+typed = f"read_csv('{bill}', auto_detect=false, header=true, delim=',', quote='{q}', escape='{q}', columns={kinds})"
 def connect():
     return duckdb.connect(config={"memory_limit": "400MB", "temp_directory": str(root / "spill")})
 def run():

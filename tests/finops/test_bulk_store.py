@@ -133,6 +133,15 @@ def test_any_damage_is_told_alike(focus_text, damage, position):
     assert small == bulk
 
 
+@pytest.mark.parametrize("tail", ['"never closed\n', '1.50,"never\nclosed', "1.50,acc-1\n", "1.50,acc-1"])
+def test_a_last_row_that_is_broken_is_told_alike(focus_text, tmp_path, tail):
+    """Also behind a line break inside quotes the last row is named, and never lost."""
+    path = tmp_path / "bill.csv"
+    path.write_text(focus_text({"ChargeDescription": "two\nlines"}) + tail, newline="")
+    small, bulk = both(path, tmp_path, groups=FEW)
+    assert small == bulk
+
+
 @given(st.lists(st.decimals(Decimal("-1e19"), Decimal("1e19"), allow_nan=False, places=30), min_size=1, max_size=30))
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_sums_are_those_of_independent_arithmetic(focus_text, amounts):

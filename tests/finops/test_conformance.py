@@ -119,9 +119,16 @@ def test_a_missing_mandatory_column_is_a_result_and_not_an_error(of):
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path, focus_text):
     """Broken quoting gives no results at all."""
     path = tmp_path / "bill.csv"
-    path.write_text(focus_text({}) + '"never closed\n')
-    with pytest.raises(CostFileError, match="cannot be read"):
-        validate(path, MODEL)
+    for rows in (({},), ({"ChargeDescription": "two\nlines"},)):
+        path.write_text(focus_text(*rows) + '"never closed\n')
+        with pytest.raises(CostFileError, match="cannot be read|not well-formed"):
+            validate(path, MODEL)
+
+
+def test_line_breaks_inside_quotes_are_no_matter(focus_file):
+    """Such a file has the results of the same file without them."""
+    one, two = (validate(focus_file({"ChargeDescription": text}), MODEL) for text in ("two lines", "two\nlines"))
+    assert one.results == two.results
 
 
 def test_a_model_that_is_none_is_an_error(tmp_path):

@@ -65,13 +65,7 @@ def aggregate(path: Path, *, tag: str | None = None) -> tuple[CostLine, ...]:
 
 def _run(connection: Any, query: str, bill: Any, name: str) -> list[tuple[Any, ...]]:
     try:
-        try:
-            return list(connection.execute(query.replace("{}", bill.relation())).fetchall())
-        except duckdb().Error as error:
-            if "parallel" not in str(error):
-                raise
-            relation = bill.relation(parallel=False)  # quoted line breaks want one thread
-            return list(connection.execute(query.replace("{}", relation)).fetchall())
+        return list(connection.execute(query.replace("{}", bill.relation())).fetchall())
     except duckdb().Error as error:
         raise CostFileError(
             f"{name} cannot be read",

@@ -6,6 +6,7 @@ thorough Python reader, which knows every quirk and names everything that is wro
 
 from __future__ import annotations
 
+import csv
 from typing import TYPE_CHECKING, Any
 
 from companyos.finops.bulk.connection import connect, duckdb, literal, quoted
@@ -77,18 +78,30 @@ class CsvBill(FocusFile):
         self.in_bulk = not found.odd and self.encoding.startswith("utf-8") and number_style != ","
         """Whether the file may be read in bulk."""
 
-    def relation(self, *, parallel: bool = True) -> str:
+    def relation(self) -> str:
         """The rows as SQL; DuckDB fails on what only the thorough reader understands.
 
         Fields that are empty are empty texts, fields that are missing are null, and one more column than the header has
-        takes what a row has too many: left to itself, DuckDB drops an empty field that is one too many.
+        takes what a row has too many: left to itself, DuckDB drops an empty field that is one too many. On line breaks
+        inside quotes it fails too; without threads it would read them, and lose a last row whose quote is never closed.
         """
         columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(self.header) + 1))
         return (
             f"read_csv({literal(self._path)}, auto_detect = false, header = true, delim = {literal(self.delimiter)},"
             f" quote = '\"', escape = '\"', strict_mode = true, null_padding = true, nullstr = '\x01',"
-            f" parallel = {str(parallel).lower()}, max_line_size = {MAX_LINE}, columns = {{{columns}}})"
+            f" max_line_size = {MAX_LINE}, columns = {{{columns}}})"
         )
+
+    def flat(self, target: Path) -> CsvBill:
+        """The same rows as another bill at `target`: in UTF-8, line breaks inside fields as spaces.
+
+        Raises:
+            CostFileError: quoting or encoding is broken.
+        """
+        with self._reader() as reader, target.open("w", encoding="utf-8", newline="") as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerows([" ".join(field.splitlines()) for field in fields] for fields in reader if fields)
+        return CsvBill(target, complete=False)
 
 
 class ParquetBill:
@@ -126,7 +139,7 @@ class ParquetBill:
         """`x_` columns."""
         return tuple(name for name in self.header if name.startswith("x_"))
 
-    def relation(self, *, parallel: bool = True) -> str:  # noqa: ARG002 - Parquet has no quoted line breaks
+    def relation(self) -> str:
         """The rows as SQL, in the shape of a CSV file's."""
         texts = ", ".join(
             f"coalesce({_text(quoted(name), kind)}, '') AS c{number}"

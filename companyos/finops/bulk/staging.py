@@ -86,23 +86,18 @@ class Staging:
         bill = self._bill
         if not bill.in_bulk:
             return False
-        for parallel in (True, False):  # quoted line breaks want one thread
-            query = self._cleaning.query(bill.relation(parallel=parallel))
-            try:
-                with watched(self._connection, self._progress, "reading"):
-                    written = self._connection.execute(f"COPY ({query}) TO {literal(self.clean)} ({WRITTEN})")
-                    (bill.rows_read,) = written.fetchone()
-            except duckdb().Error as error:
-                if isinstance(bill, ParquetBill):
-                    with bill.readable():
-                        raise
-                if isinstance(error, duckdb().OutOfMemoryException | duckdb().IOException):
+        query = f"COPY ({self._cleaning.query(bill.relation())}) TO {literal(self.clean)} ({WRITTEN})"
+        try:
+            with watched(self._connection, self._progress, "reading"):
+                (bill.rows_read,) = self._connection.execute(query).fetchone()
+        except duckdb().Error as error:
+            if isinstance(bill, ParquetBill):
+                with bill.readable():
                     raise
-                if "parallel" not in str(error):
-                    return False  # the thorough reader says what is wrong, or mends it
-            else:
-                return True
-        return False
+            if isinstance(error, duckdb().OutOfMemoryException | duckdb().IOException):
+                raise
+            return False  # the thorough reader says what is wrong, or mends it
+        return True
 
     def _leftovers(self) -> Iterator[Item]:
         """The rows that bulk cleaning was not certain of, as Python reads them."""

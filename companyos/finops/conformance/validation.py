@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from companyos.errors import COULD_NOT_CHECK, FINDINGS
-from companyos.finops.bulk.bills import open_bill
+from companyos.finops.bulk.bills import CsvBill, open_bill
 from companyos.finops.bulk.connection import connect, duckdb, literals, quoted
 from companyos.finops.conformance.checks import PLACEHOLDERS, columns_of, condition_sql, requirement_sql
 from companyos.finops.errors import CostFileError
@@ -102,11 +102,11 @@ def validate(path: Path, model: Model, *, supports: Collection[str] = (), lacks:
     """
     with tempfile.TemporaryDirectory(prefix="companyos-validate-") as scratch, connect(Path(scratch)) as connection:
         bill = open_bill(path, Path(scratch), complete=False)
-        _show(connection, bill, model)
-        checker = _Checker(connection, model, frozenset(bill.header), frozenset(supports), frozenset(lacks))
+        if isinstance(bill, CsvBill) and not bill.in_bulk:
+            bill = bill.flat(Path(scratch) / path.name)
         try:
-            rows = _count_rows(connection, path.name, len(bill.header))
-            results = checker.run()
+            rows = _show(connection, bill, model, path.name, Path(scratch))
+            results = _Checker(connection, model, frozenset(bill.header), frozenset(supports), frozenset(lacks)).run()
         except duckdb().Error as error:
             raise CostFileError(
                 f"{path.name} cannot be read",
@@ -117,13 +117,22 @@ def validate(path: Path, model: Model, *, supports: Collection[str] = (), lacks:
     return Validation(path.name, bill.version, model.version, rows, results)
 
 
-def _show(connection: Any, bill: BulkBill, model: Model) -> None:
-    """Make `bill` of the file's columns; those that rules speak of and the file lacks are null."""
-    known = [f"nullif(c{number}, '') AS {quoted(name)}" for number, name in enumerate(bill.header)]
+def _show(connection: Any, bill: BulkBill, model: Model, name: str, scratch: Path) -> int:
+    """Make `bill` of the file's columns, those that rules speak of and the file lacks as null; how many rows it has."""
+    connection.execute(f"CREATE OR REPLACE VIEW rows_read AS FROM {bill.relation()}")
+    try:
+        rows = _count_rows(connection, name, len(bill.header))
+    except duckdb().Error as error:
+        if not isinstance(bill, CsvBill) or "parallel" not in str(error):
+            raise
+        place = scratch / "flat.csv"  # line breaks inside quotes
+        connection.execute(f"CREATE OR REPLACE VIEW rows_read AS FROM {bill.flat(place).relation()}")
+        rows = _count_rows(connection, name, len(bill.header))
+    known = [f"nullif(c{number}, '') AS {quoted(column)}" for number, column in enumerate(bill.header)]
     spoken = set().union(*(columns_of(rule.requirement) | columns_of(rule.condition) for rule in model.rules.values()))
-    absent = [f"CAST(NULL AS VARCHAR) AS {quoted(name)}" for name in sorted(spoken - set(bill.header))]
-    connection.execute(f"CREATE VIEW rows_read AS FROM {bill.relation(parallel=False)}")
+    absent = [f"CAST(NULL AS VARCHAR) AS {quoted(column)}" for column in sorted(spoken - set(bill.header))]
     connection.execute(f"CREATE VIEW bill AS SELECT {', '.join(known + absent)} FROM rows_read")  # noqa: S608 - quoted names
+    return rows
 
 
 def _count_rows(connection: Any, name: str, width: int) -> int:
