@@ -48,6 +48,8 @@ def connect(scratch: Path) -> Any:
         }
     )
     connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET enable_progress_bar = true")  # counted for `watched`,
+    connection.execute("SET enable_progress_bar_print = false")  # and never drawn by DuckDB itself
     return connection
 
 
