@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from interleaved import Bar, measure, report
+from benchmarks.interleaved import Bar, measure, report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
