@@ -35,7 +35,7 @@ BARS = (
     Bar(LOOK, READ_FOUR, at_most=1.6),
     Bar(REPORT, GROUPED, at_most=0.5),
 )
-COST = "CAST((i * 7919 % 100000) AS DECIMAL(18, 9)) / {}"
+COST = "CAST(CAST(i * 7919 % 100000 AS DECIMAL(18, 9)) / {} AS DECIMAL(18, 9))"
 COLUMNS = {
     "AvailabilityZone": "'us-east-1' || chr(97 + CAST(i % 3 AS INTEGER))", "BilledCost": COST.format(100000),
     "BillingAccountId": "'acc-' || i % 5", "BillingAccountName": "'Account ' || i % 5", "BillingAccountType": "'Payer'",
