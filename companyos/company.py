@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from companyos.authz.vouching import SubjectSource
     from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
-    from companyos.finops import CostStore
+    from companyos.decision import Finding
+    from companyos.finops import Budget, CostStore
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
+    from companyos.observability.audit import AuditTrail
     from companyos.ports import DecisionEngine, ObligationHandler
     from companyos.state import StateRepository
 
@@ -89,6 +91,11 @@ class Company:
         return self._once("ledger", self._open_ledger)
 
     @property
+    def audit(self) -> AuditTrail:
+        """Who did what: signed records on the ledger, out of reach of any log level."""
+        return self._once("audit", self._open_audit)
+
+    @property
     def engine(self) -> DecisionEngine:
         """The configured decision engine, which records nothing by itself."""
         return self._once("engine", self._open_engine)
@@ -119,6 +126,17 @@ class Company:
     def costs(self) -> CostStore:
         """Ingested costs."""
         return self._once("costs", self._open_costs)
+
+    @property
+    def budget(self) -> Budget:
+        """The budget to reserve from, by the policy in `finops.yaml`; alerts go to the configured channels."""
+        return self._once("budget", self._open_budget)
+
+    @property
+    def budget_url(self) -> str:
+        """Where the store of the budget is."""
+        given = self.settings.finops.budget_store
+        return f"sqlite:///{self.state_dir / 'budget.db'}" if given is None else self._url(given)
 
     @property
     def state(self) -> StateRepository:
@@ -209,6 +227,12 @@ class Company:
             listeners=(self.plugins.heard("companyos_on_entry", self.plugins.on_entry),),
         )
 
+    def _open_audit(self) -> AuditTrail:
+        from companyos.observability.audit import AuditTrail
+        from companyos.signing import PrivateKey
+
+        return AuditTrail(self.ledger, PrivateKey.load_or_create(self.key_uri(self.settings.observability.audit_key)))
+
     def _open_engine(self) -> DecisionEngine:
         place = self.bundle_place
         return self._configured_engine() if place is None else self._bundle_engine(place)
@@ -268,6 +292,17 @@ class Company:
         from companyos.finops import open_store
 
         return open_store(self.state_dir / "costs", ledger=self.ledger, tags=self.settings.finops.tags)
+
+    def _open_budget(self) -> Budget:
+        from companyos.finops import Budget
+
+        policy = self.root / self.settings.finops.budget_policy
+        return Budget.open(policy, self.budget_url, self.ledger, on_alert=self._tell_of_budget)
+
+    def _tell_of_budget(self, finding: Finding) -> None:
+        from companyos.ports import Message
+
+        self.notifier.publish(Message("budget.alert", finding.message, finding.rule))
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

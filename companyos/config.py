@@ -87,6 +87,10 @@ class ObservabilitySection(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level written.")
     exporter: Literal["none", "console", "otlp"] = Field("none", description="Where spans and metrics go.")
     otlp_endpoint: str = Field("http://localhost:4318", description="OTLP/HTTP endpoint, for `exporter: otlp`.")
+    redact: tuple[str, ...] = Field((), description="Words withheld in all signals, such as names of tenants.")
+    audit_key: str = Field(
+        "file:.companyos/keys/audit.pem", description="URI of the private key that signs audit records."
+    )
 
 
 class RemoteSection(_Section):
@@ -180,6 +184,10 @@ class FinopsSection(_Section):
     tags: tuple[str, ...] = Field(
         ("CostCenter", "application", "environment", "feature", "team"),
         description="Tags rolled up when a bill comes in.",
+    )
+    budget_policy: Path = Field(Path("finops.yaml"), description="The policy of budgets that are reserved from.")
+    budget_store: str | None = Field(
+        None, description="URL of the store of budgets; default: a SQLite file in the state directory."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,6 +72,29 @@ def reason(report: pytest.TestReport) -> str:
 def pytest_unconfigure() -> None:
     """No server outlives the tests."""
     stop_all()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_log_line_has_the_same_shape() -> Iterator[None]:
+    """Whatever test writes a log line: the line satisfies the schema that is published with the package."""
+    from jsonschema import Draft202012Validator
+
+    from companyos.observability import line_schema
+    from companyos.observability.sink import Sink
+
+    schema = Draft202012Validator(line_schema())
+    wrong: list[str] = []
+    write = Sink.write
+
+    def checked(self: Sink, line: bytes) -> None:
+        if not schema.is_valid(json.loads(line)):
+            wrong.append(line.decode("ascii"))
+        write(self, line)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sink, "write", checked)
+        yield
+    assert wrong == []
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,9 @@ def prove(names: tuple[str, ...], *, as_json: bool) -> int:
     proofs = [outcome for outcome in outcomes if isinstance(outcome, Proof)]
     unproven += [outcome for outcome in outcomes if isinstance(outcome, _Unproven)]
     for lacking in unproven:
-        click.echo(printable(f"{lacking.control} is unproven: {lacking.reason}"), err=True)
+        click.echo(f"{lacking.control} is unproven:", err=True)
+        for line in lacking.reason.splitlines():
+            click.echo(f"  {printable(line.strip())}", err=True)
     seconds = time.perf_counter() - started
     failed = any(not proof.holds for proof in proofs)
     holds = bool(proofs) and not failed and not unproven
@@ -89,7 +91,7 @@ def prove(names: tuple[str, ...], *, as_json: bool) -> int:
         shown = {"holds": holds, "controls": [proof.to_dict() for proof in proofs]}
         echo_json(_totals(proofs, seconds) | shown | {"unproven": sorted(reasons), "reasons": reasons})
     else:
-        _show(proofs, seconds, holds=holds)
+        _show(proofs, unproven, seconds, holds=holds)
     if unproven and not failed:
         return COULD_NOT_CHECK
     return 0 if holds else FINDINGS
@@ -200,7 +202,7 @@ def _totals(proofs: list[Proof], seconds: float) -> dict[str, int | float]:
     }
 
 
-def _show(proofs: list[Proof], seconds: float, *, holds: bool) -> None:
+def _show(proofs: list[Proof], unproven: list[_Unproven], seconds: float, *, holds: bool) -> None:
     for proof in proofs:
         for result in proof.results:
             if not result.passed:
@@ -212,7 +214,9 @@ def _show(proofs: list[Proof], seconds: float, *, holds: bool) -> None:
     ]
     total = _totals(proofs, seconds)
     score = (f"{total['caught']}/{total['planted']}", f"{total['false_alarms']}/{total['clean']}")
-    rows.append(("all", *score, f"{seconds:.1f}", _word(holds=holds)))
+    rows += [(it.control, "", "", "", "unproven") for it in unproven]
+    said = "UNPROVEN" if unproven and all(proof.holds for proof in proofs) else _word(holds=holds)
+    rows.append(("all", *score, f"{seconds:.1f}", said))
     echo_table(("CONTROL", "CAUGHT", "FALSE ALARMS", "SECONDS", "PROOF"), rows)
 
 

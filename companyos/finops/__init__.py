@@ -1,8 +1,21 @@
 """Money: FOCUS bills in, exact totals, a forecast with an upper bound, and a gate that refuses overspending.
 
-Start here: `open_store(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`.
+Start here: `open_store(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`; and for spending that
+must not happen, `Budget.open(policy, url, ledger).reserve(...)`.
 """
 
+from companyos.finops.budgets import (
+    Budget,
+    BudgetConflictError,
+    BudgetPolicy,
+    BudgetPolicyError,
+    BudgetRefusedError,
+    BudgetRequestError,
+    BudgetStoreError,
+    BudgetStoreLostError,
+    BudgetUnknownError,
+    Reservation,
+)
 from companyos.finops.engines.sqlite import SqliteCostStore
 from companyos.finops.errors import (
     AmbiguousNumbersError,
@@ -27,6 +40,15 @@ from companyos.finops.rates import Rates
 
 __all__ = (
     "AmbiguousNumbersError",
+    "Budget",
+    "BudgetConflictError",
+    "BudgetPolicy",
+    "BudgetPolicyError",
+    "BudgetRefusedError",
+    "BudgetRequestError",
+    "BudgetStoreError",
+    "BudgetStoreLostError",
+    "BudgetUnknownError",
     "CostFileError",
     "CostLine",
     "CostNote",
@@ -46,6 +68,7 @@ __all__ = (
     "Rates",
     "Rejection",
     "RemediationPlan",
+    "Reservation",
     "RuleModelError",
     "SqliteCostStore",
     "StoreError",

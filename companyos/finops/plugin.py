@@ -1,4 +1,4 @@
-"""What this room registers: the budget gate as a control."""
+"""What this room registers: the budget gate and the budgets as controls."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from companyos.controls import Control
 from companyos.decision import Severity
+from companyos.finops.budgets.specimens import SPECIMENS as BUDGET_SPECIMENS
+from companyos.finops.budgets.specimens import check_spending
+from companyos.finops.budgets.verdicts import RULES as BUDGET_RULES
 from companyos.finops.gate import RULES
 from companyos.finops.specimens import SPECIMENS, check_case
 from companyos.hookspecs import hookimpl
@@ -13,7 +16,7 @@ from companyos.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("FINOPS_GATE", "companyos_controls")
+__all__ = ("BUDGET_CAP", "FINOPS_GATE", "companyos_controls")
 
 FINOPS_GATE = Control(
     id="FINOPS-GATE",
@@ -27,8 +30,20 @@ FINOPS_GATE = Control(
 )
 """The control; its subject is a `BudgetCase`."""
 
+BUDGET_CAP = Control(
+    id="BUDGET-CAP",
+    title="Spending beyond a budget's caps",
+    check=check_spending,
+    rules=BUDGET_RULES,
+    specimens=BUDGET_SPECIMENS,
+    docs="budgets.md",
+    subject="spending",
+    severity=Severity.CRITICAL,
+)
+"""The control; its subject is a `Spending`."""
+
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
     """The controls of this room."""
-    return (FINOPS_GATE,)
+    return (BUDGET_CAP, FINOPS_GATE)

@@ -1,10 +1,11 @@
-"""The OpenTelemetry SDK behind our interface: it records, keeps the latest in memory, and exports."""
+"""The exporters of the OpenTelemetry SDK, given what our recorder kept in the shapes that they know.
+
+Only the thread that exports comes here.
+"""
 
 from __future__ import annotations
 
 import sys
-import threading
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from companyos._extras import require
@@ -12,123 +13,175 @@ from companyos._extras import require
 require("opentelemetry.sdk", extra="observability")
 
 from opentelemetry import trace  # noqa: E402 - the line above says what to install when these are missing
-from opentelemetry.sdk import metrics as sdk_metrics  # noqa: E402
-from opentelemetry.sdk.metrics import export as sdk_metrics_export  # noqa: E402
+from opentelemetry.attributes import BoundedAttributes  # noqa: E402
+from opentelemetry.sdk.metrics import export as points  # noqa: E402
+from opentelemetry.sdk.metrics._internal.exemplar import Exemplar  # noqa: E402 - where the SDK keeps its public class
 from opentelemetry.sdk.resources import Resource  # noqa: E402
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider  # noqa: E402
-from opentelemetry.sdk.trace.export import (  # noqa: E402
-    BatchSpanProcessor,
-    ConsoleSpanExporter,
-    SimpleSpanProcessor,
-)
+from opentelemetry.sdk.trace import Event, ReadableSpan  # noqa: E402
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter, SpanExportResult  # noqa: E402
+from opentelemetry.sdk.util import BoundedList  # noqa: E402
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope  # noqa: E402
 
-from companyos._version import __version__  # noqa: E402
-from companyos.observability.records import MetricPoint, SpanRecord  # noqa: E402
+from companyos.observability.series import Histogram, HistogramSeries, Instrument, Number  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ("Recorder",)
+    from companyos.observability.series import Exemplar as OurExemplar
+    from companyos.observability.spans import Span
 
-SCOPE = "companyos"
-EXPORT_TIMEOUT_SECONDS = 5
-"""How long one export may take; also bounds how long a shutdown waits for a collector that is gone."""
-_REACHES = {"console", "otlp"}
+__all__ = ("MetricExport", "SpanExport", "metric_exporter", "span_exporter")
 
-
-class Recorder:
-    """Providers of tracers and meters, with what they recorded."""
-
-    def __init__(self, attributes: Mapping[str, str], *, exporter: str, endpoint: str, keep_spans: int) -> None:
-        resource = Resource.create(dict(attributes))
-        self._finished: deque[ReadableSpan] = deque(maxlen=keep_spans)
-        self._reader = sdk_metrics_export.InMemoryMetricReader()
-        self._read_lock = threading.Lock()
-        self.tracer_provider: TracerProvider = TracerProvider(resource=resource)
-        """For instrumentation that wants a provider handed to it."""
-        self.tracer_provider.add_span_processor(_Keeper(self._finished))
-        if exporter in _REACHES:
-            self.tracer_provider.add_span_processor(_span_exporter(exporter, endpoint))
-        readers = [self._reader, *([_metric_exporter(exporter, endpoint)] if exporter in _REACHES else [])]
-        self.meter_provider: sdk_metrics.MeterProvider = sdk_metrics.MeterProvider(readers, resource)
-        """For instrumentation that wants a provider handed to it."""
-        self.tracer: trace.Tracer = self.tracer_provider.get_tracer(SCOPE, __version__)
-        self.meter: Any = self.meter_provider.get_meter(SCOPE, __version__)
-        self.instruments: dict[str, tuple[str, Any]] = {}
-        """Kind and instrument by name, filled by `meters`."""
-
-    def spans(self) -> list[SpanRecord]:
-        """The latest finished spans, oldest first."""
-        return [_span_record(span) for span in tuple(self._finished)]
-
-    def points(self) -> list[MetricPoint]:
-        """The present state of every series."""
-        with self._read_lock:
-            data = self._reader.get_metrics_data()
-        return [] if data is None else list(_points(data))
-
-    def flush(self, timeout_seconds: float) -> bool:
-        """Export what is waiting; False if that was not possible in time."""
-        millis = int(timeout_seconds * 1000)
-        spans = self.tracer_provider.force_flush(millis)
-        return self.meter_provider.force_flush(millis) and spans
-
-    def shutdown(self) -> None:
-        """Export what is waiting and stop."""
-        self.tracer_provider.shutdown()
-        self.meter_provider.shutdown()
+_SCHEMA = ""
+_CUMULATIVE = points.AggregationTemporality.CUMULATIVE
 
 
-class _Keeper(SpanProcessor):
-    def __init__(self, finished: deque[ReadableSpan]) -> None:
-        self._finished = finished
+def span_exporter(kind: str, endpoint: str | None) -> SpanExporter:
+    """The exporter `console` or `otlp`; without an endpoint the latter follows `OTEL_EXPORTER_OTLP_*`.
 
-    def on_end(self, span: ReadableSpan) -> None:
-        self._finished.append(span)
-
-
-def _span_exporter(exporter: str, endpoint: str) -> SpanProcessor:
-    if exporter == "console":
-        return SimpleSpanProcessor(ConsoleSpanExporter(out=sys.stderr))
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    return BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS))
+    Raises:
+        MissingExtraError: the OTLP exporter is not installed.
+    """
+    if kind == "console":
+        return ConsoleSpanExporter(out=sys.stderr)
+    module = require("opentelemetry.exporter.otlp.proto.http.trace_exporter", extra="observability")
+    exporter: SpanExporter = module.OTLPSpanExporter(_url(endpoint, "traces"))
+    return exporter
 
 
-def _metric_exporter(exporter: str, endpoint: str) -> sdk_metrics_export.MetricReader:
-    if exporter == "console":
-        return sdk_metrics_export.PeriodicExportingMetricReader(
-            sdk_metrics_export.ConsoleMetricExporter(out=sys.stderr)
+def metric_exporter(kind: str, endpoint: str | None) -> points.MetricExporter:
+    """The same for metrics."""
+    if kind == "console":
+        return points.ConsoleMetricExporter(out=sys.stderr)
+    module = require("opentelemetry.exporter.otlp.proto.http.metric_exporter", extra="observability")
+    exporter: points.MetricExporter = module.OTLPMetricExporter(_url(endpoint, "metrics"))
+    return exporter
+
+
+def _url(endpoint: str | None, signal: str) -> str | None:
+    return None if endpoint is None else f"{endpoint.rstrip('/')}/v1/{signal}"
+
+
+class SpanExport:
+    """Sends spans by an exporter of the SDK."""
+
+    def __init__(self, exporter: SpanExporter, resource: Mapping[str, str]) -> None:
+        self._exporter = exporter
+        self._resource = Resource(dict(resource))
+        self._scopes: dict[tuple[str, str], InstrumentationScope] = {}
+
+    def send(self, batch: Sequence[Span]) -> str | None:
+        """Send them; what went wrong, or None."""
+        try:
+            result = self._exporter.export([self._readable(span) for span in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted under its name
+            return type(error).__name__
+        return None if result is SpanExportResult.SUCCESS else "rejected"
+
+    def stop(self) -> None:
+        """Give up waiting and send no more."""
+        self._exporter.shutdown()
+
+    def _readable(self, span: Span) -> ReadableSpan:
+        scope = self._scopes.setdefault(span.scope, InstrumentationScope(*span.scope))
+        return ReadableSpan(
+            name=span.name,
+            context=span.get_span_context(),
+            parent=span.parent,
+            resource=self._resource,
+            attributes=_bounded(span.attributes, span.dropped[0]),
+            events=_list([Event(name, dict(given), when) for name, when, given in span.events], span.dropped[1]),
+            links=_list([trace.Link(to, dict(given)) for to, given in span.links], span.dropped[2]),
+            kind=span.kind,
+            status=trace.Status(span.status, span.description),
+            start_time=span.start_ns,
+            end_time=span.end_ns,
+            instrumentation_scope=scope,
         )
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-
-    return sdk_metrics_export.PeriodicExportingMetricReader(
-        OTLPMetricExporter(f"{endpoint.rstrip('/')}/v1/metrics", timeout=EXPORT_TIMEOUT_SECONDS)
-    )
 
 
-def _span_record(span: ReadableSpan) -> SpanRecord:
-    context = span.get_span_context() or trace.INVALID_SPAN_CONTEXT
-    return SpanRecord(
-        name=span.name,
-        trace_id=f"{context.trace_id:032x}",
-        span_id=f"{context.span_id:016x}",
-        parent_id=f"{span.parent.span_id:016x}" if span.parent else None,
-        kind=span.kind.name.lower(),
-        status=span.status.status_code.name.lower(),
-        duration_ms=((span.end_time or 0) - (span.start_time or 0)) / 1e6,
-        attributes=dict(span.attributes or {}),
-        events=tuple((event.name, dict(event.attributes or {})) for event in span.events),
-        resource=dict(span.resource.attributes),
-    )
+def _bounded(attributes: Mapping[str, Any], dropped: int) -> Mapping[str, Any]:
+    if not dropped:
+        return attributes
+    bounded = BoundedAttributes(None, dict(attributes), immutable=False)
+    bounded.dropped = dropped
+    return bounded
 
 
-def _points(data: sdk_metrics_export.MetricsData) -> Iterator[MetricPoint]:
-    for metric in (m for r in data.resource_metrics for scope in r.scope_metrics for m in scope.metrics):
-        for point in metric.data.data_points:
-            attributes = dict(point.attributes or {})
-            if isinstance(point, sdk_metrics_export.HistogramDataPoint):
-                yield MetricPoint(metric.name, "histogram", metric.unit or "", attributes, point.sum, point.count)
-            elif isinstance(point, sdk_metrics_export.NumberDataPoint):
-                kind = "counter" if getattr(metric.data, "is_monotonic", False) else "updown"
-                yield MetricPoint(metric.name, kind, metric.unit or "", attributes, point.value, 0)
+def _list(items: list[Any], dropped: int) -> Sequence[Any]:
+    if not dropped:
+        return items
+    bounded = BoundedList.from_seq(len(items), items)
+    bounded.dropped = dropped
+    return bounded
+
+
+class MetricExport:
+    """Sends metrics by an exporter of the SDK."""
+
+    def __init__(self, exporter: points.MetricExporter, resource: Mapping[str, str], started_ns: int) -> None:
+        self._exporter = exporter
+        self._resource = Resource(dict(resource))
+        self._started_ns = started_ns
+
+    def data(self, instruments: Iterable[Instrument], now_ns: int) -> tuple[points.MetricsData, int]:
+        """The state of all instruments in the SDK's shape, and how many points that is."""
+        scopes: dict[tuple[str, str], list[points.Metric]] = {}
+        count = 0
+        for instrument in instruments:
+            metric = self._metric(instrument, now_ns)
+            if metric.data.data_points:
+                count += len(metric.data.data_points)
+                scopes.setdefault(instrument.scope, []).append(metric)
+        told = [
+            points.ScopeMetrics(InstrumentationScope(*scope), metrics, _SCHEMA) for scope, metrics in scopes.items()
+        ]
+        return points.MetricsData([points.ResourceMetrics(self._resource, told, _SCHEMA)]), count
+
+    def send(self, data: points.MetricsData) -> str | None:
+        """Send them; what went wrong, or None."""
+        try:
+            result = self._exporter.export(data)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is counted under its name
+            return type(error).__name__
+        return None if result is points.MetricExportResult.SUCCESS else "rejected"
+
+    def stop(self) -> None:
+        """Give up waiting and send no more."""
+        self._exporter.shutdown()
+
+    def _metric(self, instrument: Instrument, now_ns: int) -> points.Metric:
+        series = instrument.all()
+        data: points.Histogram | points.Gauge | points.Sum
+        if isinstance(instrument, Histogram):
+            data = points.Histogram([self._distribution(s, instrument.bounds, now_ns) for s in series], _CUMULATIVE)
+        elif instrument.kind == "gauge":
+            data = points.Gauge([self._number(s, now_ns) for s in series])
+        else:
+            data = points.Sum([self._number(s, now_ns) for s in series], _CUMULATIVE, instrument.kind == "counter")
+        return points.Metric(instrument.name, instrument.description, instrument.unit, data)
+
+    def _number(self, series: Number, now_ns: int) -> points.NumberDataPoint:
+        return points.NumberDataPoint(dict(series.attributes), self._started_ns, now_ns, series.value)
+
+    def _distribution(
+        self, series: HistogramSeries, bounds: tuple[float, ...], now_ns: int
+    ) -> points.HistogramDataPoint:
+        counts, total = series.snapshot()
+        return points.HistogramDataPoint(
+            attributes=dict(series.attributes),
+            start_time_unix_nano=self._started_ns,
+            time_unix_nano=now_ns,
+            count=sum(counts),
+            sum=total,
+            bucket_counts=counts,
+            explicit_bounds=bounds,
+            min=series.smallest,
+            max=series.largest,
+            exemplars=[_exemplar(found) for found in series.exemplars if found is not None],
+        )
+
+
+def _exemplar(found: OurExemplar) -> Exemplar:
+    value, seconds, trace_id, span_id = found
+    return Exemplar({}, value, int(seconds * 1e9), span_id, trace_id)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import Any
 
 from opentelemetry import trace
 
 from companyos.observability.logs import get_logger
 from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 __all__ = ("StdlibHandler", "capture_stdlib_logging", "serve_global_tracer")
 
@@ -34,26 +31,36 @@ class StdlibHandler(logging.Handler):
         say("log.message", message=text, exc_info=record.exc_info)
 
 
-@contextmanager
-def capture_stdlib_logging(*names: str, level: int = logging.INFO) -> Iterator[None]:
-    """Let the loggers `names` (default: the root logger) write our events in place of their own lines.
+def capture_stdlib_logging(*names: str, level: int = logging.INFO) -> ExitStack:
+    """Let the loggers `names` (default: the root logger) write our events in place of their own lines, from now on.
 
-    Their handlers are set aside and come back afterwards.
+    Loggers below them that have handlers of their own, such as `uvicorn.access` below `uvicorn`, do so too. What is
+    returned puts everything back when it is closed, or at the end of a `with`.
     """
     loggers = [logging.getLogger(name) for name in names or ("",)]
-    before = [(logger, logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    below = [it for name in names or ("",) for it in _with_handlers(name) if it not in loggers]
+    stack = ExitStack()
     handler = StdlibHandler()
+    for logger in (*loggers, *below):
+        stack.callback(_restore, logger, logger.handlers[:], logger.level, logger.propagate)
+        logger.handlers[:] = [] if logger in below else [handler]
+        logger.propagate = logger in below
     for logger in loggers:
-        logger.handlers[:] = [handler]
         logger.setLevel(level)
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        for logger, handlers, old_level, propagate in before:
-            logger.handlers[:] = handlers
-            logger.setLevel(old_level)
-            logger.propagate = propagate
+    return stack
+
+
+def _with_handlers(name: str) -> list[logging.Logger]:
+    """The loggers below `name` that would write lines of their own."""
+    known = logging.root.manager.loggerDict.items()
+    prefix = f"{name}." if name else ""
+    return [it for key, it in known if key.startswith(prefix) and isinstance(it, logging.Logger) and it.handlers]
+
+
+def _restore(logger: logging.Logger, handlers: list[logging.Handler], level: int, propagate: bool) -> None:
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+    logger.propagate = propagate
 
 
 def serve_global_tracer() -> bool:

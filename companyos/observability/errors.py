@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from companyos.errors import ConfigError, UserError
 
-__all__ = ("MetricError", "SetupError")
+__all__ = ("ClassificationError", "MetricError", "SetupError")
 
 
 class SetupError(ConfigError):
@@ -17,3 +17,9 @@ class MetricError(UserError, ValueError):
     """A metric cannot be recorded as asked: its name, its kind or its value is wrong."""
 
     code = "observability.metric"
+
+
+class ClassificationError(UserError, TypeError):
+    """A typed event is declared wrongly: a field without a class, a treatment that its class does not allow."""
+
+    code = "observability.classification"

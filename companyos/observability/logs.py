@@ -6,136 +6,134 @@ is affected), FATAL (the process must stop or restart).
 
 from __future__ import annotations
 
-import json
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from opentelemetry import trace
 
-from companyos.observability.redaction import Room, as_text
-from companyos.observability.runtime import LEVELS, ORDER, current
+from companyos.observability.exceptions import type_name
+from companyos.observability.lines import encode, head, plain_line, searched_line
+from companyos.observability.redaction import as_text
+from companyos.observability.runtime import LEVELS, ORDER, in_force
 from companyos.observability.scope import current_fields
-from companyos.observability.semconv import SEVERITY
-from companyos.observability.tracing import exception_fields, type_name
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping
+
+    from companyos.observability.events import Event
 
 __all__ = ("Logger", "get_logger")
 
-RESERVED = frozenset(
-    {"timestamp", "level", "severity_number", "event", "logger", "trace_id", "span_id"}
-    | {"service", "env", "version", "revision"}
-)
-"""Fields that say what the event is and where it comes from. A caller's field of the same name is kept under
-`extra.<name>`, so that nobody can forge them."""
-
-_TAKEN = frozenset({"event", "method_name"})
-"""Names of structlog's own parameters, which a field of the same name would collide with."""
+_NOBODY: frozenset[str] = frozenset()
+_RANKS = {method: ORDER[level] for method, level in LEVELS.items()}
 
 
 class Logger(structlog.BoundLoggerBase):
     """A structlog logger: `bind`, `unbind`, `new`, and a method for each level.
 
     The first argument is the name of the event, stable and dotted (`orders.created`); everything that varies goes
-    into fields. Nothing is formatted, and nothing is written below the level in force. Logging never raises: what
-    cannot be written is replaced by an event `observability.failed`.
+    into fields, or into a typed event (`emit`). Nothing is written below the level in force. Arguments as `logging` has
+    them (`info("%s is late", name)`) are formatted into the field `message`; the event keeps its name.
+    Logging never raises: what cannot be written is replaced by an event `observability.failed`.
     """
 
-    def debug(self, event: str, /, **fields: Any) -> None:
-        """For development only; never written in `prod`."""
-        self._say("debug", event, fields)
+    def debug(self, event: str, /, *args: object, **fields: Any) -> None:
+        """For development only; written nowhere else."""
+        if in_force[-1].rank < 1:
+            self._write("DEBUG", event, _with_message(event, args, fields) if args else fields)
 
-    def info(self, event: str, /, **fields: Any) -> None:
+    def info(self, event: str, /, *args: object, **fields: Any) -> None:
         """Something changed."""
-        self._say("info", event, fields)
+        if in_force[-1].rank < 2:
+            self._write("INFO", event, _with_message(event, args, fields) if args else fields)
 
-    def warning(self, event: str, /, **fields: Any) -> None:
+    def warning(self, event: str, /, *args: object, **fields: Any) -> None:
         """An anomaly that a retry may cure."""
-        self._say("warning", event, fields)
+        if in_force[-1].rank < 3:
+            self._write("WARN", event, _with_message(event, args, fields) if args else fields)
 
     warn = warning
 
-    def error(self, event: str, /, **fields: Any) -> None:
+    def error(self, event: str, /, *args: object, **fields: Any) -> None:
         """A user is affected."""
-        self._say("error", event, fields)
+        if in_force[-1].rank < 4:
+            self._write("ERROR", event, _with_message(event, args, fields) if args else fields)
 
-    def exception(self, event: str, /, **fields: Any) -> None:
+    def exception(self, event: str, /, *args: object, **fields: Any) -> None:
         """As `error`, with the exception being handled."""
-        self._say("error", event, {"exc_info": True, **fields})
+        if in_force[-1].rank < 4:
+            self._write("ERROR", event, {"exc_info": True, **(_with_message(event, args, fields) if args else fields)})
 
-    def fatal(self, event: str, /, **fields: Any) -> None:
+    def fatal(self, event: str, /, *args: object, **fields: Any) -> None:
         """The process must stop or restart."""
-        self._say("fatal", event, fields)
+        self._write("FATAL", event, _with_message(event, args, fields) if args else fields)
 
     critical = fatal
 
-    def _say(self, method: str, event: str, fields: dict[str, Any]) -> None:
-        if ORDER[LEVELS[method]] < current().rank:
-            return
+    def emit(self, event: Event, *, error: BaseException | None = None) -> None:
+        """Write a typed event at its level, each field treated as it is classified."""
+        kind = type(event)
+        if _RANKS[kind.event_level] >= in_force[-1].rank:
+            self.write_event(kind.event_level, kind.event_name or kind.__qualname__, event.classified(), error=error)
+
+    def write_event(
+        self,
+        method: str,
+        event: str,
+        fields: Mapping[str, Any],
+        *,
+        trusted: frozenset[str] = _NOBODY,
+        error: BaseException | None = None,
+    ) -> None:
+        """Write an event whose fields are at hand as a mapping: the way in for middleware.
+
+        `method` is a level's method, such as `info`. Texts and numbers under the names `trusted` are not searched for
+        secrets: only for values of the caller's own making, such as a method out of a fixed set, the template of a
+        route, or what has gone through the redactor before.
+        """
+        if _RANKS[method] >= in_force[-1].rank:
+            self._write(LEVELS[method], event, fields, trusted, error)
+
+    def _write(
+        self,
+        level: str,
+        event: str,
+        fields: Mapping[str, Any],
+        trusted: frozenset[str] = _NOBODY,
+        error: BaseException | None = None,
+    ) -> None:
+        runtime = in_force[-1]
         try:
-            for taken in _TAKEN & fields.keys():
-                fields[f"extra.{taken}"] = fields.pop(taken)
-            self._proxy_to_logger(method, event, **fields)
-        except Exception as error:  # noqa: BLE001 - logging must not break what it logs; the failure is an event itself
-            lost = {"lost_event": current().redactor.text(as_text(event)), "error.type": type_name(error)}
-            current().write(_encode({**_head("error"), "event": "observability.failed", **current().fields, **lost}))
-
-
-class _Sink:
-    """Writes to whatever is in force when the line is written, so that loggers may be made before `setup()`."""
-
-    def __getattr__(self, method: str) -> Any:
-        if method in LEVELS:
-            return self.write
-        raise AttributeError(method)
-
-    @staticmethod
-    def write(line: str) -> None:
-        current().write(line)
+            if "exc_info" in fields:
+                error = _error(fields["exc_info"])
+                fields = {key: value for key, value in fields.items() if key != "exc_info"}
+            sources = (current_fields(), self._context, fields)
+            line = plain_line(runtime, level, event, self._logger, sources, trusted) if error is None else None
+            if line is None:
+                line = searched_line(runtime, level, event, self._logger, sources, trusted, error)
+        except Exception as failure:  # noqa: BLE001 - logging must not break what it logs; the failure is an event itself
+            line = _lost(event, failure)
+        runtime.write(line)
 
 
 def get_logger(name: str | None = None, **bound: Any) -> Logger:
     """A logger whose events all carry the fields `bound`; `name` is usually `__name__`."""
-    context = dict(bound) if name is None else {"logger": name, **bound}
-    return Logger(_Sink(), [_render], context)
+    return Logger(name, [], bound)
 
 
-def _render(_logger: Any, method: str, given: MutableMapping[str, Any]) -> str:
-    runtime = current()
-    room = Room()
-    event = {
-        **_head(method),
-        "event": runtime.redactor.text(as_text(given.pop("event")), room),
-        **runtime.fields,
-    }
-    span = trace.get_current_span().get_span_context()
-    if span.is_valid:
-        event["trace_id"] = event["correlation_id"] = f"{span.trace_id:032x}"
-        event["span_id"] = f"{span.span_id:016x}"
-    name = given.pop("logger", None)
-    if name is not None:
-        event["logger"] = runtime.redactor.text(as_text(name), room)
-    error = _error(given.pop("exc_info", None))
-    # Before the fields, so that these cannot crowd it out.
-    failure = {} if error is None else exception_fields(error, room)
-    fields = {key: value for source in (current_fields(), given) for key, value in source.items() if value is not None}
-    for number, (key, value) in enumerate(fields.items()):
-        if room.left <= 0:
-            event["..."] = f"{len(fields) - number} more"
-            break
-        shown = runtime.redactor.text(key, room)
-        event[f"extra.{shown}" if shown in RESERVED else shown] = runtime.redactor.field(key, value, room)
-    event.update(failure)
-    return _encode(event)
+def _lost(event: object, failure: Exception) -> bytes:
+    runtime = in_force[-1]
+    line = head(runtime, "ERROR", "observability.failed", None)
+    return encode(line | {"lost_event": runtime.redactor.text(as_text(event)), "error.type": type_name(failure)})
 
 
-def _head(method: str) -> dict[str, Any]:
-    level = LEVELS[method]
-    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return {"timestamp": now, "level": level, "severity_number": SEVERITY[level]}
+def _with_message(event: object, args: tuple[object, ...], fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, with what `logging` would have made of the arguments: a habit of many hands must not raise."""
+    try:
+        message = as_text(event) % (args[0] if len(args) == 1 and isinstance(args[0], dict) else args)
+    except Exception:  # noqa: BLE001 - the arguments do not fit the text: both are kept as they are
+        message = f"{as_text(event)} {as_text(args)}"
+    return {"message": message, **fields}
 
 
 def _error(exc_info: Any) -> BaseException | None:
@@ -143,8 +141,5 @@ def _error(exc_info: Any) -> BaseException | None:
         return exc_info
     if isinstance(exc_info, tuple) and len(exc_info) == 3:
         return exc_info[1] if isinstance(exc_info[1], BaseException) else None
+    # Anything but these asks for the exception in hand, by the rules of the standard library.
     return sys.exc_info()[1] if exc_info else None
-
-
-# ASCII only: one event stays one line for every reader, and any stream can carry it.
-_encode = json.JSONEncoder(ensure_ascii=True, check_circular=False, separators=(",", ":")).encode

@@ -10,15 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from companyos.observability.errors import MetricError
-from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
 from companyos.observability.semconv import (
     ALIASES,
-    DURATION_BUCKETS,
-    HTTP_SERVER_ACTIVE_REQUESTS,
-    HTTP_SERVER_REQUEST_DURATION,
+    UNITS,
     Alias,
 )
+from companyos.observability.series import clean_tags
 from companyos.observability.tracing import type_name
 
 if TYPE_CHECKING:
@@ -33,13 +31,6 @@ Tags = dict[str, str | bool | int | float]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_./-]{0,254}")
 _UNITS = (("_ms", "ms"), ("_milliseconds", "ms"), ("_seconds", "s"), ("_s", "s"), ("_bytes", "By"), ("_percent", "%"))
-_KNOWN_UNITS = {
-    HTTP_SERVER_REQUEST_DURATION: "s",
-    HTTP_SERVER_ACTIVE_REQUESTS: "{request}",
-    "requests_total": "{request}",
-    "http_requests_total": "{request}",
-    "errors_total": "{error}",
-}
 
 
 class Timer:
@@ -77,7 +68,7 @@ class Timer:
 class Metrics:
     """The metrics of whatever `setup()` is in force.
 
-    Without the extra `[observability]` everything is checked and nothing is kept.
+    Where nothing is recorded (before `setup()`, or with OTEL_SDK_DISABLED) everything is checked and nothing is kept.
     """
 
     def record(self, name: str, value: float, tags: Mapping[str, Any] | None = None) -> None:
@@ -116,6 +107,14 @@ class Metrics:
         """
         self._use("updown", name, by, _tags(tags))
 
+    def set(self, name: str, value: float, tags: Mapping[str, Any] | None = None) -> None:
+        """Say what a level is at present (a gauge), for example the length of a queue.
+
+        Raises:
+            MetricError: the name is malformed or taken by another kind of metric, or the value is not finite.
+        """
+        self._use("gauge", name, value, _tags(tags))
+
     def timer(self, name: str, tags: Mapping[str, Any] | None = None) -> Timer:
         """A running timer that records into `name`: in seconds if its name ends so, else in milliseconds."""
         return Timer(name, tags)
@@ -125,21 +124,26 @@ class Metrics:
         if not math.isfinite(value):
             raise MetricError(f"metric {name} got a value that is not a number", got=value, expected="a finite number")
         recorder = current().recorder
-        known = recorder.instruments.get(name) if recorder else None
-        if known is None:
+        instrument = recorder.instruments.get(name) if recorder else None
+        if instrument is None:
             if not _NAME.fullmatch(name):
                 raise MetricError(
                     "not a metric name", got=repr(name), expected="a letter, then letters, digits, _ . / -"
                 )
             if recorder is None:
                 return
-            known = recorder.instruments.setdefault(name, (kind, _instrument(recorder.meter, kind, name)))
-        if known[0] != kind:
-            raise MetricError(f"metric {name} is a {known[0]}", got=f"used as a {kind}", hint="choose another name")
+            instrument = recorder.instrument(kind, name, unit=_unit(name))
+        if instrument.kind != kind:
+            raise MetricError(
+                f"metric {name} is a {instrument.kind}", got=f"used as a {kind}", hint="choose another name"
+            )
+        series = instrument.series(tags)
         if kind == "histogram":
-            known[1].record(value, tags)
+            series.record(value, instrument.exemplar(value))
+        elif kind == "gauge":
+            series.set(value)
         else:
-            known[1].add(value, tags)
+            series.add(value)
 
 
 metrics = Metrics()
@@ -169,29 +173,10 @@ def _seen_as(name: str, alias: Alias, point: MetricPoint) -> list[MetricPoint]:
 
 
 def _unit(name: str) -> str:
-    if name in _KNOWN_UNITS:
-        return _KNOWN_UNITS[name]
+    if name in UNITS:
+        return UNITS[name]
     return next((unit for ending, unit in _UNITS if name.endswith(ending)), "1")
 
 
-def _instrument(meter: Any, kind: str, name: str) -> Any:
-    unit = _unit(name)
-    if kind == "counter":
-        return meter.create_counter(name, unit=unit)
-    if kind == "updown":
-        return meter.create_up_down_counter(name, unit=unit)
-    if unit == "s":
-        return meter.create_histogram(name, unit=unit, explicit_bucket_boundaries_advisory=DURATION_BUCKETS)
-    return meter.create_histogram(name, unit=unit)
-
-
 def _tags(tags: Mapping[str, Any] | None) -> Tags:
-    masked = current().redactor.field
-    result: Tags = {}
-    for key, value in (tags or {}).items():
-        plain = masked(key, value)
-        if plain is not None:
-            result[current().redactor.text(key)] = (
-                plain if isinstance(plain, str | bool | int | float) else as_text(plain)
-            )
-    return result
+    return clean_tags(current().redactor, tags)

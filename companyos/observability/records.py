@@ -1,4 +1,4 @@
-"""Spans and metrics as plain values, so that tests and smoke runs need to know nothing of the SDK."""
+"""Spans and metrics as plain values, so that tests and smoke runs need to know nothing of how they are recorded."""
 
 from __future__ import annotations
 
@@ -33,6 +33,8 @@ class SpanRecord:
     """Its attributes."""
     events: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     """Name and attributes of each of its events, in order."""
+    links: tuple[tuple[str, str], ...] = ()
+    """Trace id and span id of each span that it is linked to."""
     resource: Mapping[str, Any] = field(default_factory=dict)
     """Who produced it: `service.name`, `service.version`, `vcs.ref.head.revision`, ..."""
 
@@ -44,12 +46,12 @@ class MetricPoint:
     name: str
     """Name of the instrument."""
     kind: str
-    """`counter`, `updown` or `histogram`."""
+    """`counter`, `updown`, `gauge` or `histogram`."""
     unit: str
     """Its unit, as in UCUM: `s`, `ms`, `{request}`, `1`."""
     attributes: Mapping[str, Any]
     """What tells this series from the others."""
     value: float
-    """The sum of what was added or recorded."""
+    """The sum of what was added or recorded; of a gauge, the latest value."""
     count: int
     """How many values were recorded; 0 for counters, which do not keep it."""

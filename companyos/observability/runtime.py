@@ -6,22 +6,27 @@ Nothing happens on import. Until `setup()` is called, logs go to stdout as those
 from __future__ import annotations
 
 import os
-import sys
+import re
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Self, TextIO
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from companyos._extras import require
-from companyos.errors import MissingExtraError, UnverifiableError
+from companyos._version import __version__
+from companyos.errors import UnverifiableError
+from companyos.observability import otel_env
 from companyos.observability.errors import SetupError
-from companyos.observability.redaction import Redactor
+from companyos.observability.redaction import INTERNAL_HOSTS, Redactor
+from companyos.observability.sink import Sink
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from companyos.observability._sdk import Recorder
+    from companyos.observability.lines import PlainNames
+    from companyos.observability.recorder import Recorder
     from companyos.observability.records import MetricPoint, SpanRecord
+    from companyos.observability.sink import Stream
 
 __all__ = ("Identity", "Observability", "current", "setup")
 
@@ -38,7 +43,8 @@ LEVELS = {
 }
 ORDER = {"DEBUG": 0, "INFO": 1, "WARN": 2, "ERROR": 3, "FATAL": 4}
 EXPORTERS = ("none", "console", "otlp")
-PRODUCTION = frozenset({"prod", "production"})
+DEVELOPMENT = frozenset({"dev", "devel", "development", "local", "test", "testing", "ci", "preview", "sandbox"})
+"""Environments in which DEBUG is written; what follows a `-` or a digit does not matter (`dev-2`, `preview-17`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,9 @@ class Identity:
     def attributes(self) -> dict[str, str]:
         """As resource attributes of spans and metrics (OpenTelemetry resource conventions)."""
         values = {
+            "telemetry.sdk.language": "python",
+            "telemetry.sdk.name": "companyos",
+            "telemetry.sdk.version": __version__,
             "service.name": self.service,
             "service.version": self.version,
             "deployment.environment.name": self.environment,
@@ -73,7 +82,7 @@ class Observability:
     """The signals of one service, in force from `setup()` until `shutdown()`; also usable in a `with`."""
 
     def __init__(
-        self, identity: Identity, *, level: str, stream: TextIO | None, redactor: Redactor, recorder: Recorder | None
+        self, identity: Identity, *, level: str, stream: Stream | None, redactor: Redactor, recorder: Recorder | None
     ) -> None:
         self.identity: Identity = identity
         """Who produces the signals."""
@@ -82,29 +91,40 @@ class Observability:
         self.redactor: Redactor = redactor
         """What masks secrets."""
         self.recorder: Recorder | None = recorder
-        """What records spans and metrics; None without the extra, or when OTEL_SDK_DISABLED is true."""
-        self.dropped_lines: int = 0
-        """Log lines that could not be written: the stream was closed, or full."""
+        """What records spans and metrics; None when OTEL_SDK_DISABLED is true."""
+        self.propagators: frozenset[str] = otel_env.Settings().propagators
+        """What is taken from headers and put into them: `tracecontext`, `baggage`."""
+        self.made_from: tuple[Any, ...] | None = None
+        """What `setup()` was called with, to tell whether it is called so again."""
         self.rank: int = ORDER[level]
         self.fields: dict[str, str] = identity.fields()
-        self._stream = stream
-        self._lock = threading.Lock()
+        self._sink = Sink(stream)
+        self.write: Callable[[bytes], None] = self._sink.write
+        """Write one log line, ASCII without its end; a stream that fails costs a line, never the caller's work."""
 
-    def write(self, line: str) -> None:
-        """Write one log line and flush it; a stream that fails costs a line, never the caller's work."""
-        stream = self._stream or sys.stdout
-        with self._lock:
-            try:
-                stream.write(f"{line}\n")
-                stream.flush()
-            except Exception:  # noqa: BLE001 - whatever the stream is (None, closed, full, somebody's own), work goes on
-                self.dropped_lines += 1
+    @property
+    def dropped_lines(self) -> int:
+        """Log lines that could not be written: the stream was closed, or full."""
+        return self._sink.dropped
+
+    @cached_property
+    def names(self) -> PlainNames:
+        """Names that are written as they are, filled by `lines`."""
+        from companyos.observability.lines import PlainNames
+
+        return PlainNames(self.redactor)
+
+    @cached_property
+    def heads(self) -> dict[str, dict[str, Any]]:
+        """What all lines of a level have in common."""
+        from companyos.observability.lines import template
+
+        return {level: template(level, self.fields) for level in ORDER}
 
     def spans(self, *, trace_id: str | None = None) -> list[SpanRecord]:
         """The latest finished spans, oldest first; only those of one trace if `trace_id` is given.
 
         Raises:
-            MissingExtraError: spans are not recorded, because the extra is not installed.
             UnverifiableError: they are not recorded, because OTEL_SDK_DISABLED is set.
         """
         return [span for span in self._recording().spans() if trace_id in {None, span.trace_id}]
@@ -113,7 +133,6 @@ class Observability:
         """The present state of every metric, or of one by its own or its playbook name.
 
         Raises:
-            MissingExtraError: metrics are not recorded, because the extra is not installed.
             UnverifiableError: they are not recorded, because OTEL_SDK_DISABLED is set.
         """
         from companyos.observability.meters import select
@@ -121,17 +140,23 @@ class Observability:
         return select(self._recording().points(), name)
 
     def flush(self, timeout_seconds: float = 10) -> bool:
-        """Export what is waiting; False if that was not possible in time."""
+        """Export what is waiting; False if that was not possible, or not in time."""
         return self.recorder is None or self.recorder.flush(timeout_seconds)
 
-    def shutdown(self) -> None:
-        """Export what is waiting and step back; what was in force before is in force again. Safe to repeat."""
+    def shutdown(self, timeout_seconds: float = 5) -> bool:
+        """Export what is waiting and step back; what was in force before is in force again. Safe to repeat.
+
+        An exporter that hangs is waited for no longer than `timeout_seconds`; False if something could not be exported.
+        """
         with _lock:
-            if self not in _stack:
-                return
-            _stack.remove(self)
-        if self.recorder is not None:
-            self.recorder.shutdown()
+            if self not in in_force:
+                return True
+        # While still in force, so that what it has to say about its end is said in its own name.
+        whole = self.recorder is None or self.recorder.shutdown(timeout_seconds)
+        with _lock:
+            if self in in_force:
+                in_force.remove(self)
+        return whole
 
     def __enter__(self) -> Self:
         return self
@@ -144,7 +169,6 @@ class Observability:
     def _recording(self) -> Recorder:
         if self.recorder is not None:
             return self.recorder
-        require("opentelemetry.sdk", extra="observability")
         raise UnverifiableError(
             "spans and metrics are not recorded",
             got="OTEL_SDK_DISABLED is true, or setup() was not called",
@@ -153,58 +177,159 @@ class Observability:
 
 
 def setup(
+    service: str | None = None,
+    env: str | None = None,
+    version: str | None = None,
     *,
-    service: str,
-    version: str = "0.0.0",
-    environment: str = "dev",
-    exporter: Exporter = "none",
-    otlp_endpoint: str = "http://localhost:4318",
+    environment: str | None = None,
+    exporter: Exporter | None = None,
+    otlp_endpoint: str | None = None,
     log_level: str = "info",
-    stream: TextIO | None = None,
+    stream: Stream | None = None,
     revision: str | None = None,
     redact: Iterable[str] = (),
+    redact_hosts: Iterable[str] = INTERNAL_HOSTS,
+    redaction_key: str | bytes | None = None,
     keep_spans: int = 2048,
+    max_series: int = 2000,
+    sample_ratio: float | None = None,
 ) -> Observability:
     """Say who this service is and where its signals go, from now until `shutdown()`.
 
-    Logs go to `stream` (default: stdout as it is when a line is written). Spans and metrics are kept in memory for
-    `spans()` (the latest `keep_spans`) and `metrics()`, and with `exporter` `console` or `otlp` also written to
-    stderr or sent by OTLP/HTTP to `otlp_endpoint`. `revision` is the commit (default: the environment variable
-    `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant or internal host names.
+    Called again with the same arguments (and `OTEL_*` variables) it returns what is in force; with others, what it
+    returns is in force instead, until its own shutdown. `environment` is another spelling of `env`.
 
-    DEBUG is for development: in `prod` it is raised to INFO, and a WARN event says so.
+    Logs go to `stream` (default: stdout as it is when a line is written). Spans and metrics are kept in memory for
+    `spans()` (the latest `keep_spans`) and `metrics()` (at most `max_series` series a metric), and with `exporter`
+    `console` or `otlp` also written to stderr or sent by OTLP/HTTP to `otlp_endpoint`. `sample_ratio` is the share of
+    traces that is recorded, 0 to 1, where no parent has decided. `revision` is the commit (default: the environment
+    variable `COMPANYOS_REVISION`); `redact` are words to withhold everywhere, such as tenant names, and `redact_hosts`
+    names of hosts, or of all below a domain (`*.internal`). `redaction_key` is what personal data are hashed with
+    (default: the variable `COMPANYOS_REDACTION_KEY`; else a random one, which a WARN event says when it is first used).
+
+    What is not said here is taken from the `OTEL_*` variables, else: `env` is `dev`, `version` `0.0.0`, and nothing is
+    exported. What cannot be followed among the variables is named in a WARN event.
+
+    DEBUG is for development: elsewhere, in `prod` for example, it is raised to INFO, and a WARN event says so.
 
     Raises:
         SetupError: an argument cannot be used.
         MissingExtraError: an exporter is asked for and the extra `[observability]` is not installed.
     """
+    if environment is not None and env not in {None, environment}:
+        raise SetupError("env and environment contradict each other", got=f"{env} and {environment}")
+    env, words, hosts = environment if env is None else env, tuple(redact), tuple(redact_hosts)
+    recording = (exporter, otlp_endpoint, keep_spans, max_series, sample_ratio)
+    said = (service, env, version, revision, log_level, stream, words, hosts, redaction_key, *recording)
+    if current().made_from == (said, otel_env.relevant()):
+        return current()
+    settings = otel_env.read()
+    redactor = Redactor(words, hosts=hosts, key=_key(redaction_key))
+    identity = _identity(service, env, version, revision, settings)
+    observability = _observability(identity, log_level, stream, redactor, settings)
+    observability.made_from = (said, otel_env.relevant())
+    observability.recorder = _recorder(observability, settings, *recording)
+    with _lock:
+        in_force.append(observability)
+    if observability.rank > ORDER[_level(log_level)]:
+        _warn("logging.debug_refused", reason="DEBUG is for development", level="INFO")
+    for name, value in settings.ignored:
+        _warn("observability.setting_ignored", action="setup", setting=name, got=value)
+    return observability
+
+
+def _observability(
+    identity: Identity, log_level: str, stream: Stream | None, redactor: Redactor, settings: otel_env.Settings
+) -> Observability:
     level = _level(log_level)
-    if exporter not in EXPORTERS:
-        raise SetupError("no such exporter", got=exporter, expected=", ".join(EXPORTERS))
-    for name, value in (("service", service), ("version", version), ("environment", environment)):
+    if level == "DEBUG" and re.split(r"[^a-z]", identity.environment.lower())[0] not in DEVELOPMENT:
+        level = "INFO"
+    made = Observability(identity, level=level, stream=stream, redactor=redactor, recorder=None)
+    made.propagators = settings.propagators
+    redactor.hashed.announce = _say_that_the_key_is_random
+    return made
+
+
+def _identity(
+    service: str | None, env: str | None, version: str | None, revision: str | None, settings: otel_env.Settings
+) -> Identity:
+    # What is said in code goes before the variables (resource SDK specification, "Specifying resource information").
+    said = settings.resource
+    if service is None and "service.name" not in said:
+        raise SetupError("the service has no name", hint='pass service="...", or set OTEL_SERVICE_NAME')
+    named = {
+        "service": said.get("service.name", "") if service is None else service,
+        "version": said.get("service.version", "0.0.0") if version is None else version,
+        "env": said.get("deployment.environment.name", "dev") if env is None else env,
+    }
+    for name, value in named.items():
         if not value.strip():
             raise SetupError(f"{name} is empty", got=repr(value), hint=f"pass {name}=...")
-    too_chatty = level == "DEBUG" and environment in PRODUCTION
-    identity = Identity(service, version, environment, revision or os.environ.get("COMPANYOS_REVISION") or None)
-    observability = Observability(
-        identity,
-        level="INFO" if too_chatty else level,
-        stream=stream,
-        redactor=Redactor(redact),
-        recorder=_recorder(identity, exporter, otlp_endpoint, keep_spans),
-    )
-    with _lock:
-        _stack.append(observability)
-    if too_chatty:
-        from companyos.observability.logs import get_logger
+    revision = revision or os.environ.get("COMPANYOS_REVISION") or said.get("vcs.ref.head.revision")
+    return Identity(named["service"], named["version"], named["env"], revision or None)
 
-        get_logger(__name__).warning("logging.debug_refused", reason="DEBUG is for development", level="INFO")
-    return observability
+
+def _recorder(  # noqa: PLR0917 - what setup() was given, in its order
+    of: Observability,
+    settings: otel_env.Settings,
+    exporter: Exporter | None,
+    endpoint: str | None,
+    keep_spans: int,
+    max_series: int,
+    sample_ratio: float | None,
+) -> Recorder | None:
+    from companyos.observability.recorder import Recorder
+
+    if exporter is not None and exporter not in EXPORTERS:
+        raise SetupError("no such exporter", got=exporter, expected=", ".join(EXPORTERS))
+    if max_series < 2:
+        raise SetupError("max_series leaves no room", got=max_series, expected="2 or more")
+    if sample_ratio is not None:
+        if not 0 <= sample_ratio <= 1:
+            raise SetupError("sample_ratio is no share", got=sample_ratio, expected="0 to 1")
+        settings = replace(settings, sampling=otel_env.Sampling.ratio(sample_ratio))
+    if settings.disabled:
+        return None
+    recorder = Recorder(
+        {**settings.resource, **of.identity.attributes()},
+        settings=settings,
+        redactor=of.redactor,
+        keep_spans=keep_spans,
+        max_series=max_series,
+        warn=_warn,
+    )
+    recorder.export(
+        traces=exporter or settings.traces_exporter or "none",
+        metrics=exporter or settings.metrics_exporter or "none",
+        endpoint=endpoint,
+    )
+    return recorder
+
+
+def _warn(event: str, **fields: Any) -> None:
+    from companyos.observability.logs import get_logger
+
+    get_logger("companyos.observability").warning(event, **fields)
 
 
 def current() -> Observability:
     """What is in force: the latest `setup()` that was not shut down, else a plain default."""
-    return _stack[-1]
+    return in_force[-1]
+
+
+def _key(given: str | bytes | None) -> bytes | None:
+    key = given if given is not None else os.environ.get("COMPANYOS_REDACTION_KEY") or None
+    return key.encode() if isinstance(key, str) else key
+
+
+def _say_that_the_key_is_random() -> None:
+    from companyos.observability.logs import get_logger
+
+    get_logger(__name__).warning(
+        "redaction.key_missing",
+        reason="hashes of personal data hold for this process only",
+        hint="give redaction_key, or set the variable COMPANYOS_REDACTION_KEY",
+    )
 
 
 def _level(text: str) -> str:
@@ -214,25 +339,10 @@ def _level(text: str) -> str:
     return level
 
 
-def _recorder(identity: Identity, exporter: Exporter, endpoint: str, keep_spans: int) -> Recorder | None:
-    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return None
-    try:
-        require("opentelemetry.sdk", extra="observability")
-        if exporter == "otlp":
-            require("opentelemetry.exporter.otlp.proto.http", extra="observability")
-    except MissingExtraError:
-        if exporter == "none":
-            return None
-        raise
-    from companyos.observability._sdk import Recorder
-
-    return Recorder(identity.attributes(), exporter=exporter, endpoint=endpoint, keep_spans=keep_spans)
-
-
 _lock = threading.Lock()
-_stack: list[Observability] = [
+in_force: list[Observability] = [
     Observability(
         Identity("unknown_service", "0.0.0", "dev"), level="INFO", stream=None, redactor=Redactor(), recorder=None
     )
 ]
+"""The last one is in force; logging reads it directly, because it does so for every event that it leaves out."""

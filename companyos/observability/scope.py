@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextvars import Token
 
-__all__ = ("annotate", "bind", "boundary", "current_correlation_id", "current_fields", "current_request_id")
+__all__ = (
+    "annotate",
+    "bind",
+    "boundary",
+    "current_correlation_id",
+    "current_fields",
+    "current_request_id",
+    "enter",
+    "leave",
+)
 
 
 class _Scope:
@@ -42,12 +52,22 @@ def boundary(**fields: Any) -> Iterator[None]:
 
     Without it a scope around a whole server would hand what one request has learnt to the next.
     """
-    outer = _scope.get()
-    token = _scope.set(_Scope({**(outer.fields if outer else _NOTHING), **fields}, None))
+    token = enter(**fields)
     try:
         yield
     finally:
-        _scope.reset(token)
+        leave(token)
+
+
+def enter(**fields: Any) -> Token[Any]:
+    """As `boundary`, for who cannot use a `with`; `leave` undoes it."""
+    outer = _scope.get()
+    return _scope.set(_Scope(fields if outer is None else {**outer.fields, **fields}, None))
+
+
+def leave(token: Token[Any]) -> None:
+    """Undo `enter`."""
+    _scope.reset(token)
 
 
 def annotate(**fields: Any) -> None:

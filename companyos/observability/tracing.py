@@ -1,41 +1,40 @@
 """Traces: W3C Trace Context in and out, one call to start one.
 
-With the extra `[observability]` spans are recorded by the OpenTelemetry SDK. Without it nothing is recorded, but ids
-are real: made here, 16 and 8 random bytes as in W3C Trace Context, so that logs still correlate and callers and
-callees still share a trace. The sampled flag is then the parent's; a trace begun here says sampled, so that services
-further down that do record are not told to leave it out.
+Spans are recorded by `spans.SpanRecorder`. Where nothing is recorded (before `setup()`, or with OTEL_SDK_DISABLED) ids
+are real all the same: made here, 16 and 8 random bytes as in W3C Trace Context, so that logs still correlate and
+callers and callees still share a trace. The sampled flag is then the parent's; a trace begun here says sampled, so that
+services further down that do record are not told to leave it out.
 """
 
 from __future__ import annotations
 
 import json
-import re
-import secrets
-import traceback
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from companyos.observability.errors import SetupError
-from companyos.observability.redaction import Room, as_text
+from companyos.observability.exceptions import exception_fields, type_name
+from companyos.observability.propagation import Incoming, carries, extract, headers_of
+from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
-from companyos.observability.scope import boundary, current_fields
+from companyos.observability.scope import boundary
+from companyos.observability.spans import NOT_SAMPLED, SAMPLED, Span, new_span_id, new_trace_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from opentelemetry.context import Context
 
-__all__ = ("Trace", "current_span_id", "current_trace_id", "outgoing_headers", "safe_id", "start_trace")
+__all__ = ("Trace", "begin", "current_span_id", "current_trace_id", "start_trace", "type_name")
 
-_PROPAGATOR = TraceContextTextMapPropagator()
-_KINDS = {kind.name.lower(): kind for kind in trace.SpanKind}
+KINDS = {kind.name.lower(): kind for kind in trace.SpanKind}
+"""Kinds of spans by our names."""
 MAX_ATTRIBUTE_BITS = 63
 """OTLP has no larger integers."""
-_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
 class Trace:
@@ -53,57 +52,76 @@ class Trace:
 
     def set(self, key: str, value: Any) -> None:
         """Set an attribute of the span; secrets are masked, None is left out."""
-        if value is not None and self._span.is_recording():
-            self._span.set_attribute(current().redactor.text(key), _attribute(key, value))
+        shown = attribute(key, value) if isinstance(self._span, Span) else None
+        if shown is not None and isinstance(self._span, Span):
+            self._span.put(current().redactor.text(key), shown)
 
     def rename(self, name: str) -> None:
         """Give the span another name."""
-        self._span.update_name(current().redactor.text(as_text(name)))
+        self._span.update_name(as_text(name))
+
+    def link(self, ctx: Any) -> None:
+        """Link the span to the one that a request, a message or headers name, if they name one."""
+        parent = extract(headers_of(ctx)).parent
+        if parent is not None:
+            self._span.add_link(parent)
 
     def fail(self, error: BaseException | str) -> None:
         """Mark the span as failed, with the exception (its text masked) or a short stable word such as `500`."""
-        if not self._span.is_recording():
-            return
-        if isinstance(error, BaseException):
-            self._span.add_event("exception", exception_fields(error))
-            self._span.set_attribute("error.type", type_name(error))
-            self._span.set_status(trace.StatusCode.ERROR, current().redactor.text(as_text(error)))
-        else:
-            self._span.set_attribute("error.type", error)
-            self._span.set_status(trace.StatusCode.ERROR)
+        if isinstance(self._span, Span):
+            mark_failed(self._span, error)
+
+
+def mark_failed(span: Span, error: BaseException | str) -> None:
+    """Mark a span as failed, with the exception (its text masked) or a short stable word."""
+    if isinstance(error, BaseException):
+        span.put_event("exception", dict(exception_fields(error)))
+        span.put("error.type", type_name(error))
+        span.set_status(trace.StatusCode.ERROR, as_text(error))
+    else:
+        span.put("error.type", error)
+        span.set_status(trace.StatusCode.ERROR)
 
 
 @contextmanager
 def start_trace(
-    name: str,
+    name: Any = None,
+    ctx: Any = None,
     *,
     headers: Mapping[str, str] | None = None,
     context: Context | None = None,
     kind: str = "internal",
     attributes: Mapping[str, Any] | None = None,
+    links: Iterable[Any] = (),
 ) -> Iterator[Trace]:
     """Do the work of the `with` in a span of its own.
 
-    Its parent is, if `headers` (of a request or a message; names in any case) are given, what their `traceparent`
-    says, and none if that is missing or malformed; else the OpenTelemetry `context`; else the span in hand. A
-    well-formed `x-correlation-id` among the headers is bound for the work.
-
-    What is annotated inside a span with `headers` stays inside: there a request or a message begins.
+    `ctx` is what the work comes from: a request, an ASGI scope, a message, a CloudEvent, their headers (names in any
+    case), or an OpenTelemetry `Context`. The parent is, if it is given, what its `traceparent` says, and none if that
+    is missing or malformed; else the span in hand. Its baggage, and its `x-correlation-id` if well-formed, are in force
+    for the work, and what is annotated inside stays inside: there a request or a message begins. `start_trace(ctx)`
+    does without a name and takes one from `ctx`. `headers=` and `context=` say of what sort `ctx` is. `links` are
+    further messages or requests that the work comes from.
 
     `kind` is `internal`, `server`, `client`, `producer` or `consumer`. An exception marks the span as failed and
     goes on.
 
     Raises:
-        SetupError: there is no such kind.
+        SetupError: there is no such kind, or neither a name nor a `ctx` is given.
     """
-    if kind not in _KINDS:
-        raise SetupError("no such kind of span", got=kind, expected=", ".join(sorted(_KINDS)))
-    parent, correlation = _incoming(headers, context)
-    span = _start(name, parent, _KINDS[kind], attributes or {})
-    token = otel_context.attach(trace.set_span_in_context(span, parent))
+    name, headers, context = _arguments(name, ctx, headers, context)
+    if kind not in KINDS:
+        raise SetupError("no such kind of span", got=kind, expected=", ".join(sorted(KINDS)))
+    incoming = None if headers is None else extract(headers_of(headers))
+    parent = (otel_context.get_current() if context is None else context) if incoming is None else incoming.context()
+    caused_by = trace.get_current_span(parent).get_span_context() if incoming is None else incoming.parent
+    span = begin(name, caused_by, KINDS[kind], attributes or {})
     handle = Trace(span)
+    for message in links:
+        handle.link(message)
+    token = otel_context.attach(trace.set_span_in_context(span, parent))
     try:
-        with _scope_of(headers, correlation):
+        with _scope_of(incoming):
             yield handle
     except Exception as error:
         handle.fail(error)
@@ -113,20 +131,35 @@ def start_trace(
         otel_context.detach(token)
 
 
-def _scope_of(headers: Mapping[str, str] | None, correlation: str | None) -> AbstractContextManager[None]:
-    if headers is None:
+def _arguments(
+    name: Any, ctx: Any, headers: Mapping[str, str] | None, context: Context | None
+) -> tuple[Any, Any, Context | None]:
+    if ctx is None and name is not None and not isinstance(name, str) and carries(name):
+        name, ctx = None, name
+    if isinstance(ctx, otel_context.Context):
+        context, ctx = ctx, None
+    elif ctx is not None and headers is None:
+        headers = ctx
+    if name is None:
+        if ctx is None and headers is None and context is None:
+            raise SetupError("a trace needs a name", hint='start_trace("fetch_orders"), or start_trace(request)')
+        name = _name_of(ctx)
+    return name, headers, context
+
+
+def _name_of(ctx: Any) -> str:
+    """A name of few values: the method of a request, the type of an event; else `work`."""
+    for key in ("method", "type", "ce-type"):
+        value = ctx.get(key) if isinstance(ctx, Mapping) else getattr(ctx, key, None)
+        if isinstance(value, str) and value and not (key == "type" and value in {"http", "websocket"}):
+            return value[:64]
+    return "work"
+
+
+def _scope_of(incoming: Incoming | None) -> AbstractContextManager[None]:
+    if incoming is None:
         return nullcontext()
-    return boundary(correlation_id=correlation) if correlation else boundary()
-
-
-def outgoing_headers() -> dict[str, str]:
-    """Headers that carry the trace and the correlation id in hand to the next service or into a message."""
-    headers: dict[str, str] = {}
-    _PROPAGATOR.inject(headers)
-    correlation = current_fields().get("correlation_id")
-    if correlation:
-        headers["x-correlation-id"] = str(correlation)
-    return headers
+    return boundary(correlation_id=incoming.correlation_id) if incoming.correlation_id else boundary()
 
 
 def current_trace_id() -> str | None:
@@ -141,75 +174,32 @@ def current_span_id() -> str | None:
     return f"{context.span_id:016x}" if context.is_valid else None
 
 
-def safe_id(value: str | None) -> str | None:
-    """An id that came from outside, or None unless it is 1 to 128 harmless characters."""
-    return value if value and _SAFE_ID.fullmatch(value) else None
-
-
-def type_name(error: BaseException) -> str:
-    """Name of an exception's class, with its module unless it is built in."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def exception_fields(error: BaseException, room: Room | None = None) -> dict[str, str]:
-    """An exception as the conventions name its parts, its texts masked."""
-    room = room or Room()
-    mask = current().redactor.text
-    return {
-        "exception.type": type_name(error),
-        "exception.message": mask(as_text(error), room),
-        "exception.stacktrace": mask(_stacktrace(error), room),
-    }
-
-
-def _stacktrace(error: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(error))
-    except Exception as failure:  # noqa: BLE001 - an exception that cannot be shown must not be replaced by that fact
-        return f"[{type_name(error)}: {type_name(failure)} when shown]"
-
-
-def _incoming(headers: Mapping[str, str] | None, context: Context | None) -> tuple[Context, str | None]:
-    if headers is None:
-        return (otel_context.get_current() if context is None else context), None
-    lower = _lowered(headers)
-    # A context of its own: what a stranger sent must not become a child of whatever happens to be in hand here.
-    parent = _PROPAGATOR.extract(lower, context=otel_context.Context())
-    return parent, safe_id(lower.get("x-correlation-id"))
-
-
-def _lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    try:
-        return {name.lower(): value for name, value in headers.items()}
-    except Exception:  # noqa: BLE001 - headers that cannot be read carry no trace; the work goes on
-        return {}
-
-
-def _start(name: str, parent: Context, kind: trace.SpanKind, attributes: Mapping[str, Any]) -> trace.Span:
-    recorder = current().recorder
+def begin(
+    name: str, parent: trace.SpanContext | None, kind: trace.SpanKind, attributes: Mapping[str, Any]
+) -> trace.Span:
+    """A span that has begun, in whatever is in force; its name and attributes are masked."""
+    runtime = current()
+    recorder = runtime.recorder
     if recorder is None:
-        return trace.NonRecordingSpan(_next_context(trace.get_current_span(parent).get_span_context()))
-    mask = current().redactor.text
-    masked = {mask(key): _attribute(key, value) for key, value in attributes.items() if value is not None}
-    return recorder.tracer.start_span(
-        mask(as_text(name)), parent, kind, masked, record_exception=False, set_status_on_exception=False
-    )
+        return trace.NonRecordingSpan(_next_context(parent))
+    mask = runtime.redactor.text
+    masked = {mask(key): attribute(key, value) for key, value in attributes.items()}
+    shown = {key: value for key, value in masked.items() if value is not None}
+    return recorder.tracing.begin(mask(as_text(name)), parent, kind, recorder.tracing.fit(shown))
 
 
-def _next_context(parent: trace.SpanContext) -> trace.SpanContext:
-    if parent.is_valid:
-        return trace.SpanContext(parent.trace_id, _random(8), False, parent.trace_flags, parent.trace_state)
-    return trace.SpanContext(_random(16), _random(8), False, trace.TraceFlags(trace.TraceFlags.SAMPLED))
+def _next_context(parent: trace.SpanContext | None) -> trace.SpanContext:
+    if parent is not None and parent.is_valid:
+        flags = SAMPLED if parent.trace_flags.sampled else NOT_SAMPLED
+        return trace.SpanContext(parent.trace_id, new_span_id(), False, flags, parent.trace_state)
+    return trace.SpanContext(new_trace_id(), new_span_id(), False, SAMPLED)
 
 
-def _random(size: int) -> int:
-    # All zeros is the one value that Trace Context forbids.
-    return int.from_bytes(secrets.token_bytes(size)) or 1
-
-
-def _attribute(key: str, value: Any) -> str | bool | int | float:
+def attribute(key: str, value: Any) -> str | bool | int | float | None:
+    """A value as an attribute of a span: masked, JSON where it is neither text nor number; None: it is left out."""
     masked = current().redactor.field(key, value)
+    if masked is None:
+        return None
     if isinstance(masked, int) and masked.bit_length() > MAX_ATTRIBUTE_BITS:
         return str(masked)
     return masked if isinstance(masked, str | bool | int | float) else json.dumps(masked)

@@ -10,6 +10,7 @@ Installed as a pytest plugin. Fixtures are prefixed `companyos_`; contract suite
 
 from __future__ import annotations
 
+from companyos.testing.budgets import BudgetStoreContract
 from companyos.testing.channels import ChannelContract
 from companyos.testing.engines import EngineContract
 from companyos.testing.fixtures import assert_proves, companyos_company, companyos_ledger
@@ -17,6 +18,7 @@ from companyos.testing.states import StateCacheContract, StateDatabaseContract, 
 from companyos.testing.stores import StoreContract
 
 __all__ = (
+    "BudgetStoreContract",
     "ChannelContract",
     "EngineContract",
     "StateCacheContract",

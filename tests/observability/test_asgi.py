@@ -10,6 +10,7 @@ import pytest
 
 from companyos import observability
 from companyos.observability import ASGIMiddleware, get_logger
+from companyos.observability.golden import Golden
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -46,8 +47,8 @@ def test_what_one_request_learnt_is_not_told_of_the_next(service):
             log.info("after")
         second, after = service.events[-2:]
         assert ("/second", "failure", "api") == (second["resource"], second["outcome"], second["component"])
-        assert "subject_id" not in second
-        assert "subject_id" not in after
+        assert second["subject_id"] is None
+        assert after["subject_id"] is None
 
 
 def call(app, *, headers=(), path="/orders/7", **scope):
@@ -198,13 +199,16 @@ def test_harmful_request_ids_are_replaced(service, value):
 def test_the_applications_own_request_id_stays(service):
     """A response that already has a request id does not get a second one."""
     app = ASGIMiddleware(answer(headers=[(b"X-Request-Id", b"mine")]))
-    assert call(app)[0]["headers"] == [(b"X-Request-Id", b"mine")]
+    assert [(name, value) for name, value in call(app)[0]["headers"] if name.lower() == b"x-request-id"] == [
+        (b"X-Request-Id", b"mine")
+    ]
 
 
 def test_correlation_id(service):
     """A correlation id from outside ties the events together in place of the trace id."""
-    call(ASGIMiddleware(answer()), headers=[("x-correlation-id", "case-9")])
+    messages = call(ASGIMiddleware(answer()), headers=[("x-correlation-id", "case-9")])
     assert {event["correlation_id"] for event in service.events} == {"case-9"}
+    assert (b"x-correlation-id", b"case-9") in messages[0]["headers"]
 
 
 def test_quiet_paths(service):
@@ -291,14 +295,14 @@ def test_strange_requests_are_served(service, case):
     assert service.events[-1]["event"] == "http.request"
 
 
-@pytest.mark.parametrize("broken", ["record", "change"])
+@pytest.mark.parametrize("broken", ["active", "record"])
 def test_a_failure_to_observe_breaks_nobody(service, monkeypatch, broken):
     """When recording itself fails the application still answers, and an event tells of the failure."""
 
     def fail(*args, **kwargs):
         raise RuntimeError("no meter")
 
-    monkeypatch.setattr(observability.Metrics, broken, fail)
+    monkeypatch.setattr(Golden, broken, fail)
     messages = call(ASGIMiddleware(answer()))
     assert [message["type"] for message in messages] == ["http.response.start", "http.response.body"]
     assert "observability.failed" in [event["event"] for event in service.events]
@@ -355,7 +359,7 @@ def test_headers_of_the_wrong_kind_are_the_servers_to_refuse(service, headers):
     start, _ = call(ASGIMiddleware(app))
 
     assert list(headers) == start["headers"][: len(headers)]
-    assert (headers != [("X-Request-ID", "own")]) == (len(start["headers"]) == len(headers) + 1)
+    assert len(start["headers"]) == len(headers) + (1 if headers == [("X-Request-ID", "own")] else 2)
 
 
 def test_a_request_with_headers_of_the_wrong_kind_is_served(service):
@@ -372,7 +376,7 @@ def test_a_request_with_headers_of_the_wrong_kind_is_served(service):
         sent.append(message)
 
     asyncio.run(ASGIMiddleware(app)(whole, None, send))
-    assert [(b"x-request-id", b"r-1")] == sent[0]["headers"]
+    assert (b"x-request-id", b"r-1") in sent[0]["headers"]
 
 
 def test_signatures_and_codes_in_the_query_are_masked(service):

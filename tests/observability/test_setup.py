@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import subprocess
@@ -19,6 +20,10 @@ from companyos.errors import UnverifiableError
 from companyos.observability import SetupError, metrics, start_trace
 
 BAD = {
+    "no service": {"service": None},
+    "two environments": {"env": "dev", "environment": "prod"},
+    "a share beyond one": {"sample_ratio": 1.5},
+    "no room for series": {"max_series": 1},
     "level": {"log_level": "loud"},
     "exporter": {"exporter": "carrier-pigeon"},
     "service": {"service": " "},
@@ -45,6 +50,24 @@ def test_setup_and_shutdown_nest(make_service):
     assert observability.current() is second.observability
     second.observability.shutdown()
     second.observability.shutdown()
+    assert observability.current() is default
+
+
+def test_the_same_setup_again_is_the_one_in_force(monkeypatch):
+    """Repeated it changes nothing, one shutdown ends it, and another identity takes its place for a while."""
+    default = observability.current()
+    first = observability.setup("orders", "test", "1.0")
+    try:
+        assert observability.setup(service="orders", env="test", version="1.0") is first
+        assert observability.setup("orders", environment="test", version="1.0") is first
+        with observability.setup("orders", "test", "1.1") as other:
+            assert observability.current() is other is not first
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+        with observability.setup("orders", "test", "1.0") as changed:
+            assert changed is not first
+        assert observability.current() is first
+    finally:
+        first.shutdown()
     assert observability.current() is default
 
 
@@ -124,7 +147,7 @@ def test_otlp(make_service, collector):
     assert [span.trace_id.hex() for span in spans.scope_spans[0].spans] == [trace.trace_id]
     assert (resource["service.name"], resource["vcs.ref.head.revision"]) == ("orders", "abc123")
     sent = ExportMetricsServiceRequest.FromString(bodies["/v1/metrics"]).resource_metrics[0]
-    assert [metric.name for metric in sent.scope_metrics[0].metrics] == ["jobs"]
+    assert "jobs" in [metric.name for metric in sent.scope_metrics[0].metrics]
 
 
 def test_console(make_service, capfd):
@@ -170,6 +193,23 @@ def test_stdlib_logging_joins_in(service):
     assert second["message"] == "bad %d (TypeError when formatted)"
     assert (third["level"], third["exception.type"]) == ("ERROR", "ValueError")
     assert (theirs.handlers, theirs.propagate, theirs.level) == ([], True, logging.NOTSET)
+
+
+def test_stdlib_logging_joins_in_from_the_call_on(service):
+    """Without a `with` too, and loggers below that have handlers of their own write events alone, till it is closed."""
+    stream = io.StringIO()
+    access, own = logging.getLogger("their.server.access"), logging.StreamHandler(stream)
+    access.addHandler(own)
+    access.propagate = False
+    captured = observability.capture_stdlib_logging("their.server")
+    access.warning("GET /?token=%s", "hunter2-hunter2")
+    captured.close()
+    access.warning("after")
+
+    (event,) = service.events
+    assert (event["logger"], event["message"]) == ("their.server.access", "GET /?token=[secret]")
+    assert (stream.getvalue(), access.handlers, access.propagate) == ("after\n", [own], False)
+    access.removeHandler(own)
 
 
 GLOBAL = """

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tests.services.opa_server import OpaServer
 from tests.services.postgresql import PostgreSQL
 from tests.services.process import ServerDiedError, ServerProcess, fresh_folder, stop_all
+from tests.services.prometheus import Prometheus
 from tests.services.proxy import Proxy
 from tests.services.redis import Redis
 from tests.services.registry import SERVICES, NotAvailableError, available, find, not_run
@@ -18,6 +19,7 @@ __all__ = (
     "NotAvailableError",
     "OpaServer",
     "PostgreSQL",
+    "Prometheus",
     "Proxy",
     "Redis",
     "ServerDiedError",

@@ -37,9 +37,10 @@ def find(system: SystemPackages) -> Path:
 
 
 class Redis:
-    """A running server that keeps nothing on the disk, as a cache should be."""
+    """A running server that keeps nothing on the disk, as a cache should be; if `durable`, every write (AOF)."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, *, durable: bool = False) -> None:
+        self._appendonly = "yes\nappendfsync always" if durable else "no"
         self.process = ServerProcess("redis", fresh_folder("redis"))
         self.port = 0
         self._program = program
@@ -71,7 +72,7 @@ class Redis:
         return url
 
     def kill(self) -> None:
-        """`kill -9` the server; what it held is lost."""
+        """`kill -9` the server; what it held in memory is lost."""
         self.process.kill()
 
     def pause(self) -> None:
@@ -85,7 +86,7 @@ class Redis:
         os.killpg(self.process.pid, signal.SIGCONT)
 
     def restart(self) -> None:
-        """Start the server, empty, and wait until it answers; the port stays the same."""
+        """Start the server, with what is on its disk, and wait until it answers; the port stays the same."""
         self.process.serve(self, self._command, self._answers, taken="Address already in use")
 
     def stop(self) -> None:
@@ -95,7 +96,8 @@ class Redis:
     def _command(self) -> list[str | Path]:
         configuration = self.process.folder / "server.conf"
         configuration.write_text(
-            f'bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\nsave ""\nappendonly no\n'
+            f'bind 127.0.0.1\nport {self.port}\nrequirepass {self._password}\nsave ""\nappendonly {self._appendonly}\n'
+            f"dir {self.process.folder}\n"
         )
         return [self._program, configuration]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from tests.services import opa_engine, postgresql, redis, system
+from tests.services import opa_engine, postgresql, prometheus, promtool, redis, system
 from tests.services.errors import NotAvailableError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ SERVICES: Mapping[str, Service] = {
     for service in (
         Service("postgresql", lambda: postgresql.find(system.from_environment())),
         Service("opa_engine", opa_engine.find),
+        Service("prometheus", lambda: prometheus.find(system.from_environment())),
+        Service("promtool", lambda: promtool.find(system.from_environment())),
         Service("redis", lambda: redis.find(system.from_environment())),
     )
 }

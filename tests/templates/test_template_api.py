@@ -82,6 +82,27 @@ def test_smoke_against_nothing_fails(service):
     _make(service, "smoke", "URL=http://127.0.0.1:9", status=2)
 
 
+def test_its_objectives_are_compiled_and_tried(service):
+    """`make slo` leaves the rules of both objectives, and shows what the alerts do in incidents; CI runs it."""
+    shown = _make(service, "slo").stdout
+    rules = yaml.safe_load((service / "build" / "rules.yaml").read_text())
+    workflow = yaml.safe_load((service / ".github" / "workflows" / "golden-ci.yml").read_text())
+    assert {"slo-orders-availability", "slo-orders-latency"} <= {group["name"] for group in rules["groups"]}
+    assert "0 false pages" in shown
+    assert {"make check", "make slo"} <= {step.get("run") for step in workflow["jobs"]["verify"]["steps"]}
+
+
+def test_objectives_that_are_wrong_fail_its_checks(service):
+    """`make check` asks: a target that cannot be met is not let through."""
+    path = service / "observability" / "slo.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("target: 0.9995", "target: 9995"))
+    try:
+        assert "observability/slo.yaml" in _make(service, "check", status=2).stderr
+    finally:
+        path.write_text(text)
+
+
 def test_the_other_answers_work_too(service, tmp_path):
     """With every option turned the other way it is formatted, clean and passes the same tests."""
     made = new("api", tmp_path / "zeta", OTHER_WAY).path

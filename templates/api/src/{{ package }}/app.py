@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from companyos.observability import ASGIMiddleware, get_logger
+from companyos.observability import ASGIMiddleware, MetricsApp, get_logger
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import Route
 
 from . import __doc__ as description
 from . import __version__
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ("create_app",)
 
 BODY_LIMIT_BYTES = 1024 * 1024
-QUIET_PATHS = ("/health", "/ready")
+METRICS_PATH = "/metrics"
+QUIET_PATHS = ("/health", "/ready", METRICS_PATH)
 _log = get_logger(__name__)
 
 
@@ -54,6 +56,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.description = description or ""
     for module in (health, session, documents):
         app.include_router(module.router)
+    # Beside the interface, not part of it: what the dashboard and the objectives in observability/ ask for.
+    app.router.routes.append(Route(METRICS_PATH, MetricsApp()))
     problems.install(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     _surround(app, chosen)

@@ -38,15 +38,18 @@ class Platform:
         with ExitStack() as stack:
             company = stack.enter_context(Company.open(ROOT))
             chosen = company.settings.observability
+            exporting = chosen.exporter != "none"
             signals = stack.enter_context(
                 observability.setup(
                     service=company.settings.company.name,
                     version=version,
                     environment=settings.app_env,
-                    exporter=chosen.exporter,
-                    otlp_endpoint=chosen.otlp_endpoint,
+                    # Where companyos.yaml exports nothing, the OTEL_* variables say what is exported, and where to.
+                    exporter=chosen.exporter if exporting else None,
+                    otlp_endpoint=chosen.otlp_endpoint if exporting else None,
                     log_level=chosen.log_level,
-                    revision=settings.revision,
+                    redact=chosen.redact,
+                    revision=settings.known_revision,
                 )
             )
             features = flags.client(company.root / company.settings.flags.file)

@@ -28,7 +28,7 @@ class Settings:
     """What the environment may set; defaults are in `config/schema.json`."""
 
     app_env: str
-    """`dev`, `staging` or `prod`."""
+    """`dev`, `staging`, `canary` or `prod`."""
     host: str
     """Address to listen on."""
     port: int
@@ -49,6 +49,11 @@ class Settings:
     """The demo user's password."""
     demo_totp_secret: str = field(repr=False)
     """The demo user's second factor, base32 (RFC 6238)."""
+
+    @property
+    def known_revision(self) -> str | None:
+        """The revision, or None where the build did not say."""
+        return None if self.revision == "unknown" else self.revision
 
 
 def load(environ: Mapping[str, str] = os.environ) -> Settings:

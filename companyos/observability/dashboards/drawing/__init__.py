@@ -1,0 +1,1 @@
+"""Our own plotter: the panels of a dashboard as one SVG, with what a Prometheus answers to their queries."""

@@ -1,0 +1,1 @@
+"""Planted violations of this room's controls, and clean cases; all of it made by the real logger, tracer and ledger."""
