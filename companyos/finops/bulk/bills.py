@@ -13,7 +13,7 @@ from companyos.finops.bulk.connection import connect, duckdb, literal, quoted
 from companyos.finops.bulk.scanning import GZIP, scan, unzip
 from companyos.finops.columns import detect_version, stray
 from companyos.finops.errors import CostFileError
-from companyos.finops.focus import MAX_LINE, FocusFile, check_regular
+from companyos.finops.focus import FocusFile, check_regular
 from companyos.finops.header import check_mandatory, read_header
 from companyos.finops.rows import Charge, RowCleaner, Tally
 
@@ -84,12 +84,13 @@ class CsvBill(FocusFile):
         Fields that are empty are empty texts, fields that are missing are null, and one more column than the header has
         takes what a row has too many: left to itself, DuckDB drops an empty field that is one too many. On line breaks
         inside quotes it fails too; without threads it would read them, and lose a last row whose quote is never closed.
+        A line longer than the longest field that the thorough reader takes is left to that one.
         """
         columns = ", ".join(f"'c{number}': 'VARCHAR'" for number in range(len(self.header) + 1))
         return (
             f"read_csv({literal(self._path)}, auto_detect = false, header = true, delim = {literal(self.delimiter)},"
             f" quote = '\"', escape = '\"', strict_mode = true, null_padding = true, nullstr = '\x01',"
-            f" max_line_size = {MAX_LINE}, columns = {{{columns}}})"
+            f" max_line_size = {csv.field_size_limit()}, columns = {{{columns}}})"
         )
 
     def flat(self, target: Path) -> CsvBill:
