@@ -289,9 +289,9 @@ class Company:
         return Notifier.choose(section.channels, channels, ledger=self.ledger)
 
     def _open_costs(self) -> CostStore:
-        from companyos.finops import SqliteCostStore
+        from companyos.finops import open_store
 
-        return SqliteCostStore(self.state_dir / "costs", ledger=self.ledger)
+        return open_store(self.state_dir / "costs", ledger=self.ledger, tags=self.settings.finops.tags)
 
     def _open_budget(self) -> Budget:
         from companyos.finops import Budget

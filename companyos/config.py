@@ -181,6 +181,10 @@ class FinopsSection(_Section):
     budgets: tuple[Budget, ...] = Field(
         (Budget(name="all-costs", target=Decimal(300), ceiling=Decimal(500)),), description="Budgets of the gate."
     )
+    tags: tuple[str, ...] = Field(
+        ("CostCenter", "application", "environment", "feature", "team"),
+        description="Tags rolled up when a bill comes in.",
+    )
     budget_policy: Path = Field(Path("finops.yaml"), description="The policy of budgets that are reserved from.")
     budget_store: str | None = Field(
         None, description="URL of the store of budgets; default: a SQLite file in the state directory."

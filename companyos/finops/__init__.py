@@ -1,6 +1,6 @@
 """Money: FOCUS bills in, exact totals, a forecast with an upper bound, and a gate that refuses overspending.
 
-Start here: `SqliteCostStore(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`; and for spending that
+Start here: `open_store(directory).ingest(path)`, then `judge(budgets, store, as_of=...)`; and for spending that
 must not happen, `Budget.open(policy, url, ledger).reserve(...)`.
 """
 
@@ -24,6 +24,8 @@ from companyos.finops.errors import (
     MixedCurrencyError,
     OverlapError,
     PlanError,
+    RateError,
+    RuleModelError,
     StoreError,
 )
 from companyos.finops.focus import FocusFile
@@ -32,7 +34,9 @@ from companyos.finops.gate import gate, judge
 from companyos.finops.interface import CostLine, CostStore, Coverage, DayCost, IngestReport, Mend, Rejection
 from companyos.finops.money import exact_sum, single_currency
 from companyos.finops.notes import CostNote, cost_note
+from companyos.finops.opening import open_store
 from companyos.finops.plan import RemediationPlan
+from companyos.finops.rates import Rates
 
 __all__ = (
     "AmbiguousNumbersError",
@@ -60,9 +64,12 @@ __all__ = (
     "OverlapError",
     "Period",
     "PlanError",
+    "RateError",
+    "Rates",
     "Rejection",
     "RemediationPlan",
     "Reservation",
+    "RuleModelError",
     "SqliteCostStore",
     "StoreError",
     "cost_note",
@@ -71,6 +78,7 @@ __all__ = (
     "forecast_period",
     "gate",
     "judge",
+    "open_store",
     "period_at",
     "single_currency",
 )

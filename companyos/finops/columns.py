@@ -1,7 +1,7 @@
 """The columns of FOCUS Cost and Usage, by version: which exist, which are mandatory, what type they have.
 
 Source: FinOps Open Cost and Usage Specification 1.0 to 1.4. Versions 1.0 to 1.2 make the same 21 columns mandatory;
-1.3 adds ServiceProviderName, and 1.4 drops ProviderName and PublisherName.
+1.3 adds ServiceProviderName and HostProviderName, and 1.4 drops ProviderName and PublisherName.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _COMMON_MANDATORY = frozenset(
     """.split()  # noqa: SIM905 - a table of names reads better than a list of quoted ones
 )
 _REMOVED_IN_1_4 = frozenset({"ProviderName", "PublisherName"})
+_ADDED_IN_1_3 = frozenset({"HostProviderName", "ServiceProviderName"})
 
 _INTRODUCED = {
     "1.0": _COMMON_MANDATORY
@@ -127,10 +128,8 @@ def detect_version(header: Collection[str]) -> str:
 
 def mandatory(version: str) -> frozenset[str]:
     """The columns that a file of that version must have."""
-    if version == "1.4":
-        return _COMMON_MANDATORY | {"ServiceProviderName"}
-    extra = {"ServiceProviderName"} if version == "1.3" else set()
-    return _COMMON_MANDATORY | _REMOVED_IN_1_4 | extra
+    providers = _ADDED_IN_1_3 if version in {"1.3", "1.4"} else frozenset()
+    return _COMMON_MANDATORY | providers | (frozenset() if version == "1.4" else _REMOVED_IN_1_4)
 
 
 def stray(header: Collection[str]) -> tuple[str, ...]:

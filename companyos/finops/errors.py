@@ -11,6 +11,8 @@ __all__ = (
     "MixedCurrencyError",
     "OverlapError",
     "PlanError",
+    "RateError",
+    "RuleModelError",
     "StoreError",
 )
 
@@ -49,6 +51,18 @@ class PlanError(UserError, ValueError):
     """A remediation plan does not parse or lacks what makes it a plan."""
 
     code = "finops.plan"
+
+
+class RateError(UserError, ValueError):
+    """An exchange rate is missing, too old, or not readable, so amounts were not converted."""
+
+    code = "finops.rate"
+
+
+class RuleModelError(UserError, ValueError):
+    """The rules that a file is to be checked against cannot be read."""
+
+    code = "finops.rules"
 
 
 class StoreError(UnverifiableError):

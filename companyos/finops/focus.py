@@ -12,8 +12,9 @@ import stat
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from companyos.finops.columns import KNOWN, detect_version, mandatory, stray
-from companyos.finops.errors import AmbiguousNumbersError, CostFileError, MissingColumnsError
+from companyos.finops.columns import KNOWN, detect_version, stray
+from companyos.finops.errors import AmbiguousNumbersError, CostFileError
+from companyos.finops.header import MAX_COLUMNS, check_mandatory, read_header
 from companyos.finops.interface import Rejection
 from companyos.finops.rows import Charge, RowCleaner, Tally
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ("MAX_COLUMNS", "MAX_LINE", "FocusFile", "check_regular")
 
-MAX_COLUMNS = 1_000
-"""More columns than this is not a FOCUS file; version 1.4 has 65."""
 MAX_LINE = 4 * 1024 * 1024
 """Longest line read, in characters, so that a file without line ends cannot fill the memory."""
 
@@ -36,7 +35,6 @@ _BOMS = (
     (b"\xfe\xff", "utf-16", "utf_16"),
 )
 _OTHER_FORMATS = ((b"\x1f\x8b", "gzip"), (b"PAR1", "Parquet"), (b"PK\x03\x04", "zip or a spreadsheet"))
-_FOLDED = {name.casefold(): name for name in KNOWN}
 
 
 class FocusFile:
@@ -47,20 +45,25 @@ class FocusFile:
         MissingColumnsError: mandatory columns are missing.
     """
 
-    def __init__(self, path: Path, *, number_style: NumberStyle = "auto") -> None:
+    def __init__(self, path: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> None:
         self.tally = Tally()
         """What was mended so far."""
         self.rows_read = 0
         """Data rows so far."""
         self._path = path
         self._style: NumberStyle = number_style
-        self._encoding, self._final_newline = self._sniff()
+        self.delimiter = ","
+        """What separates fields, found from the header."""
+        self.encoding, self._final_newline = self._sniff()
         with self._reader() as reader:
-            self.header = self._read_header(reader)
+            self.raw_header = next(reader, [])
+            """Column names as they stand in the file."""
+            self.header = read_header(self.raw_header, self.tally, path.name)
             """Column names, mended, in file order."""
         self.version = detect_version(self.header)
         """The FOCUS version found."""
-        self._check_mandatory()
+        if complete:
+            check_mandatory(self.header, self.version, path.name)
 
     @property
     def stray_columns(self) -> tuple[str, ...]:
@@ -81,7 +84,7 @@ class FocusFile:
         """
         cleaner = RowCleaner(self.header, self.tally, self._style)
         with self._reader() as reader:
-            raw_header = next(reader)
+            next(reader)
             following = next(reader, None)
             while following is not None:
                 fields, following = following, next(reader, None)
@@ -89,15 +92,13 @@ class FocusFile:
                     self.tally.add("blank_line", "", self.rows_read + 1)
                     continue
                 self.rows_read += 1
-                cleaned = self._clean(cleaner, fields, raw_header, last=following is None)
+                cleaned = self.clean(cleaner, self.rows_read, fields, last=following is None)
                 yield cleaned if isinstance(cleaned, Charge) else (cleaned, fields)
         self._check_numbers()
 
-    def _clean(
-        self, cleaner: RowCleaner, fields: list[str], raw_header: list[str], *, last: bool
-    ) -> Charge | Rejection:
-        row = self.rows_read
-        if fields == raw_header:
+    def clean(self, cleaner: RowCleaner, row: int, fields: list[str], *, last: bool) -> Charge | Rejection:
+        """The charge in the fields of one row, or why there is none; `last` tells that the file ends behind it."""
+        if fields == self.raw_header:
             return Rejection(row, "repeated_header", "", "the header again: files joined end to end")
         if last and not self._final_newline and len(fields) < len(self.header):
             return Rejection(row, "truncated", "", f"{len(fields)} of {len(self.header)} fields, then the file ends")
@@ -117,7 +118,9 @@ class FocusFile:
         for magic, name in _OTHER_FORMATS:
             if head.startswith(magic):
                 raise CostFileError(
-                    f"{self._path.name} is {name}", expected="plain CSV", hint="unpack or export as CSV"
+                    f"{self._path.name} is {name}",
+                    expected="plain CSV",
+                    hint="unpack it, or take the store over DuckDB: --engine duckdb",
                 )
         encoding = "utf-8"
         for magic, known, kind in _BOMS:
@@ -132,13 +135,13 @@ class FocusFile:
     @contextmanager
     def _reader(self) -> Iterator[Iterator[list[str]]]:
         try:
-            with self._path.open(encoding=self._encoding, newline="") as handle:
-                delimiter = _delimiter(handle.readline(MAX_LINE))
+            with self._path.open(encoding=self.encoding, newline="") as handle:
+                self.delimiter = _delimiter(handle.readline(MAX_LINE))
                 handle.seek(0)
-                yield csv.reader(self._lines(handle), delimiter=delimiter, strict=True)
+                yield csv.reader(self._lines(handle), delimiter=self.delimiter, strict=True)
         except UnicodeError as error:
             raise CostFileError(
-                f"{self._path.name} is not {self._encoding} text",
+                f"{self._path.name} is not {self.encoding} text",
                 got=f"{error} after data row {self.rows_read}",
                 expected="UTF-8, or UTF-16 with a byte order mark",
                 hint="export it again as UTF-8, or convert it with iconv",
@@ -162,40 +165,6 @@ class FocusFile:
                     expected=f"lines below {MAX_LINE} characters",
                 )
             yield line
-
-    def _read_header(self, reader: Iterator[list[str]]) -> tuple[str, ...]:
-        raw = next(reader, [])
-        if len(raw) > MAX_COLUMNS:
-            raise CostFileError(
-                f"{self._path.name} has too many columns", got=len(raw), expected=f"at most {MAX_COLUMNS}"
-            )
-        if any("\0" in name for name in raw):
-            raise CostFileError(
-                f"{self._path.name} has NUL bytes in its header", expected="UTF-8, or UTF-16 with a byte order mark"
-            )
-        header = tuple(self._column(name) for name in raw)
-        twice = sorted({name for name in header if header.count(name) > 1})
-        if twice:
-            raise CostFileError(
-                f"{self._path.name} names columns twice", got=", ".join(twice), expected="each column once"
-            )
-        return header
-
-    def _column(self, name: str) -> str:
-        known = _FOLDED.get(name.strip().casefold(), name.strip())
-        if known != name:
-            self.tally.add("column_name", known)
-        return known
-
-    def _check_mandatory(self) -> None:
-        missing = sorted(mandatory(self.version) - set(self.header))
-        if missing:
-            raise MissingColumnsError(
-                f"{self._path.name} lacks mandatory columns of FOCUS {self.version}",
-                got=f"{len(self.header)} columns; missing: {', '.join(missing)}",
-                expected=f"all {len(mandatory(self.version))} mandatory columns",
-                hint="export the FOCUS cost and usage data set, not a provider's own format",
-            )
 
     def _check_numbers(self) -> None:
         if self.tally.count("dot_three") and (

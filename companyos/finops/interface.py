@@ -1,6 +1,6 @@
 """What a cost store promises, and the values that pass through it.
 
-SQLite is the built-in store; one over DuckDB and Parquet, or a warehouse, implements the same protocol.
+Built in are a small one over SQLite and one over DuckDB and Parquet; a warehouse implements the same protocol.
 """
 
 from __future__ import annotations
@@ -11,13 +11,26 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from companyos.finops.money import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import date, datetime
     from decimal import Decimal
     from pathlib import Path
 
     from companyos.finops.money import NumberStyle
+    from companyos.finops.rows import Charge, Tally
 
-__all__ = ("CostLine", "CostStore", "Coverage", "DayCost", "IngestReport", "Measure", "Mend", "Overlap", "Rejection")
+__all__ = (
+    "Bill",
+    "CostLine",
+    "CostStore",
+    "Coverage",
+    "DayCost",
+    "IngestReport",
+    "Measure",
+    "Mend",
+    "Overlap",
+    "Rejection",
+)
 
 Measure = Literal["billed", "effective"]
 """Which cost: `billed` is what invoices will say (FOCUS BilledCost), `effective` amortises (FOCUS EffectiveCost)."""
@@ -182,6 +195,29 @@ class Coverage:
     """Rows that could not be ingested and may carry costs."""
     silent_sources: tuple[str, ...] = ()
     """Providers, with their billing account, that used to report on most days and have stopped."""
+
+
+class Bill(Protocol):
+    """An open file of charges, whatever its format: the header is read and checked, the rows are read once."""
+
+    header: tuple[str, ...]
+    version: str
+    rows_read: int
+    tally: Tally
+
+    @property
+    def stray_columns(self) -> tuple[str, ...]:
+        """Columns that FOCUS does not define and that lack the `x_` prefix."""
+        ...
+
+    @property
+    def custom_columns(self) -> tuple[str, ...]:
+        """`x_` columns."""
+        ...
+
+    def rows(self) -> Iterator[Charge | tuple[Rejection, list[str]]]:
+        """Each data row as a charge, or as a rejection together with its fields."""
+        ...
 
 
 class CostStore(Protocol):

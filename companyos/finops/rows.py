@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
-__all__ = ("Charge", "RowCleaner", "Tally", "billing_period", "is_short", "require_zone", "stamp")
+__all__ = ("STRIPPED", "Charge", "RowCleaner", "Tally", "billing_period", "is_short", "require_zone", "stamp")
 
 FIRST_ROWS = 3
 """How many row numbers a mend names."""
@@ -40,7 +40,7 @@ _KEYS = frozenset(
     """.split()  # noqa: SIM905 - a table of names reads better than a list of quoted ones
 )
 """Columns that charges are told apart and grouped by: white space around them makes no other account."""
-_STRIPPED = NUMBERS | TIMES | frozenset(ALLOWED_VALUES) | {"BillingCurrency", "PricingCurrency"} | _KEYS
+STRIPPED = NUMBERS | TIMES | frozenset(ALLOWED_VALUES) | {"BillingCurrency", "PricingCurrency"} | _KEYS
 _BY_FOLDED = {name: {value.casefold(): value for value in values} for name, values in ALLOWED_VALUES.items()}
 
 
@@ -91,6 +91,18 @@ class Tally:
         rows = self._rows.setdefault((kind, column), [])
         if row is not None and len(rows) < FIRST_ROWS:
             rows.append(row)
+
+    def add_many(self, kind: str, column: str, count: int, rows: Sequence[int]) -> None:
+        """Count several at once; `rows` are the first of them."""
+        self._counts[kind, column] += count
+        self._rows[kind, column] = sorted([*self._rows.get((kind, column), ()), *rows])[:FIRST_ROWS]
+
+    def copy(self) -> Tally:
+        """Another one with the same counts."""
+        twin = Tally()
+        twin._counts.update(self._counts)
+        twin._rows.update({key: list(rows) for key, rows in self._rows.items()})
+        return twin
 
     def count(self, kind: str) -> int:
         """How many of that kind, over all columns."""
@@ -169,7 +181,7 @@ class RowCleaner:
     def _value(self, name: str, text: str, mends: list[tuple[str, str]]) -> Any:
         if "\0" in text:
             raise _RejectedError("nul_byte", name, repr(text))
-        if name in _STRIPPED and text != text.strip():
+        if name in STRIPPED and text != text.strip():
             mends.append(("white_space", name))
             text = text.strip()
         if text in _NULLS:

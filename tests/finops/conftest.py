@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from companyos.finops import SqliteCostStore
+from companyos.finops.engines.duckdb import DuckCostStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,8 +68,14 @@ def focus_file(tmp_path: Path, focus_text: Callable[..., str]) -> Callable[..., 
     return write
 
 
+@pytest.fixture(params=[SqliteCostStore, DuckCostStore], ids=["sqlite", "duckdb"])
+def store_class(request: pytest.FixtureRequest) -> type[SqliteCostStore]:
+    """Each of the built-in cost stores."""
+    return request.param
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteCostStore]:
-    """An empty cost store."""
-    with SqliteCostStore(tmp_path / "costs") as opened:
+def store(tmp_path: Path, store_class: type[SqliteCostStore]) -> Iterator[SqliteCostStore]:
+    """An empty cost store, of each kind."""
+    with store_class(tmp_path / "costs") as opened:
         yield opened

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
 from contextlib import closing, contextmanager
@@ -18,14 +19,24 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from companyos.canonical import digest
 from companyos.errors import UserError
 from companyos.finops.columns import KNOWN
 from companyos.finops.errors import CostFileError, OverlapError, StoreError
 from companyos.finops.focus import FocusFile, check_regular
-from companyos.finops.interface import CostLine, Coverage, DayCost, IngestReport, Measure, Mend, Overlap, Rejection
+from companyos.finops.interface import (
+    Bill,
+    CostLine,
+    Coverage,
+    DayCost,
+    IngestReport,
+    Measure,
+    Mend,
+    Overlap,
+    Rejection,
+)
 from companyos.finops.money import EXACT
 from companyos.finops.rows import Charge, billing_period, is_short, require_zone, stamp
 from companyos.finops.sources import Source, reported_through
@@ -36,7 +47,7 @@ if TYPE_CHECKING:
     from companyos.finops.money import NumberStyle
     from companyos.ports import LedgerPort
 
-__all__ = ("SqliteCostStore",)
+__all__ = ("SCHEMA", "TAG_KEY", "SqliteCostStore")
 
 SCHEMA = """
 CREATE TABLE files (digest TEXT PRIMARY KEY, report TEXT NOT NULL) STRICT;
@@ -61,6 +72,7 @@ PRAGMA user_version = 2;
 VERSION = 2
 BUSY_MILLISECONDS = 30_000
 COPY_BYTES = 1024 * 1024
+KERNEL_COPY_BYTES = 1024 * 1024 * 1024
 LEDGER_SOURCE = "companyos/finops"
 COSTLESS = frozenset({"repeated_header"})
 """Reasons of rejection that say the row carries no cost."""
@@ -75,7 +87,7 @@ _KEYS = {
     "day": "day",
     "week": "date(day, '-6 days', 'weekday 1')",
 }
-_TAG_KEY = re.compile(r'tag:[^"\\\x00-\x1f]{1,256}')
+TAG_KEY = re.compile(r'tag:[^"\\\x00-\x1f]{1,256}')
 # As text, because one tag may hold numbers in one row and words in another; JSON's truth values by their own names.
 _TAG_VALUE = """
 coalesce(CASE json_type(tags, :path) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'
@@ -137,17 +149,23 @@ class SqliteCostStore:
         StoreError: the directory or the database cannot be used.
     """
 
+    DATABASE = "costs.db"
+    DIRECTORIES: tuple[str, ...] = ("raw", "rejects")
+    CHARGES = SCHEMA
+    COUNT = "count(*)"
+    """How many charges a row of the table stands for, summed: one each, here."""
+
     def __init__(self, directory: Path, *, ledger: LedgerPort | None = None, create: bool = True) -> None:
         self.directory = directory
         """Where it all lives."""
         self._ledger = ledger
-        database = directory / "costs.db"
+        database = directory / self.DATABASE
         if not create and not database.is_file():
             raise StoreError(
                 f"no cost data in {directory}", expected="a cost store", hint="companyos finops ingest FILE"
             )
         try:
-            for part in ("raw", "rejects"):
+            for part in self.DIRECTORIES:
                 (directory / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot write to {directory}", got=error, expected="a writable directory") from error
@@ -223,7 +241,7 @@ class SqliteCostStore:
         with _translated(self.directory), closing(self._db.cursor()) as cursor:
             files = tuple(row[0] for row in cursor.execute("SELECT DISTINCT file FROM charges ORDER BY file"))
             currencies = tuple(row[0] for row in cursor.execute("SELECT DISTINCT currency FROM charges ORDER BY 1"))
-            rows, first = cursor.execute("SELECT count(*), min(day) FROM charges").fetchone()
+            rows, first = cursor.execute(f"SELECT {self.COUNT}, min(day) FROM charges").fetchone()  # noqa: S608 - a constant
             (rejected,) = cursor.execute(_REJECTED).fetchone()
             sources = [
                 Source(name, _utc(through), date.fromisoformat(first), date.fromisoformat(last), days)
@@ -256,7 +274,7 @@ class SqliteCostStore:
         with self._transaction():
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                self._execute_all(SCHEMA + REJECTED_SCHEMA)
+                self._execute_all(self.CHARGES + REJECTED_SCHEMA)
             elif version == 1:
                 self._execute_all(REJECTED_SCHEMA)
                 for report in self.files():
@@ -287,7 +305,7 @@ class SqliteCostStore:
     def _bring_in(
         self, raw: Path, file: str, overlap: Overlap, number_style: NumberStyle, rejects: Path
     ) -> IngestReport:
-        focus = FocusFile(raw, number_style=number_style)
+        focus = self._open(raw, number_style)
         reasons = self._insert_rows(focus, file, rejects)
         replaced, shrunk = self._settle_overlap(file, overlap)
         if reasons and focus.rows_read == sum(reasons.values()):
@@ -296,9 +314,11 @@ class SqliteCostStore:
                 got=", ".join(f"{count} x {reason}" for reason, count in sorted(reasons.items())),
                 expected="at least one good row",
             )
-        name = f"{file.removeprefix('sha256:')}.csv"
+        hexadecimal = file.removeprefix("sha256:")
+        name = f"{hexadecimal}{self._suffix(raw)}"
         ingested, first, last = self._db.execute(
-            "SELECT count(*), min(day), max(day) FROM charges WHERE file = ?", (file,)
+            f"SELECT {self.COUNT}, min(day), max(day) FROM charges WHERE file = ?",  # noqa: S608 - a constant
+            (file,),
         ).fetchone()
         sums = self._db.execute(
             "SELECT currency, exact_sum(billed) FROM charges WHERE file = ? GROUP BY currency ORDER BY currency",
@@ -321,30 +341,48 @@ class SqliteCostStore:
             replaced=replaced,
             shrunk=shrunk,
             raw_path=f"raw/{name}",
-            rejects_path=f"rejects/{name}" if reasons else None,
+            rejects_path=f"rejects/{hexadecimal}.csv" if reasons else None,
         )
         self._db.execute("INSERT INTO files VALUES (?, ?)", (file, json.dumps(report.to_dict())))
         if reasons:
-            rejects.replace(self.directory / "rejects" / name)
+            rejects.replace(self.directory / "rejects" / f"{hexadecimal}.csv")
         raw.replace(self.directory / "raw" / name)
         return report
 
-    def _insert_rows(self, focus: FocusFile, file: str, rejects: Path) -> dict[str, int]:
+    def _open(self, raw: Path, number_style: NumberStyle) -> Bill:
+        return FocusFile(raw, number_style=number_style)
+
+    def _suffix(self, raw: Path) -> str:  # noqa: ARG002 - stores that read more formats look at it
+        return ".csv"
+
+    def _insert_rows(self, focus: Bill, file: str, rejects: Path) -> dict[str, int]:
         reasons: dict[str, int] = {}
         insert = f"INSERT INTO charges VALUES ({', '.join('?' * 19)})"  # noqa: S608 - only question marks
+        for charge in self._accepted(focus.rows(), focus.header, file, rejects, reasons):
+            self._db.execute(insert, _columns(file, charge))
+        return reasons
+
+    def _accepted(
+        self,
+        items: Iterator[Charge | tuple[Rejection, list[str]]],
+        header: tuple[str, ...],
+        file: str,
+        rejects: Path,
+        reasons: dict[str, int],
+    ) -> Iterator[Charge]:
+        """The charges; rejections go to the side file `rejects`, into the table, and are counted in `reasons`."""
         with rejects.open("w", encoding="utf-8", newline="") as handle:
             side = csv.writer(handle)
-            side.writerow(("row", "reason", "column", "detail", *focus.header))
-            for item in focus.rows():
+            side.writerow(("row", "reason", "column", "detail", *header))
+            for item in items:
                 if isinstance(item, Charge):
-                    self._db.execute(insert, _columns(file, item))
+                    yield item
                     continue
                 rejection, fields = item
                 reasons[rejection.reason] = reasons.get(rejection.reason, 0) + 1
                 if rejection.reason not in COSTLESS:
-                    self._db.execute(_INSERT_REJECTED, (file, *_period(rejection, focus.header, fields), 1))
+                    self._db.execute(_INSERT_REJECTED, (file, *_period(rejection, header, fields), 1))
                 side.writerow((rejection.row, rejection.reason, rejection.column, rejection.detail, *fields))
-        return reasons
 
     def _settle_overlap(self, file: str, overlap: Overlap) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Make room for the file; the digests of those it replaces, and what shrinks."""
@@ -448,17 +486,32 @@ def _translated(place: Path) -> Iterator[None]:
 def _copy(path: Path, target: Path) -> str:
     """Copy a file and return the digest of exactly what was copied."""
     check_regular(path)
-    sha = hashlib.sha256()
     try:
-        with path.open("rb") as source, target.open("wb") as copy:
-            while block := source.read(COPY_BYTES):
-                sha.update(block)
-                copy.write(block)
+        with path.open("rb") as source, target.open("w+b") as copy:
+            if not _copied_by_kernel(source, copy):
+                shutil.copyfileobj(source, copy, COPY_BYTES)
             copy.flush()
+            copy.seek(0)
+            sha = hashlib.file_digest(copy, "sha256")
             os.fsync(copy.fileno())
     except OSError as error:
         raise CostFileError(f"cannot read {path}", got=error, expected="a readable file") from error
     return f"sha256:{sha.hexdigest()}"
+
+
+def _copied_by_kernel(source: IO[bytes], copy: IO[bytes]) -> bool:
+    """Let the kernel copy; False where it does not, and the bytes have to pass through here."""
+    if not hasattr(os, "copy_file_range"):
+        return False
+    try:
+        while os.copy_file_range(source.fileno(), copy.fileno(), KERNEL_COPY_BYTES):
+            pass
+    except OSError:
+        source.seek(0)
+        copy.seek(0)
+        copy.truncate()
+        return False
+    return True
 
 
 def _utc(text: str) -> datetime:
@@ -497,7 +550,7 @@ def _key(by: str | None) -> tuple[str, dict[str, str]]:
         return "'all'", {}
     if by in _KEYS:
         return _KEYS[by], {}
-    if _TAG_KEY.fullmatch(by):
+    if TAG_KEY.fullmatch(by):
         return _TAG_VALUE, {"path": f'$."{by.removeprefix("tag:")}"'}
     raise UserError("unknown way to group costs", got=by, expected=f"{', '.join(_KEYS)} or tag:KEY")
 

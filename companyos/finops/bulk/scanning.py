@@ -1,0 +1,68 @@
+"""One look at the bytes of a CSV file, for what decides whether DuckDB may read it."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from companyos.finops.errors import CostFileError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ("Scan", "scan", "unzip")
+
+BLOCK = 4 * 1024 * 1024
+GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What was met in the bytes of a file."""
+
+    odd: bool
+    """Bytes 0 or 1, blank lines or mixed line ends: things that are counted or refused row by row, not in bulk."""
+    null_text: bool
+    """The text NULL or null occurs somewhere."""
+
+
+def scan(path: Path) -> Scan:
+    """Look through a file once, in constant memory."""
+    returns = newlines = pairs = 0
+    odd = null_text = False
+    carried = b"\n"  # a file that begins with a line end begins with a blank line
+    with path.open("rb") as handle:
+        while block := handle.read(BLOCK):
+            seam = carried + block[:3]
+            if b"\r" in block or returns:
+                returns += block.count(b"\r")
+                newlines += block.count(b"\n")
+                pairs += block.count(b"\r\n") + (carried.endswith(b"\r") and block.startswith(b"\n"))
+                odd = odd or b"\n\r\n" in block or b"\n\r\n" in seam
+            elif carried.endswith(b"\r") and block.startswith(b"\n"):
+                newlines, pairs = newlines + block.count(b"\n"), pairs + 1
+            odd = odd or any(mark in text for mark in (b"\0", b"\x01", b"\n\n") for text in (block, seam))
+            null_text = null_text or any(mark in text for mark in (b"NULL", b"null") for text in (block, seam))
+            carried = block[-3:]
+    return Scan(odd=odd or (returns > 0 and not returns == newlines == pairs), null_text=null_text)
+
+
+def unzip(path: Path, target: Path) -> None:
+    """Write what a gzip file holds to `target`, in constant memory.
+
+    Raises:
+        CostFileError: it is damaged or ends in the middle.
+    """
+    try:
+        with gzip.open(path, "rb") as packed, target.open("wb") as plain:
+            while block := packed.read(BLOCK):
+                plain.write(block)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise CostFileError(
+            f"{path.name} is not a whole gzip file",
+            got=error,
+            expected="a gzip file with its end",
+            hint="a file cut in the middle ends like this; fetch it again",
+        ) from error
