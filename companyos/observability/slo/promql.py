@@ -1,4 +1,4 @@
-"""What must be known of a PromQL query to put a window into it; it is never parsed whole."""
+"""What must be known of a PromQL query to put a window into it, and whether it is one at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
 
-__all__ = ("Query", "UnusableQueryError", "is_counter", "masks_absence", "number", "quoted", "read_query")
+__all__ = ("Query", "UnusableQueryError", "is_counter", "masks_absence", "number", "quoted", "read_query", "require_promql")
 
 _STRING = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`"""
 _TOKEN = re.compile(rf"(?P<string>{_STRING})|(?P<comment>\#[^\n]*)|(?P<range>\[[^\[\]\"'`]*\])|(?P<bracket>[(){{}}])")
@@ -24,6 +24,7 @@ _SUMMED = re.compile(rf"\s*sum\s*\(\s*(?P<selector>{_METRIC}\s*(?:{_MATCHERS})?)
 _SUM = re.compile(r"sum\s*\(")
 _COUNTER = re.compile(r"\s*\w*(_total|_count|_bucket|_sum)\b")
 _MASKED = re.compile(r"\bor\s+(on\s*\(\s*\)\s*)?vector\s*\(")
+_QUOTED_NAME = re.compile(r"""[{,]\s*["'`]""")
 _CLOSING = {")": "(", "}": "{"}
 _MARK = "\x00"
 """Stands for the window while a query is taken apart; YAML has no way to write it that the reader lets through."""
@@ -88,6 +89,26 @@ def read_query(text: str) -> Query:
     if _SELECTOR.fullmatch(plain):
         return Query((plain,), plain.strip())
     return Query(_by_range(plain), None, _is_one_sum(plain))
+
+
+def require_promql(text: str) -> None:
+    """Refuse what no Prometheus would load, while it can still be said where it was written.
+
+    Raises:
+        UnusableQueryError: it is not PromQL (that of Prometheus 2.42). What later versions added is let pass: names in
+            quotes, and whatever the simulator knows of but does not evaluate.
+    """
+    from companyos.observability.slo.simulate.errors import RuleFileError, UnsupportedRuleError
+    from companyos.observability.slo.simulate.parser import parse
+
+    if _QUOTED_NAME.search(text):
+        return
+    try:
+        parse(text, place="the query")
+    except UnsupportedRuleError:
+        return
+    except RuleFileError as error:
+        raise UnusableQueryError(f"it is not PromQL: {error.what}") from error
 
 
 def is_counter(selector: str) -> bool:
