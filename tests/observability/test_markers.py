@@ -176,7 +176,7 @@ def prometheus():
         history(start, [Phase(80, rate=0.005)], service="rare"),
     ]
     jobs = history(start, [STEADY, bad], service="mailer", metric="messaging_process_duration_seconds")
-    made = Prometheus(available("prometheus"), history=_merged(texts, jobs).splitlines(keepends=True))
+    made = Prometheus(available("prometheus"), history=_merged(texts, jobs))
     yield made
     made.stop()
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from companyos.observability.slo.metadata import header
 from companyos.observability.slo.openslo import EventRatio, Indicator, RawRatio, ThresholdMetric
-from companyos.observability.slo.promql import Query, UnusableQueryError, is_counter, masks_absence, read_query, require_promql
+from companyos.observability.slo.promql import (
+    Query,
+    UnusableQueryError,
+    is_counter,
+    masks_absence,
+    read_query,
+    require_promql,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,9 +115,14 @@ def query(text: str, fields: Fields) -> Query | None:
     """A query taken apart; what is wrong with it is reported at `fields`."""
     try:
         found = read_query(text)
-        require_promql(found.over("5m"))
     except UnusableQueryError as error:
         fields.problem("query", str(error))
+        return None
+    try:
+        require_promql(found.over("5m"))
+    except UnusableQueryError as error:
+        lacks = "" if found.has_window else "has no place for the window, and as it stands "
+        fields.problem("query", f"{lacks}{error}")
         return None
     if masks_absence(text):
         fields.warning("query", "`or vector(…)` makes missing data look like a measured value; leave it out")

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from fractions import Fraction
 
-__all__ = ("Query", "UnusableQueryError", "is_counter", "masks_absence", "number", "quoted", "read_query", "require_promql")
+__all__ = (
+    "Query",
+    "UnusableQueryError",
+    "is_counter",
+    "masks_absence",
+    "number",
+    "quoted",
+    "read_query",
+    "require_promql",
+)
 
 _STRING = r""""(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`[^`]*`"""
 _TOKEN = re.compile(rf"(?P<string>{_STRING})|(?P<comment>\#[^\n]*)|(?P<range>\[[^\[\]\"'`]*\])|(?P<bracket>[(){{}}])")
@@ -108,7 +117,7 @@ def require_promql(text: str) -> None:
     except UnsupportedRuleError:
         return
     except RuleFileError as error:
-        raise UnusableQueryError(f"it is not PromQL: {error.what}") from error
+        raise UnusableQueryError(f"is not PromQL: {error.what}") from error
 
 
 def is_counter(selector: str) -> bool:
