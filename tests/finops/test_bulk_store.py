@@ -371,6 +371,7 @@ def test_progress_is_told(tmp_path):
 
 
 @given(content=st.text("a\r\n\0NUL,", max_size=40), block=st.integers(4, 9))
+@example(content="a\naaaaaa\r\na", block=6)
 @settings(deadline=None)
 def test_a_look_at_bytes_does_not_depend_on_where_blocks_end(content, block):
     """What one look at a whole file finds is found in any blocks."""

@@ -31,7 +31,7 @@ class Scan:
 def scan(path: Path) -> Scan:
     """Look through a file once, in constant memory."""
     returns = newlines = pairs = 0
-    odd = null_text = False
+    odd = null_text = bare = False
     carried = b"\n"  # a file that begins with a line end begins with a blank line
     with path.open("rb") as handle:
         while block := handle.read(BLOCK):
@@ -41,12 +41,12 @@ def scan(path: Path) -> Scan:
                 newlines += block.count(b"\n")
                 pairs += block.count(b"\r\n") + (carried.endswith(b"\r") and block.startswith(b"\n"))
                 odd = odd or b"\n\r\n" in block or b"\n\r\n" in seam
-            elif carried.endswith(b"\r") and block.startswith(b"\n"):
-                newlines, pairs = newlines + block.count(b"\n"), pairs + 1
+            else:
+                bare = bare or b"\n" in block
             odd = odd or any(mark in text for mark in (b"\0", b"\x01", b"\n\n") for text in (block, seam))
             null_text = null_text or any(mark in text for mark in (b"NULL", b"null") for text in (block, seam))
             carried = block[-3:]
-    return Scan(odd=odd or (returns > 0 and not returns == newlines == pairs), null_text=null_text)
+    return Scan(odd=odd or (returns > 0 and (bare or not returns == newlines == pairs)), null_text=null_text)
 
 
 def unzip(path: Path, target: Path) -> None:
