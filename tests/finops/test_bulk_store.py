@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pytest
 import sqlglot
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from companyos.finops import CostFileError, SqliteCostStore, StoreError, open_store
