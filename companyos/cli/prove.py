@@ -80,9 +80,8 @@ def prove(names: tuple[str, ...], *, as_json: bool) -> int:
     proofs = [outcome for outcome in outcomes if isinstance(outcome, Proof)]
     unproven += [outcome for outcome in outcomes if isinstance(outcome, _Unproven)]
     for lacking in unproven:
-        click.echo(f"{lacking.control} is unproven:", err=True)
-        for line in lacking.reason.splitlines():
-            click.echo(f"  {printable(line.strip())}", err=True)
+        for line in f"{lacking.control} is unproven: {lacking.reason}".splitlines():
+            click.echo(printable(line), err=True)
     seconds = time.perf_counter() - started
     failed = any(not proof.holds for proof in proofs)
     holds = bool(proofs) and not failed and not unproven

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from opentelemetry import baggage
 from opentelemetry import context as otel_context
 
+from companyos.observability.asgi import ASGIMiddleware
 from companyos.observability.bridge import capture_stdlib_logging
+from companyos.observability.exceptions import MAX_MESSAGE
+from companyos.observability.exposition import metrics_text
 from companyos.observability.logs import get_logger
 from companyos.observability.meters import metrics
 from companyos.observability.propagation import outgoing_headers
@@ -24,8 +28,9 @@ from companyos.observability.tracing import start_trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ("MARK", "PLACES", "emitted")
+__all__ = ("MARK", "PLACES", "SELECTIVE", "emitted")
 
+RESOURCE = "a resource attribute"
 MARK = "specimen-was-here"
 """What stands beside the value, so that silence is not taken for masking."""
 
@@ -114,6 +119,46 @@ def _cause(key: str, value: str) -> None:
     _failing(error)
 
 
+def _cut_cause(_: str, value: str) -> None:
+    """Where a long message is cut, its last character is just beyond the cut."""
+    error = RuntimeError("wrapped")
+    error.__cause__ = ValueError(f"{'x' * (MAX_MESSAGE - len(value))} {value}")
+    _failing(error)
+
+
+def _request_id(_: str, value: str) -> str:
+    """What a stranger sends as the id of a request: in the line, the answer, and the call to the next service."""
+    sent: list[Any] = []
+
+    async def application(*_: Any) -> None:
+        _say()
+        sent.append(outgoing_headers())
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def answered(message: Any) -> None:
+        sent.append(message)
+
+    text = value.encode()
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [(b"x-request-id", text), (b"x-correlation-id", text)],
+    }
+    asyncio.run(ASGIMiddleware(application)(scope, receive, answered))
+    return repr(sent)
+
+
+def _resource(_: str, __: str) -> str:
+    """What the environment says of the service; `emitted` puts the value there."""
+    with start_trace("specimen", attributes={"mark": MARK}):
+        pass
+    recorder = current().recorder
+    return "" if recorder is None else "\n".join(_texts([dict(recorder.resource), metrics_text()]))
+
+
 def _context(key: str, value: str) -> None:
     error = RuntimeError("while handling")
     error.__context__ = ValueError(f"{key}: {value}")
@@ -195,6 +240,7 @@ PLACES: dict[str, Callable[[str, str], str | None]] = {
     "a logger's field": _logger_field,
     "an exception's text": _error,
     "an exception's cause": _cause,
+    "an exception's cause, where it is cut": _cut_cause,
     "an exception's context": _context,
     "an exception's note": _note,
     "an exception in a group": _group,
@@ -206,8 +252,12 @@ PLACES: dict[str, Callable[[str, str], str | None]] = {
     "a span of another library": _foreign_span,
     "a metric's tag": _metric_tag,
     "baggage": _baggage,
+    "the id of a request": _request_id,
+    RESOURCE: _resource,
 }
 """Each takes the name of a field and a value, and lets them leave."""
+SELECTIVE = frozenset({"an exception's cause, where it is cut", "the id of a request"})
+"""Places that let out no text as it is, or only some."""
 _RECORDED = frozenset(name for name in PLACES if "span" in name or "metric" in name)
 
 
@@ -217,7 +267,8 @@ def emitted(place: str, key: str, value: str) -> str:
     Raises:
         MissingExtraError: spans and metrics are not recorded without the extra.
     """
-    with observed(redact=[TENANT], redact_hosts=[*INTERNAL_HOSTS, HOST]) as (runtime, stream):
+    environ = {"OTEL_RESOURCE_ATTRIBUTES": f"mark={MARK},{key}={quote(value)}"} if place == RESOURCE else {}
+    with observed(environ, redact=[TENANT], redact_hosts=[*INTERNAL_HOSTS, HOST]) as (runtime, stream):
         sent = PLACES[place](key, value)
         texts = [sent or "", *_lines(stream.getvalue())]
         if place in _RECORDED:

@@ -61,6 +61,8 @@ PLANTED: dict[str, Planted] = {
     "password after an equals sign": _secret("pass", "word=", "grey-otter-31"),
     "password after a colon": _secret("pass", "word: ", "grey-otter-31"),
     "environment variable": _secret("AWS_SECRET_ACCESS", "_KEY=", _MIXED),
+    "header with a token": _secret("Authori", "zation: Token ", _MIXED),
+    "password on a command line": _secret("app --pass", "word ", "grey-otter-31"),
     "cookie header": _secret("Coo", "kie: sid=", _HEX),
     "e-mail address": Planted("address", _joined("ann.lee", "@mail.example.org"), ("ann.lee",)),
     "e-mail address with a tag": Planted("address", _joined("ann.lee+orders", "@example.org"), ("ann.lee", "orders@")),
@@ -70,6 +72,9 @@ PLANTED: dict[str, Planted] = {
     "card number": Planted("card", _joined("4539", "1488", "0343", "6467"), ("14880343",)),
     "card number with spaces": Planted("card", _separated(" ", "4539", "1488", "0343", "6467"), ("1488 0343",)),
     "card number with hyphens": Planted("card", _separated("-", "4539", "1488", "0343", "6467"), ("1488-0343",)),
+    "card number with spaces that do not break": Planted(
+        "card", _separated("\u00a0", "4539", "1488", "0343", "6467"), ("1488\u00a00343",)
+    ),
     "card number of 15 digits": Planted("card", _joined("3782", "822463", "10005"), ("822463",)),
     "account number": Planted("account", _joined("DE89", "3704", "0044", "0532", "0130", "00"), ("37040044",)),
     "account number with spaces": Planted(

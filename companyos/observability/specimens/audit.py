@@ -207,6 +207,11 @@ def _replayed(data: dict[str, Any], case: TrailCase) -> Mapping[str, Any]:
     return {**other, "signature": _signature(case.key, other)}
 
 
+def _of_another_log(data: dict[str, Any], case: TrailCase) -> Mapping[str, Any]:
+    other = {**data, "log": "elsewhere.example/log"}
+    return {**other, "signature": _signature(case.key, other)}
+
+
 def _without(name: str) -> Callable[[dict[str, Any], TrailCase], Mapping[str, Any]]:
     def change(data: dict[str, Any], case: TrailCase) -> Mapping[str, Any]:
         less = {key: value for key, value in data.items() if key != name}
@@ -291,6 +296,7 @@ def _specimens() -> list[Specimen]:
         ("a field added after signing", _planted(_added_later), "forged"),
         ("a signature that is no Base64", _planted(_garbled), "forged"),
         ("the signed record of another entry", _planted(_replayed), "forged"),
+        ("a record that was signed for another log", _planted(_of_another_log), "forged"),
         ("a record that only went to a log at level FATAL", _only_logged(log_level="fatal"), "lost"),
         ("a record that only went to a log at level INFO", _only_logged(log_level="info"), "lost"),
     ]
