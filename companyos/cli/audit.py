@@ -98,13 +98,22 @@ def verify(
 def _trust(audit_keys: tuple[str, ...]) -> tuple[Any, list[PublicKey]]:
     from companyos import config
     from companyos.company import Company
-    from companyos.signing import PublicKey, retired
+    from companyos.errors import UnverifiableError
+    from companyos.signing import KeyUnusableError, PublicKey, retired
 
     found = config.find(Path.cwd())
     with Company.open(found) as company:
         own = company.key_uri(company.settings.observability.audit_key)
         uris = audit_keys or (own,)
-        keys = [PublicKey.load(uri) for uri in uris] + list(() if audit_keys else retired(own))
+        try:
+            keys = [PublicKey.load(uri) for uri in uris] + list(() if audit_keys else retired(own))
+        except KeyUnusableError as error:
+            # Not the hint of the room of keys: a key that is made now has signed nothing.
+            raise UnverifiableError(
+                "the key that signs audit records cannot be read, so that nothing can be said of them",
+                got=error.what,
+                hint="give its public half, --audit-key file:NAME.pem.pub, as it was when the records were written",
+            ) from error
         return company.settings, keys
 
 

@@ -46,6 +46,9 @@ EXPORTERS = ("none", "console", "otlp")
 DEVELOPMENT = frozenset({"dev", "devel", "development", "local", "test", "testing", "ci", "preview", "sandbox"})
 """Environments in which DEBUG is written; what follows a `-` or a digit does not matter (`dev-2`, `preview-17`)."""
 
+PRODUCTION = frozenset({"prod", "production", "live"})
+"""Words that an environment of development does not have, wherever they stand (`test-prod`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -242,7 +245,9 @@ def _observability(
     identity: Identity, log_level: str, stream: Stream | None, redactor: Redactor, settings: otel_env.Settings
 ) -> Observability:
     level = _level(log_level)
-    if level == "DEBUG" and re.split(r"[^a-z]", identity.environment.lower())[0] not in DEVELOPMENT:
+    words = re.findall(r"[a-z]+", identity.environment.lower())
+    is_development = bool(words) and words[0] in DEVELOPMENT and PRODUCTION.isdisjoint(words)
+    if level == "DEBUG" and not is_development:
         level = "INFO"
     made = Observability(identity, level=level, stream=stream, redactor=redactor, recorder=None)
     made.propagators = settings.propagators

@@ -244,6 +244,7 @@ class TestCommand:
         status, report = run("verify", "--audit-key", "file:other.pem", "--json")
 
         assert 0 == run("verify")[0]
+        assert 3 == run("verify", "--audit-key", "file:nowhere.pem")[0]
         assert (1, "OBS-AUDIT.forged") == (status, json.loads(report)["findings"][0]["rule"])
 
 

@@ -94,7 +94,9 @@ def test_lowest_level(make_service, lowest, written):
     assert len(service.events) == written
 
 
-@pytest.mark.parametrize("environment", ["prod", "production", "canary", "staging", "Prod-eu", "device"])
+@pytest.mark.parametrize(
+    "environment", ["prod", "production", "canary", "staging", "Prod-eu", "device", "test-prod", "7"]
+)
 def test_debug_is_for_development(make_service, environment):
     """Outside development DEBUG becomes INFO, and an event says so."""
     service = make_service(environment=environment, log_level="debug")
