@@ -24,7 +24,13 @@ BAR_WIDTH = 20
 _id = click.argument("reservation_id")
 
 
-class _Amount(click.ParamType[Decimal]):
+if TYPE_CHECKING:
+    _DecimalType = click.ParamType[Decimal]
+else:
+    _DecimalType = click.ParamType  # generic since click 8.4 alone
+
+
+class _Amount(_DecimalType):
     """An exact amount of money."""
 
     name = "amount"

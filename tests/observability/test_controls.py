@@ -103,6 +103,7 @@ class TestFields:
         from companyos.observability import runtime
 
         monkeypatch.setattr(runtime, "DEVELOPMENT", frozenset({"dev", "prod"}))
+        monkeypatch.setattr(runtime, "PRODUCTION", frozenset())
 
         assert 1 <= prove(fields_control()).false_alarms
 
