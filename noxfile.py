@@ -29,7 +29,6 @@ OWN = (
     *(f"tests/state/test_{name}.py" for name in ("faults", "history", "killed_clients")),
     *(f"tests/authz/test_{name}.py" for name in ("bundle_adversarial", "isolated", "nesting", "prove_remote")),
     *(f"tests/server/test_{name}.py" for name in ("fairness", "reload_batched")),
-    "tests/observability/dashboards/test_live.py",
 )
 """Tests of what is our own alone, at length; other versions of libraries change nothing about it."""
 

@@ -60,7 +60,7 @@ class Living:
         self.engine = sqlalchemy.create_engine(f"sqlite:///{folder / 'orders.db'}")
         observe_engine(self.engine)
         self.port = free_port()
-        self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, access_log=False))
+        self.server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_config=None, access_log=False, ws="none"))
         self.over = threading.Event()
         self.threads = [threading.Thread(target=work) for work in (self.server.run, self.use)]
         for thread in self.threads:
