@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from companyos.cli.options import ledger_url_option
 from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ __all__ = ("audit",)
 
 _HEADINGS = ("INDEX", "TIME", "ACTOR", "VERB", "TARGET", "DECISION", "POLICY", "KEY ID")
 _AS_STORED = "# as stored; whether it is what was recorded is said by companyos audit verify"
-_url_option = click.option(
-    "--url", help="Store of the log, sqlite:///… or postgresql://…; default: that of companyos.yaml."
-)
 
 
 @click.group()
@@ -32,7 +30,7 @@ def audit() -> None:
 @click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True, help="How many records.")
 @click.option("--reveal", is_flag=True, help="Decrypt who it was, with the keys at hand.")
 @json_option
-@_url_option
+@ledger_url_option
 def list_records(url: str | None, count: int, *, reveal: bool, as_json: bool) -> None:
     """Show the newest records and decisions, the newest last; persons by their pseudonyms unless --reveal is given."""
     from collections import deque
@@ -55,7 +53,7 @@ def list_records(url: str | None, count: int, *, reveal: bool, as_json: bool) ->
 @audit.command()
 @click.argument("index", type=click.IntRange(min=0))
 @click.option("--reveal", is_flag=True, help="Decrypt who it was, with the keys at hand.")
-@_url_option
+@ledger_url_option
 def show(url: str | None, index: int, *, reveal: bool) -> None:
     """Show one record in full, as JSON."""
     from companyos.cli.ledger.place import reader, writer
@@ -76,7 +74,7 @@ def show(url: str | None, index: int, *, reveal: bool) -> None:
     "--audit-key", "audit_keys", multiple=True, metavar="URI", help="Key that signs records; may be given again."
 )
 @json_option
-@_url_option
+@ledger_url_option
 def verify(
     url: str | None, against: Path | None, key: str | None, audit_keys: tuple[str, ...], *, as_json: bool
 ) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from companyos.cli.options import ledger_url_option
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.errors import UserError
 
@@ -25,9 +26,6 @@ __all__ = ("decisions",)
 _HEADINGS = ("INDEX", "TIME", "DECISION", "REASON", "ACTOR", "ACTION", "TARGET", "OBLIGATIONS")
 _SHOWN = 40
 """Longest cell of the table, in characters."""
-_url_option = click.option(
-    "--url", help="Store of the log, sqlite:///… or postgresql://…; default: that of companyos.yaml."
-)
 
 
 @click.group()
@@ -40,7 +38,7 @@ def decisions() -> None:
 @click.option("--verdict", type=click.Choice(["allow", "deny", "undetermined"]), help="Of this verdict only.")
 @click.option("--reveal", is_flag=True, help="Decrypt who and what it was, with the keys at hand.")
 @json_option
-@_url_option
+@ledger_url_option
 def list_decisions(url: str | None, count: int, verdict: str | None, *, reveal: bool, as_json: bool) -> None:
     """Show the newest decisions, the newest last.
 
@@ -63,7 +61,7 @@ def list_decisions(url: str | None, count: int, verdict: str | None, *, reveal: 
 @decisions.command("export")
 @click.option("--since", type=click.IntRange(min=0), default=0, help="Index of the first entry to look at.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of stdout.")
-@_url_option
+@ledger_url_option
 def export_decisions(url: str | None, since: int, out: Path | None) -> None:
     """Export decisions as events of OPA's decision log, one JSON object a line.
 

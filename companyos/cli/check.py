@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from companyos.cli.output import echo_json, echo_table, json_option
-from companyos.errors import ConfigError, UserError, printable
+from companyos.cli.output import echo_json, echo_table, json_option, write_whole
+from companyos.errors import ConfigError, printable
 
 if TYPE_CHECKING:
     from companyos.config import Settings
@@ -87,15 +87,7 @@ def _progress(result: Result) -> None:
 def _write(report: Report, target: Path) -> None:
     from companyos.guardrails.sarif import to_bytes
 
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.write_bytes(to_bytes(report))
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {target}", got=error.strerror, hint="name a file in a writable directory"
-        ) from error
+    write_whole(target, to_bytes(report))
 
 
 def _show(report: Report) -> None:

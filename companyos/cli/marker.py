@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from companyos.cli.output import echo_json, echo_table, json_option
+from companyos.cli.options import ledger_url_option
+from companyos.cli.output import echo_json, echo_table, json_option, write_whole
 from companyos.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 __all__ = ("marker",)
 
 _HEADINGS = ("TIME", "SERVICE", "VERSION", "REVISION", "ENVIRONMENT", "KIND", "ID")
-_url_option = click.option(
-    "--url", help="Store of the log, sqlite:///… or postgresql://…; default: that of companyos.yaml."
-)
 
 
 @click.group()
@@ -38,7 +36,7 @@ def marker() -> None:
 @click.option("--artifact", help="What was deployed, as a package URL; default: pkg:generic/SERVICE@VERSION.")
 @click.option("--at", help="When, as 2026-01-31T12:00:00Z; default: now.")
 @json_option
-@_url_option
+@ledger_url_option
 def add(url: str | None, at: str | None, *, as_json: bool, **given: Any) -> None:
     """Put a release marker on the ledger: a CDEvent, and an event in the log on standard error."""
     import sys
@@ -72,7 +70,7 @@ def add(url: str | None, at: str | None, *, as_json: bool, **given: Any) -> None
     show_default=True,
     help="grafana: bodies for /api/annotations; openmetrics: a gauge for the textfile collector.",
 )
-@_url_option
+@ledger_url_option
 def list_markers(url: str | None, service: str | None, environment: str | None, form: str) -> None:
     """Show the release markers, the newest last."""
     from companyos.cli.ledger.place import reader
@@ -112,7 +110,7 @@ def list_markers(url: str | None, service: str | None, environment: str | None, 
 )
 @click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="Draw before and after into this file.")
 @json_option
-@_url_option
+@ledger_url_option
 def compare(
     url: str | None,
     name: str,
@@ -139,7 +137,7 @@ def compare(
         found_marker, PrometheusOverTime(address), window_seconds=_seconds(window), objective=objective / 100
     )
     if svg is not None:
-        _write(svg, picture.svg(found))
+        write_whole(svg, picture.svg(found))
     if as_json:
         echo_json(found.to_dict())
     else:
@@ -157,15 +155,6 @@ def _show(found: Comparison) -> None:
     click.echo(printable(f"{word}  {found.decision.reason}: {found.decision.message}"))
     for finding in found.decision.findings:
         click.echo(printable(f"  next: {finding.hint}"))
-
-
-def _write(path: Path, drawn: str) -> None:
-    try:
-        path.write_text(drawn, encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}", got=error.strerror, hint="name a file in a writable directory"
-        ) from error
 
 
 def _time(text: str) -> datetime:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from companyos.errors import printable
+from companyos.errors import UserError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from companyos.decision import Decision
 
-__all__ = ("echo_decision", "echo_json", "echo_table", "json_option")
+__all__ = ("echo_decision", "echo_json", "echo_table", "json_option", "write_whole")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 
@@ -43,6 +44,23 @@ def echo_decision(decision: Decision, *, as_json: bool = False) -> int:
     for line in _details(decision):
         click.echo(f"  {printable(line)}")
     return decision.exit_status
+
+
+def write_whole(target: Path, content: str | bytes) -> None:
+    """Write a file so that a reader sees the old or the new one, never half of it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        partial.replace(target)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {target}", got=error.strerror, hint="name a file in a writable directory"
+        ) from error
 
 
 def _details(decision: Decision) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from companyos.cli.output import echo_decision, json_option
+from companyos.cli.output import echo_decision, json_option, write_whole
 from companyos.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,15 +56,7 @@ def snapshot(files: tuple[Path, ...], output: Path, package_index: str | None) -
     from companyos.guardrails.packages import open_index, take_snapshot
 
     data = take_snapshot(_opened(files), open_index(package_index))
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        partial.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        partial.replace(output)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {output}", got=error.strerror, hint="name a file in a writable directory"
-        ) from error
+    write_whole(output, json.dumps(data, indent=1, sort_keys=True) + "\n")
     click.echo(f"{sum(map(len, data.values()))} packages in {output}", err=True)
 
 

@@ -12,9 +12,9 @@ import stat
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from companyos.finops.columns import KNOWN, detect_version, stray
+from companyos.finops.columns import KNOWN, detect_version
 from companyos.finops.errors import AmbiguousNumbersError, CostFileError
-from companyos.finops.header import MAX_COLUMNS, check_mandatory, read_header
+from companyos.finops.header import MAX_COLUMNS, Columns, check_mandatory, read_header
 from companyos.finops.interface import Rejection
 from companyos.finops.rows import Charge, RowCleaner, Tally
 
@@ -37,7 +37,7 @@ _BOMS = (
 _OTHER_FORMATS = ((b"\x1f\x8b", "gzip"), (b"PAR1", "Parquet"), (b"PK\x03\x04", "zip or a spreadsheet"))
 
 
-class FocusFile:
+class FocusFile(Columns):
     """An open FOCUS CSV file: its header is read and checked, its rows are read once, by `rows()`.
 
     Raises:
@@ -64,16 +64,6 @@ class FocusFile:
         """The FOCUS version found."""
         if complete:
             check_mandatory(self.header, self.version, path.name)
-
-    @property
-    def stray_columns(self) -> tuple[str, ...]:
-        """Columns that FOCUS does not define and that lack the `x_` prefix."""
-        return stray(self.header)
-
-    @property
-    def custom_columns(self) -> tuple[str, ...]:
-        """`x_` columns."""
-        return tuple(name for name in self.header if name.startswith("x_"))
 
     def rows(self) -> Iterator[Charge | tuple[Rejection, list[str]]]:
         """Each data row as a charge, or as a rejection together with its fields.

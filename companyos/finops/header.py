@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from companyos.finops.columns import KNOWN, mandatory
+from companyos.finops.columns import KNOWN, mandatory, stray
 from companyos.finops.errors import CostFileError, MissingColumnsError
 
 if TYPE_CHECKING:
@@ -12,12 +12,28 @@ if TYPE_CHECKING:
 
     from companyos.finops.rows import Tally
 
-__all__ = ("MAX_COLUMNS", "check_mandatory", "read_header")
+__all__ = ("MAX_COLUMNS", "Columns", "check_mandatory", "read_header")
 
 MAX_COLUMNS = 1_000
 """More columns than this is not a FOCUS file; version 1.4 has 65."""
 
 _FOLDED = {name.casefold(): name for name in KNOWN}
+
+
+class Columns:
+    """What the column names of a file say, whatever its format."""
+
+    header: tuple[str, ...]
+
+    @property
+    def stray_columns(self) -> tuple[str, ...]:
+        """Columns that FOCUS does not define and that lack the `x_` prefix."""
+        return stray(self.header)
+
+    @property
+    def custom_columns(self) -> tuple[str, ...]:
+        """`x_` columns."""
+        return tuple(name for name in self.header if name.startswith("x_"))
 
 
 def read_header(raw: Sequence[str], tally: Tally, file_name: str) -> tuple[str, ...]:

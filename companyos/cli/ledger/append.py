@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from companyos.cli.ledger.place import url_option, writer
+from companyos.cli.ledger.place import writer
 from companyos.cli.ledger.show import receipt_line
+from companyos.cli.options import ledger_url_option
 from companyos.errors import UserError
 from companyos.ledger import Draft, EntryInvalidError, EntryRefusedError, IdReusedError
 
@@ -37,7 +38,7 @@ _TOGETHER = 1000
 @click.option("--retention", help="Keep the payload beside the log, for as long as this class says.")
 @click.option("--jsonl", type=click.File("rb"), help="One entry a line from this file; - is stdin.")
 @click.option("--accept-clock", is_flag=True, help="Append even if the clock went back, because it is right now.")
-@url_option
+@ledger_url_option
 def append(url: str | None, jsonl: Any, accept_clock: bool, **given: str | None) -> None:
     """Append one entry, or one a line; print a receipt for each, as a JSON line.
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from companyos.cli.ledger.place import log_keys, place_of, reader, url_option
+from companyos.cli.ledger.place import log_keys, place_of, reader
 from companyos.cli.ledger.show import progress_bar
+from companyos.cli.options import ledger_url_option
 from companyos.ledger import tilelog
 from companyos.ledger.imports import load
 from companyos.ledger.url import open_store
@@ -17,7 +18,7 @@ __all__ = ("export_log", "import_log")
 
 @click.command("export")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
-@url_option
+@ledger_url_option
 def export_log(url: str | None, directory: Path) -> None:
     """Write the log into DIRECTORY as static tiles (C2SP tlog-tiles), or bring what is there up to date.
 
@@ -31,7 +32,7 @@ def export_log(url: str | None, directory: Path) -> None:
 @click.command("import")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--key", required=True, help="Public key of the log: a file, a key URI or a verifier key.")
-@url_option
+@ledger_url_option
 def import_log(url: str | None, directory: Path, key: str) -> None:
     """Take an exported log into a store that is empty or holds an earlier state of it.
 

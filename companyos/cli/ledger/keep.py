@@ -6,7 +6,8 @@ import json
 
 import click
 
-from companyos.cli.ledger.place import place_of, url_option, writer
+from companyos.cli.ledger.place import place_of, writer
+from companyos.cli.options import ledger_url_option
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.ledger.url import open_store
 
@@ -14,7 +15,7 @@ __all__ = ("erase", "migrate", "retain", "rotate_key", "sequence")
 
 
 @click.command("rotate-key")
-@url_option
+@ledger_url_option
 def rotate_key(url: str | None) -> None:
     """Replace the log's key by a new one; the old one can sign nothing more, its checkpoints stay anchors."""
     with writer(url) as log:
@@ -25,7 +26,7 @@ def rotate_key(url: str | None) -> None:
 
 
 @click.command()
-@url_option
+@ledger_url_option
 def migrate(url: str | None) -> None:
     """Bring a log that an earlier companyos wrote up to date; entries, checkpoints and proofs stay as they are."""
     store = open_store(place_of(url).url, create=False)
@@ -37,7 +38,7 @@ def migrate(url: str | None) -> None:
 @click.argument("person")
 @click.option("--reason", required=True, help="Why, as it will stand in the log; no names in it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@url_option
+@ledger_url_option
 def erase(url: str | None, person: str, reason: str, yes: bool) -> None:
     """Make every personal value of PERSON unreadable, for good, in the log and in every copy of it.
 
@@ -53,7 +54,7 @@ def erase(url: str | None, person: str, reason: str, yes: bool) -> None:
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Show what would be dropped, and drop nothing.")
 @json_option
-@url_option
+@ledger_url_option
 def retain(url: str | None, dry_run: bool, as_json: bool) -> None:
     """Drop the payloads that have outlived their retention class; entries and proofs stay."""
     with writer(url) as log:
@@ -66,7 +67,7 @@ def retain(url: str | None, dry_run: bool, as_json: bool) -> None:
 
 
 @click.command()
-@url_option
+@ledger_url_option
 def sequence(url: str | None) -> None:
     """Give entries that were appended inside other transactions their place now, where nothing else is appended."""
     with writer(url) as log:

@@ -28,7 +28,6 @@ __all__ = (
     "place_of",
     "read_file",
     "reader",
-    "url_option",
     "witnesses",
     "write_out",
     "writer",
@@ -36,9 +35,6 @@ __all__ = (
 
 _DEFAULT_ORIGIN = "companyos.local/log"
 
-url_option = click.option(
-    "--url", help="Store of the log, sqlite:///… or postgresql://…; default: that of companyos.yaml."
-)
 out_option = click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this file instead of stdout."
 )

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from companyos.cli.ledger.place import out_option, read_file, reader, url_option, witnesses, write_out, writer
+from companyos.cli.ledger.place import out_option, read_file, reader, witnesses, write_out, writer
 from companyos.cli.ledger.show import entry_fields, entry_line, progress_bar
+from companyos.cli.options import ledger_url_option
 from companyos.cli.output import echo_json, json_option
 from companyos.errors import UserError
 from companyos.ledger import LedgerDamagedError
@@ -22,7 +23,7 @@ __all__ = ("checkpoint", "prove", "show", "tail", "verify")
 @click.option("-n", "count", type=click.IntRange(min=0), default=10, show_default=True, help="How many entries.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is appended, until interrupted.")
 @json_option
-@url_option
+@ledger_url_option
 def tail(url: str | None, count: int, follow: bool, as_json: bool) -> None:
     """Show the newest entries, one a line."""
     with reader(url) as log:
@@ -40,7 +41,7 @@ def tail(url: str | None, count: int, follow: bool, as_json: bool) -> None:
 @click.argument("index", type=click.IntRange(min=0))
 @click.option("--reveal", is_flag=True, help="Decrypt personal values, with the keys at hand.")
 @click.option("--raw", is_flag=True, help="Print the exact bytes that were logged, and no newline.")
-@url_option
+@ledger_url_option
 def show(url: str | None, index: int, reveal: bool, raw: bool) -> None:
     """Show one entry."""
     with reader(url) as log:
@@ -62,7 +63,7 @@ def show(url: str | None, index: int, reveal: bool, raw: bool) -> None:
 @click.option("--key", help="Public key: a file, a key URI or a verifier key; default: the one beside the log.")
 @click.option("--deep", is_flag=True, help="Also check each entry's canonical form and the columns beside it.")
 @json_option
-@url_option
+@ledger_url_option
 def verify(
     url: str | None, against: Path | None, key: str | None, *, deep: bool, as_json: bool, **by: str | None
 ) -> int:
@@ -101,7 +102,7 @@ def _witness(url: str | None, key: str | None) -> Witness | None:
 @click.option("--cosigned", is_flag=True, help="Lead to the newest checkpoint that witnesses cosigned.")
 @click.option("--consistency", is_flag=True, help="Prove instead that the log only grew since it had INDEX entries.")
 @out_option
-@url_option
+@ledger_url_option
 def prove(url: str | None, index: int, out: Path | None, *, cosigned: bool, consistency: bool) -> None:
     """Export a proof that entry INDEX is in the log (a C2SP .tlog-proof)."""
     with reader(url) as log:
@@ -115,7 +116,7 @@ def prove(url: str | None, index: int, out: Path | None, *, cosigned: bool, cons
 @click.command()
 @out_option
 @click.option("--vkey", is_flag=True, help="Print the verifier key instead, for those who check.")
-@url_option
+@ledger_url_option
 def checkpoint(url: str | None, out: Path | None, vkey: bool) -> None:
     """Export the newest signed checkpoint, to be kept elsewhere as an anchor."""
     with reader(url) as log:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from companyos.cli.ledger.place import reader, url_option
+from companyos.cli.ledger.place import reader
 from companyos.cli.ledger.show import progress_bar
+from companyos.cli.options import ledger_url_option
 from companyos.cli.output import echo_json, json_option
 from companyos.errors import ConfigError
 
@@ -23,7 +24,7 @@ __all__ = ("replay",)
 @click.option("--db", "database_url", default="sqlite://", help="Keep the state here, and go on from there next time.")
 @click.option("--reset", is_flag=True, help="Throw away what is kept there, and begin at the first entry.")
 @json_option
-@url_option
+@ledger_url_option
 def replay(url: str | None, name: str, until: int | None, database_url: str, *, reset: bool, as_json: bool) -> None:
     """Apply every entry in order, each exactly once, and print the state with its digest.
 

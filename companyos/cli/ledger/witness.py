@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from companyos.cli.ledger.place import log_keys, url_option, witnesses, write_out, writer
+from companyos.cli.ledger.place import log_keys, witnesses, write_out, writer
 from companyos.cli.ledger.place import out_option as note_option
+from companyos.cli.options import ledger_url_option
 from companyos.errors import UserError
 from companyos.ledger.witness import Witness, WitnessServer, WitnessState
 from companyos.signing import PrivateKey
@@ -21,7 +22,7 @@ __all__ = ("cosign", "witness")
 @click.argument("witness_url", required=False)
 @click.option("--key", help="Verifier key of the witness at WITNESS_URL.")
 @note_option
-@url_option
+@ledger_url_option
 def cosign(url: str | None, witness_url: str | None, key: str | None, out: Path | None) -> None:
     """Have the newest checkpoint cosigned by a witness, or by all that companyos.yaml names.
 

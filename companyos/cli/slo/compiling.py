@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from companyos.cli.output import echo_json, echo_table, json_option
-from companyos.cli.slo.files import STREAM, read_documents, show_warnings, sources_argument, write_whole
+from companyos.cli.output import echo_json, echo_table, json_option, write_whole
+from companyos.cli.slo.files import STREAM, read_documents, show_warnings, sources_argument
 from companyos.errors import FINDINGS
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from companyos.cli.output import echo_decision, json_option
-from companyos.cli.slo.files import STREAM, read_documents, write_whole
+from companyos.cli.output import echo_decision, json_option, write_whole
+from companyos.cli.slo.files import STREAM, read_documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable

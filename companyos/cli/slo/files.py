@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from companyos.errors import UserError, printable
+from companyos.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from companyos.observability.slo import Documents, Problem
 
-__all__ = ("STREAM", "read_documents", "show_warnings", "sources_argument", "write_whole")
+__all__ = ("STREAM", "read_documents", "show_warnings", "sources_argument")
 
 STREAM = "-"
 """Standard input, or standard output."""
@@ -42,20 +42,3 @@ def show_warnings(warnings: Iterable[Problem]) -> None:
     """One line each, on stderr."""
     for warning in warnings:
         click.echo(f"warning: {printable(str(warning))}", err=True)
-
-
-def write_whole(target: Path, text: str) -> None:
-    """Write a file so that a reader sees the old or the new one, never half of it.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"cannot write {target}", got=error.strerror, hint="name a file in a writable directory"
-        ) from error

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from companyos.cli.output import echo_json, echo_table, json_option
-from companyos.cli.slo.files import STREAM, read_documents, show_warnings, write_whole
+from companyos.cli.output import echo_json, echo_table, json_option, write_whole
+from companyos.cli.slo.files import STREAM, read_documents, show_warnings
 from companyos.errors import UserError, printable
 from companyos.observability.slo.simulate.incidents import INCIDENTS
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from companyos.cli.slo.files import STREAM, write_whole
+from companyos.cli.output import write_whole
+from companyos.cli.slo.files import STREAM
 from companyos.errors import UserError
 
 __all__ = ("init",)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from companyos.ports import LedgerPort
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -235,20 +237,8 @@ class BudgetStore(Protocol):
         ...
 
 
-class BudgetLedger(Protocol):
+class BudgetLedger(LedgerPort, Protocol):
     """What a budget needs of the ledger: `companyos.ledger.Ledger` has it."""
-
-    def append(
-        self,
-        type: str,  # noqa: A002 - the CloudEvents attribute is called so
-        data: Mapping[str, Any],
-        *,
-        id: str | None = None,  # noqa: A002 - the CloudEvents attribute is called so
-        source: str | None = None,
-        stream: str | None = None,
-    ) -> Receipt:
-        """Append one entry."""
-        ...
 
     def append_many(self, drafts: Iterable[Draft]) -> list[Receipt]:
         """Append several, all or none."""

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.finops.bulk.connection import connect, duckdb, literal, quoted
 from companyos.finops.bulk.scanning import GZIP, scan, unzip
-from companyos.finops.columns import detect_version, stray
+from companyos.finops.columns import detect_version
 from companyos.finops.errors import CostFileError
 from companyos.finops.focus import FocusFile, check_regular
-from companyos.finops.header import check_mandatory, read_header
+from companyos.finops.header import Columns, check_mandatory, read_header
 from companyos.finops.rows import Charge, RowCleaner, Tally
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class CsvBill(FocusFile):
         return CsvBill(target, complete=False)
 
 
-class ParquetBill:
+class ParquetBill(Columns):
     """A Parquet file; its typed columns are read as the text that a FOCUS CSV file would hold.
 
     Raises:
@@ -129,16 +129,6 @@ class ParquetBill:
         self.version = detect_version(self.header)
         if complete:
             check_mandatory(self.header, self.version, path.name)
-
-    @property
-    def stray_columns(self) -> tuple[str, ...]:
-        """Columns that FOCUS does not define and that lack the `x_` prefix."""
-        return stray(self.header)
-
-    @property
-    def custom_columns(self) -> tuple[str, ...]:
-        """`x_` columns."""
-        return tuple(name for name in self.header if name.startswith("x_"))
 
     def relation(self) -> str:
         """The rows as SQL, in the shape of a CSV file's."""

@@ -6,17 +6,13 @@ alarm, and cannot make a rewritten log pass.
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import re
-import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from companyos._http import BoundsError, Server, UnansweredError, UnusableURLError
 from companyos.ledger.checkpoint import Checkpoint, Consistency
 from companyos.ledger.errors import CheckpointInvalidError, RolledBackError, SplitViewError
 from companyos.ledger.witness.errors import WitnessRefusedError, WitnessUnavailableError
@@ -139,41 +135,19 @@ class Witness:
 
     def _ask(self, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer to `add-checkpoint`; no redirects, no proxies."""
-        connection, path = self._connection()
-        late = threading.Event()
-        watch: threading.Timer | None = None
+        server = Server(self.url, self.timeout_seconds, _MAX_ANSWER_BYTES)
         try:
-            connection.connect()
-            # A socket's own timeout starts anew with each byte; this one does not.
-            watch = threading.Timer(self.timeout_seconds, _cut, [connection.sock, late])
-            watch.daemon = True
-            watch.start()
-            connection.request("POST", path, body, {"Content-Type": "text/plain; charset=utf-8"})
-            response = connection.getresponse()
-            answer = response.read(_MAX_ANSWER_BYTES + 1)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise WitnessUnavailableError(f"no answer from the witness {self.url}", got=repr(error)) from error
-        finally:
-            if watch is not None:
-                watch.cancel()
-            connection.close()
-        if late.is_set() or len(answer) > _MAX_ANSWER_BYTES:
+            return server.exchange("POST", "/add-checkpoint", body, {"Content-Type": "text/plain; charset=utf-8"})
+        except UnusableURLError as error:
+            raise WitnessUnavailableError("not the URL of a witness", got=self.url, expected="https://…") from error
+        except UnansweredError as error:
             raise WitnessUnavailableError(
-                "the witness's answer is too long or too slow",
-                expected=f"{_MAX_ANSWER_BYTES} bytes within {self.timeout_seconds:g} s",
-            )
-        return response.status, answer
-
-    def _connection(self) -> tuple[http.client.HTTPConnection, str]:
-        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        try:
-            parts = urlsplit(self.url)
-            kind, host, port = kinds.get(parts.scheme), parts.hostname, parts.port
-        except ValueError:
-            kind = host = port = None
-        if kind is None or host is None or parts.username or parts.query or parts.fragment:
-            raise WitnessUnavailableError("not the URL of a witness", got=self.url, expected="https://…")
-        return kind(host, port, timeout=self.timeout_seconds), f"{parts.path.rstrip('/')}/add-checkpoint"
+                f"no answer from the witness {self.url}", got=repr(error.__cause__)
+            ) from error
+        except BoundsError as error:
+            raise WitnessUnavailableError(
+                "the witness's answer is too long or too slow", expected=str(error)
+            ) from error
 
 
 def check_with(witness: Witness, note: bytes, prove: Prove) -> Cosigned:
@@ -220,10 +194,3 @@ def _signature_lines(text: str, answer: bytes) -> Note:
     if given.text != text:
         raise SignatureInvalidError("the answer is more than signature lines", got=answer[:80])
     return given
-
-
-def _cut(sock: socket.socket, late: threading.Event) -> None:
-    late.set()
-    with contextlib.suppress(OSError):
-        # That of the plain socket: the TLS layer belongs to the thread that reads.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -5,16 +5,13 @@ An answer is complete and in time, or it is an error: nothing is guessed.
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import math
-import socket
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from companyos._http import BoundsError, Server, UnansweredError, UnusableURLError
 from companyos.observability.slo.errors import PrometheusError, QueryError
 
 if TYPE_CHECKING:
@@ -87,48 +84,15 @@ class Prometheus:
         return answer.get("data")
 
     def _exchange(self, path: str, body: str | None) -> tuple[int, bytes]:
-        connection, prefix = self._connection()
-        late = threading.Event()
-        watch: threading.Timer | None = None
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        server = Server(self.url, self.timeout_seconds, LARGEST_ANSWER_BYTES)
         try:
-            connection.connect()
-            # A socket's own timeout starts anew with each byte; this one does not.
-            watch = threading.Timer(self.timeout_seconds, _cut, [connection.sock, late])
-            watch.daemon = True
-            watch.start()
-            headers = {"Accept": "application/json"}
-            if body is not None:
-                headers["Content-Type"] = "application/x-www-form-urlencoded"
-            connection.request("GET" if body is None else "POST", f"{prefix}{path}", body, headers)
-            response = connection.getresponse()
-            content = response.read(LARGEST_ANSWER_BYTES + 1)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise PrometheusError(f"no answer from {self.url}", got=str(error) or repr(error), hint=_HINT) from error
-        finally:
-            if watch is not None:
-                watch.cancel()
-            connection.close()
-        if late.is_set() or len(content) > LARGEST_ANSWER_BYTES:
-            raise PrometheusError(
-                f"the answer of {self.url} is too long or too slow",
-                expected=f"{LARGEST_ANSWER_BYTES} bytes within {self.timeout_seconds:g} s",
-            )
-        return response.status, content
-
-    def _connection(self) -> tuple[http.client.HTTPConnection, str]:
-        kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        try:
-            parts = urlsplit(self.url)
-            kind, host, port = kinds.get(parts.scheme), parts.hostname, parts.port
-        except ValueError:
-            kind = host = port = None
-        if kind is None or host is None or parts.username or parts.query or parts.fragment:
-            raise PrometheusError("not the URL of a Prometheus", got=self.url, expected="http://HOST:9090")
-        return kind(host, port, timeout=self.timeout_seconds), parts.path.rstrip("/")
-
-
-def _cut(sock: socket.socket, late: threading.Event) -> None:
-    late.set()
-    with contextlib.suppress(OSError):
-        # That of the plain socket: the TLS layer belongs to the thread that reads.
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            return server.exchange("GET" if body is None else "POST", path, body, headers)
+        except UnusableURLError as error:
+            raise PrometheusError("not the URL of a Prometheus", got=self.url, expected="http://HOST:9090") from error
+        except UnansweredError as error:
+            raise PrometheusError(f"no answer from {self.url}", got=error, hint=_HINT) from error
+        except BoundsError as error:
+            raise PrometheusError(f"the answer of {self.url} is too long or too slow", expected=str(error)) from error
