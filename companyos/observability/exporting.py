@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -36,7 +37,7 @@ class Export(Protocol):
         """Give up waiting and send no more."""
 
 
-class _Worker:
+class _Worker(ABC):
     """A daemon thread that works every so often and when asked to; it is there again in a forked process."""
 
     def __init__(self, name: str, seconds: float) -> None:
@@ -54,9 +55,9 @@ class _Worker:
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
+    @abstractmethod
     def work(self) -> None:
         """Do what there is to do."""
-        raise NotImplementedError
 
     def ask(self) -> None:
         """Have it work now, without waiting for it."""
