@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from companyos.cli.finops_allocate import allocate
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_setting import setting, store_option
 from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
@@ -43,6 +44,7 @@ def finops() -> None:
     """Bring in bills (FOCUS), report and forecast costs, and judge them by the budgets."""
 
 
+finops.add_command(allocate)
 finops.add_command(ingest)
 finops.add_command(validate)
 finops.add_command(report)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from companyos.cli.finops_setting import setting, store_option
+from companyos.cli.finops_setting import day_option, rules_of, rules_option, setting, store_option
 from companyos.cli.output import echo_json, echo_table, json_option
 from companyos.errors import COULD_NOT_CHECK, FINDINGS, ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import date, datetime
+    from datetime import date
 
     from companyos.finops import CostLine, IngestReport, SqliteCostStore
     from companyos.finops.bulk.connection import Progress
@@ -28,15 +28,11 @@ if TYPE_CHECKING:
     from companyos.finops.money import NumberStyle
     from companyos.finops.opening import Engine
 
-__all__ = ("ingest", "report", "validate")
+__all__ = ("ingest", "report", "validate", "write_html")
 
 BAR_WIDTH = 30
 SHORT_NAMES = {"feature": "tag:feature", "team": "tag:team"}
 """What `--by` also understands."""
-
-
-def _day(ctx: click.Context, param: click.Parameter, value: datetime | None) -> date | None:  # noqa: ARG001 - click's shape
-    return None if value is None else value.date()
 
 
 @click.command()
@@ -125,13 +121,15 @@ def validate(
     show_default=True,
     help="service, feature, team, day, week, provider, region, account, …, or tag:KEY.",
 )
-@click.option("--from", "start", type=click.DateTime(["%Y-%m-%d"]), callback=_day, help="First UTC day.")
-@click.option("--to", "end", type=click.DateTime(["%Y-%m-%d"]), callback=_day, help="The UTC day after the last.")
+@day_option("--from", "start", help="First UTC day.")
+@day_option("--to", "end", help="The UTC day after the last.")
 @click.option("--measure", type=click.Choice(["billed", "effective"]), default="billed", show_default=True)
 @click.option("--in", "currency", help="Convert to this currency, each day at its own rate; needs --rates.")
 @click.option("--rates", "rates_path", type=click.Path(path_type=Path), help="CSV with date, from, to, rate.")
 @click.option("--html", "html_path", type=click.Path(path_type=Path, dir_okay=False), help="Also write this HTML file.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV, amounts exact.")
+@click.option("--allocated", is_flag=True, help="By team, feature or cost-center: as `finops allocate` does it.")
+@rules_option
 @json_option
 def report(
     *,
@@ -144,6 +142,8 @@ def report(
     rates_path: Path | None,
     html_path: Path | None,
     as_csv: bool,
+    allocated: bool,
+    rules_path: Path | None,
     as_json: bool,
 ) -> None:
     """Show exact costs, grouped: a table with bars, CSV, JSON, or a self-contained HTML file."""
@@ -153,16 +153,20 @@ def report(
         )
     if as_csv and as_json:
         raise ConfigError("--csv and --json are two formats", expected="one of them")
-    by = SHORT_NAMES.get(by, by)
+    if (allocated and currency) or (rules_path and not allocated):
+        raise ConfigError(
+            "allocated costs are not converted, and rules are for them alone", expected="--allocated --rules FILE"
+        )
+    by = by if allocated else SHORT_NAMES.get(by, by)
     query = _Query(start, end, measure, currency, rates_path)
     with setting(store) as found, found.costs() as costs:
-        lines = query.lines(costs, by)
+        lines = _allocated(query, costs, by, rules_path) if allocated else query.lines(costs, by)
         coverage = costs.coverage()
         if html_path:
             from companyos.finops.charts import html_report
 
             days = query.lines(costs, "day")
-            _write_html(html_path, html_report(lines, days, by=by, measure=measure, extract=str(coverage.digest)))
+            write_html(html_path, html_report(lines, days, by=by, measure=measure, extract=str(coverage.digest)))
     if as_json:
         echo_json({"by": by, "extract": coverage.digest, "lines": [line.to_dict() for line in lines]})
         return
@@ -194,7 +198,15 @@ class _Query:
         return tuple(sorted(lines, key=lambda line: line.key)) if by in {"day", "week"} else lines
 
 
-def _write_html(path: Path, text: str) -> None:
+def _allocated(query: _Query, costs: SqliteCostStore, by: str, rules: Path | None) -> tuple[CostLine, ...]:
+    from companyos.finops.allocation import allocate
+
+    made = allocate(costs, rules_of(rules), by, query.start, query.end, measure=query.measure)
+    return made.cost_lines()
+
+
+def write_html(path: Path, text: str) -> None:
+    """Write a page, and say so."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

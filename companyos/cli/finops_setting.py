@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,18 +14,45 @@ from companyos.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import date, datetime
 
     from companyos.config import Budget
     from companyos.finops import SqliteCostStore
+    from companyos.finops.allocation import AllocationRules
     from companyos.finops.bulk.connection import Progress
     from companyos.finops.opening import Engine
     from companyos.ports import LedgerPort
 
-__all__ = ("Setting", "setting", "store_option")
+__all__ = ("Setting", "day_option", "rules_of", "rules_option", "setting", "store_option")
 
 store_option = click.option(
     "--store", type=click.Path(path_type=Path, file_okay=False), help="Directory of the cost store."
 )
+rules_option = click.option(
+    "--rules", "rules_path", type=click.Path(path_type=Path), help="Rules of allocation; default: allocation.yaml."
+)
+RULES = "allocation.yaml"
+
+
+def _day(ctx: click.Context, param: click.Parameter, value: datetime | None) -> date | None:  # noqa: ARG001 - click's shape
+    return None if value is None else value.date()
+
+
+def day_option(*names: str, help: str, required: bool = False) -> Callable[[Any], Any]:  # noqa: A002 - click's word
+    """An option that takes a UTC day."""
+    return click.option(
+        *names, type=click.DateTime(["%Y-%m-%d"]), callback=_day, required=required, metavar="DAY", help=help
+    )
+
+
+def rules_of(path: Path | None) -> AllocationRules:
+    """The rules in `path`, or those beside the nearest `companyos.yaml`, or in this directory."""
+    from companyos.finops.allocation import AllocationRules
+
+    if path is None:
+        found = config.find(Path.cwd())
+        path = (found.parent if found else Path.cwd()) / RULES
+    return AllocationRules.load(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from companyos.finops.budgets import (
 )
 from companyos.finops.engines.sqlite import SqliteCostStore
 from companyos.finops.errors import (
+    AllocationError,
     AmbiguousNumbersError,
     CostFileError,
     MissingColumnsError,
@@ -39,6 +40,7 @@ from companyos.finops.plan import RemediationPlan
 from companyos.finops.rates import Rates
 
 __all__ = (
+    "AllocationError",
     "AmbiguousNumbersError",
     "Budget",
     "BudgetConflictError",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from companyos.errors import UnverifiableError, UserError
 
 __all__ = (
+    "AllocationError",
     "AmbiguousNumbersError",
     "CostFileError",
     "MissingColumnsError",
@@ -33,6 +34,12 @@ class AmbiguousNumbersError(CostFileError):
     """A file writes numbers in two ways that contradict each other; nothing of it was ingested."""
 
     code = "finops.numbers"
+
+
+class AllocationError(UserError, ValueError):
+    """The rules by which costs are allocated cannot be read, or contradict themselves; nothing was allocated."""
+
+    code = "finops.allocation"
 
 
 class OverlapError(UserError):

@@ -18,7 +18,16 @@ from companyos.finops.rows import STRIPPED
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("DECIMAL", "FRACTION_DIGITS", "INTEGER_DIGITS", "Cleaning", "column_names", "derived", "typed")
+__all__ = (
+    "DECIMAL",
+    "FRACTION_DIGITS",
+    "INTEGER_DIGITS",
+    "Cleaning",
+    "column_names",
+    "derived",
+    "plainly_numeric",
+    "typed",
+)
 
 INTEGER_DIGITS, FRACTION_DIGITS = 20, 18
 DECIMAL = f"DECIMAL({INTEGER_DIGITS + FRACTION_DIGITS},{FRACTION_DIGITS})"
@@ -141,6 +150,11 @@ def typed(value: str, name: str, stored: str) -> str:
     elif name in TIMES:
         value = f"TRY_CAST({value} AS TIMESTAMP)"
     return f"{value} AS {quoted(stored)}"
+
+
+def plainly_numeric(value: str) -> str:
+    """The SQL condition under which a text is a number that fits the store's decimals."""
+    return f"regexp_full_match({value}, {literal(_NUMBER.removesuffix('?'))})"
 
 
 def derived(header: Sequence[str], tags: Sequence[str], tag_source: str) -> list[str]:

@@ -23,11 +23,13 @@ from companyos.finops.bulk.bills import open_bill, suffix_of
 from companyos.finops.bulk.connection import connect, duckdb, literal, literals
 from companyos.finops.bulk.leftovers import combined
 from companyos.finops.bulk.queries import DIMENSIONS, KEYS, QUERIES, SUMS
+from companyos.finops.bulk.slicing import columns_of, sliced
 from companyos.finops.bulk.staging import Staging, charges_view
 from companyos.finops.engines.sqlite import SCHEMA, TAG_KEY, SqliteCostStore
 from companyos.finops.errors import StoreError
 from companyos.finops.money import plain
 from companyos.finops.rows import stamp
+from companyos.finops.slices import check_keys, check_metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from companyos.finops.bulk.connection import Progress
     from companyos.finops.interface import Bill, IngestReport, Measure, Overlap
     from companyos.finops.money import NumberStyle
+    from companyos.finops.slices import Slice
     from companyos.ports import LedgerPort
 
 __all__ = ("ALLOWED_TAGS", "DuckCostStore")
@@ -82,6 +85,37 @@ class DuckCostStore(SqliteCostStore):
         self._sweep()
         with _answered(self.directory):
             return super().ingest(path, overlap=overlap, number_style=number_style)
+
+    def slices(
+        self,
+        keys: Sequence[str],
+        start: date | None = None,
+        end: date | None = None,
+        *,
+        measure: Measure = "billed",
+        metric: str | None = None,
+    ) -> tuple[Slice, ...]:
+        """Exact sums by several keys at once; see `Sliceable.slices`."""
+        check_keys(keys)
+        check_metric(metric)
+        days = (start or date.min, end or date.max)
+        with _answered(self.directory), self._scratch() as scratch, connect(scratch) as connection:
+            files = self._show_live(connection)
+            parts = [(file, place) for file in files for place in self._places(file)]
+            return sliced(connection, parts, keys, days, measure=measure, metric=metric) if parts else ()
+
+    def columns(self) -> frozenset[str]:
+        """The columns that every file with charges has; see `Sliceable.columns`."""
+        with _answered(self.directory), self._scratch() as scratch, connect(scratch) as connection:
+            found = [frozenset(columns_of(connection, self._places(file)[0])) for file in self.coverage().files]
+        together = frozenset.intersection(*found) if found else frozenset()
+        return frozenset(name for name in together if not name.startswith("co_"))
+
+    def _places(self, file: str) -> list[Path]:
+        """The Parquet files with the charges of one bill."""
+        name = file.removeprefix("sha256:")
+        both = [self.directory / "charges" / f"{name}{kind}.parquet" for kind in ("", "-mended")]
+        return [place for place in both if place.exists()]
 
     def _open(self, raw: Path, number_style: NumberStyle) -> Bill:
         return open_bill(raw, raw.parent, number_style=number_style)
@@ -145,15 +179,9 @@ class DuckCostStore(SqliteCostStore):
 
     def _show_rollups(self, connection: Any, dimension: str) -> bool:
         """Make `rollups` of what counts; False when nothing does."""
-        live = self._db.execute(_LIVE).fetchall()
-        if not live:
+        names = [file.removeprefix("sha256:") for file in self._show_live(connection)]
+        if not names:
             return False
-        connection.execute(
-            "CREATE TABLE live AS SELECT unnest($1) AS file, unnest($2) AS co_issuer, unnest($3) AS co_account,"
-            " unnest($4) AS co_billing_start",
-            [list(column) for column in zip(*live, strict=True)],
-        )
-        names = sorted({row[0].removeprefix("sha256:") for row in live})
         paths = literals([str(self.directory / "rollups" / f"{name}.parquet") for name in names])
         connection.execute(
             "CREATE VIEW rolled AS SELECT *, 'sha256:' || parse_filename(filename, true) AS file"  # noqa: S608
@@ -168,6 +196,17 @@ class DuckCostStore(SqliteCostStore):
         )
         return True
 
+    def _show_live(self, connection: Any) -> list[str]:
+        """Make `live` of the billing periods that count, by file; the digests of these files."""
+        live = self._db.execute(_LIVE).fetchall()
+        if live:
+            connection.execute(
+                "CREATE TABLE live AS SELECT unnest($1) AS file, unnest($2) AS co_issuer, unnest($3) AS co_account,"
+                " unnest($4) AS co_billing_start",
+                [list(column) for column in zip(*live, strict=True)],
+            )
+        return sorted({row[0] for row in live})
+
     def _unrolled(self, connection: Any, dimension: str, names: Sequence[str]) -> str:
         """The sums by a tag of those files in which it was not extracted, as SQL over their charges."""
         rolled = connection.execute("SELECT DISTINCT file FROM rolled WHERE dimension = ?", [dimension]).fetchall()
@@ -177,8 +216,7 @@ class DuckCostStore(SqliteCostStore):
         return " UNION ALL BY NAME ".join(parts)
 
     def _tag_sums(self, connection: Any, dimension: str, name: str) -> str:
-        places = [self.directory / "charges" / f"{name}{kind}.parquet" for kind in ("", "-mended")]
-        files = [place for place in places if place.exists()]
+        files = self._places(name)
         described = connection.execute(f"DESCRIBE FROM read_parquet({literal(files[0])})").fetchall()
         view = charges_view(files, [row[0] for row in described], ())
         path = literal(f'$."{dimension.removeprefix("tag:")}"')

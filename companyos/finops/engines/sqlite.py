@@ -24,6 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from companyos.canonical import digest
 from companyos.errors import UserError
 from companyos.finops.columns import KNOWN
+from companyos.finops.engines.slicing import sliced
 from companyos.finops.errors import CostFileError, OverlapError, StoreError
 from companyos.finops.focus import FocusFile, check_regular
 from companyos.finops.interface import (
@@ -42,9 +43,10 @@ from companyos.finops.rows import Charge, billing_period, is_short, require_zone
 from companyos.finops.sources import Source, reported_through
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from companyos.finops.money import NumberStyle
+    from companyos.finops.slices import Slice
     from companyos.ports import LedgerPort
 
 __all__ = ("SCHEMA", "TAG_KEY", "SqliteCostStore")
@@ -235,6 +237,24 @@ class SqliteCostStore:
         ]
         return tuple(sorted(days, key=lambda cost: (cost.day, cost.key, cost.currency)))
 
+    def slices(
+        self,
+        keys: Sequence[str],
+        start: date | None = None,
+        end: date | None = None,
+        *,
+        measure: Measure = "billed",
+        metric: str | None = None,
+    ) -> tuple[Slice, ...]:
+        """Exact sums by several keys at once; see `Sliceable.slices`."""
+        with _translated(self.directory):
+            return sliced(self._db, self._raw, _key, keys, (start, end), measure=measure, metric=metric)
+
+    def columns(self) -> frozenset[str]:
+        """The columns that every file with charges has; see `Sliceable.columns`."""
+        found = [frozenset(FocusFile(self._raw(file)).header) for file in self.coverage().files]
+        return frozenset.intersection(*found) if found else frozenset()
+
     def coverage(self, *, until: datetime | None = None) -> Coverage:
         """What the store holds; charge periods ending after `until` do not count as reported."""
         limit = stamp(require_zone(until, "until")) if until else "9999"
@@ -264,6 +284,9 @@ class SqliteCostStore:
         with _translated(self.directory), closing(self._db.cursor()) as cursor:
             rows = cursor.execute("SELECT report FROM files ORDER BY digest").fetchall()
         return tuple(_load_report(row[0]) for row in rows)
+
+    def _raw(self, file: str) -> Path:
+        return self.directory / "raw" / f"{file.removeprefix('sha256:')}.csv"
 
     def _prepare(self, database: Path) -> None:
         self._db.create_aggregate("exact_sum", 1, _ExactSum)  # type: ignore[arg-type]
