@@ -1,4 +1,4 @@
-"""What this room registers: the budget gate and the budgets as controls."""
+"""What this room registers: the budget gate, the budgets and the tags of infrastructure as controls."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from companyos.finops.budgets.specimens import SPECIMENS as BUDGET_SPECIMENS
 from companyos.finops.budgets.specimens import check_spending
 from companyos.finops.budgets.verdicts import RULES as BUDGET_RULES
 from companyos.finops.gate import RULES
+from companyos.finops.infrastructure.judging import RULES as TAG_RULES
+from companyos.finops.infrastructure.specimens import SPECIMENS as TAG_SPECIMENS
+from companyos.finops.infrastructure.specimens import check_tree
 from companyos.finops.specimens import SPECIMENS, check_case
 from companyos.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("BUDGET_CAP", "FINOPS_GATE", "companyos_controls")
+__all__ = ("BUDGET_CAP", "FINOPS_GATE", "FINOPS_TAGS", "companyos_controls")
 
 FINOPS_GATE = Control(
     id="FINOPS-GATE",
@@ -42,8 +45,20 @@ BUDGET_CAP = Control(
 )
 """The control; its subject is a `Spending`."""
 
+FINOPS_TAGS = Control(
+    id="FINOPS-TAGS",
+    title="Infrastructure without owner of its costs, lifetime or spot capacity",
+    check=check_tree,
+    rules=TAG_RULES,
+    specimens=TAG_SPECIMENS,
+    docs="finops.md",
+    subject="infrastructure",
+    severity=Severity.MEDIUM,
+)
+"""The control; its subject is a directory with infrastructure as code."""
+
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
     """The controls of this room."""
-    return (BUDGET_CAP, FINOPS_GATE)
+    return (BUDGET_CAP, FINOPS_GATE, FINOPS_TAGS)
