@@ -11,6 +11,7 @@ import click
 from companyos.cli.finops_allocate import allocate
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_check import check
+from companyos.cli.finops_export import export_llm
 from companyos.cli.finops_setting import setting, store_option
 from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
 
@@ -47,6 +48,7 @@ def finops() -> None:
 
 finops.add_command(allocate)
 finops.add_command(check)
+finops.add_command(export_llm)
 finops.add_command(ingest)
 finops.add_command(validate)
 finops.add_command(report)
