@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from companyos.cli.finops_advise import advise
 from companyos.cli.finops_allocate import allocate
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_check import check
@@ -46,6 +47,7 @@ def finops() -> None:
     """Bring in bills (FOCUS), report and forecast costs, and judge them by the budgets."""
 
 
+finops.add_command(advise)
 finops.add_command(allocate)
 finops.add_command(check)
 finops.add_command(export_llm)
