@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from yaml import MarkedYAMLError
 
-__all__ = ("FILE_NAME", "Budget", "Settings", "find", "json_schema", "load", "parse_yaml")
+__all__ = ("FILE_NAME", "Budget", "ForecastSetting", "Settings", "find", "json_schema", "load", "parse_yaml")
 
 FILE_NAME = "companyos.yaml"
 ENVIRONMENT_PREFIX = "COMPANYOS__"
@@ -175,6 +175,15 @@ class Budget(_Section):
     )
 
 
+class ForecastSetting(_Section):
+    """Forecasts of costs."""
+
+    level: Decimal = Field(
+        Decimal("0.8"), ge=Decimal("0.5"), le=Decimal("0.98"), description="How often the interval is to hold."
+    )
+    late_days: int = Field(0, ge=0, le=14, description="Newest reported days that may still grow.")
+
+
 class FinopsSection(_Section):
     """Money."""
 
@@ -185,6 +194,7 @@ class FinopsSection(_Section):
         ("CostCenter", "application", "environment", "feature", "team"),
         description="Tags rolled up when a bill comes in.",
     )
+    forecast: ForecastSetting = Field(default_factory=ForecastSetting, description="Forecasts of costs.")
     budget_policy: Path = Field(Path("finops.yaml"), description="The policy of budgets that are reserved from.")
     budget_store: str | None = Field(
         None, description="URL of the store of budgets; default: a SQLite file in the state directory."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,30 +12,18 @@ from companyos.cli.finops_allocate import allocate
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_check import check
 from companyos.cli.finops_export import export_llm
-from companyos.cli.finops_setting import setting, store_option
-from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
+from companyos.cli.finops_forecast import forecast
+from companyos.cli.finops_setting import as_of_option, setting, store_option
+from companyos.cli.output import echo_decision, echo_json, json_option
 
 if TYPE_CHECKING:
-    from decimal import Decimal
+    from datetime import datetime
 
     from companyos.finops import RemediationPlan
 
 __all__ = ("finops",)
 
 
-def _utc(ctx: click.Context, param: click.Parameter, value: datetime | None) -> datetime:  # noqa: ARG001 - click's shape
-    if value is None:
-        return datetime.now(UTC)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_as_of_option = click.option(
-    "--as-of",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]),
-    callback=_utc,
-    show_default="now",
-    help="Look from here: a UTC date (its 00:00) or time.",
-)
 _plan_option = click.option(
     "--plan", "plan_path", type=click.Path(path_type=Path), help="Remediation plan: YAML with owner, actions, due."
 )
@@ -54,44 +41,12 @@ finops.add_command(export_llm)
 finops.add_command(ingest)
 finops.add_command(validate)
 finops.add_command(report)
+finops.add_command(forecast)
 
 
 @finops.command()
 @store_option
-@_as_of_option
-@json_option
-def forecast(store: Path | None, as_of: datetime, as_json: bool) -> None:
-    """Show what the running period of each budget will cost, with an upper bound."""
-    from companyos.finops import forecast_period
-
-    with setting(store) as found, found.costs() as costs:
-        forecasts = [
-            (budget, forecast_period(costs, budget.period, budget.currency, as_of)) for budget in found.budgets
-        ]
-    if as_json:
-        echo_json([{"budget": budget.name} | made.facts() for budget, made in forecasts])
-        return
-    headings = ("budget", "period", "currency", "spent", "forecast", "upper bound", "target", "ceiling", "method")
-    rows = [
-        (
-            budget.name,
-            f"{made.period.kind} from {made.period.start}",
-            made.currency,
-            _cents(made.spent),
-            _cents(made.point),
-            _cents(made.upper),
-            _cents(budget.target),
-            _cents(budget.ceiling),
-            made.method,
-        )
-        for budget, made in forecasts
-    ]
-    echo_table(headings, rows)
-
-
-@finops.command()
-@store_option
-@_as_of_option
+@as_of_option
 @_plan_option
 @json_option
 def gate(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: bool) -> int:
@@ -103,13 +58,15 @@ def gate(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: b
         ledger = found.ledger()
         if ledger is None:
             click.echo("no companyos.yaml here or above: default budgets, and this decision is not recorded", err=True)
-        decision = judge(found.budgets, costs, as_of=as_of, remediation_plan=plan, ledger=ledger)
+        decision = judge(
+            found.budgets, costs, as_of=as_of, remediation_plan=plan, setting=found.forecast, ledger=ledger
+        )
         return echo_decision(decision, as_json=as_json)
 
 
 @finops.command()
 @store_option
-@_as_of_option
+@as_of_option
 @_plan_option
 @json_option
 def notes(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: bool) -> None:
@@ -118,7 +75,7 @@ def notes(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: 
 
     plan = _plan(plan_path)
     with setting(store) as found, found.costs() as costs:
-        note = cost_note(costs, found.budgets, as_of=as_of, remediation_plan=plan)
+        note = cost_note(costs, found.budgets, as_of=as_of, remediation_plan=plan, setting=found.forecast)
     if as_json:
         echo_json(note.to_dict())
     else:
@@ -129,7 +86,3 @@ def _plan(path: Path | None) -> RemediationPlan | None:
     from companyos.finops import RemediationPlan
 
     return None if path is None else RemediationPlan.load(path)
-
-
-def _cents(amount: Decimal | None) -> str:
-    return "unknown" if amount is None else f"{amount:,.2f}"

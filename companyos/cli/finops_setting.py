@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +15,16 @@ from companyos.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import date, datetime
+    from datetime import date
 
-    from companyos.config import Budget
+    from companyos.config import Budget, ForecastSetting
     from companyos.finops import SqliteCostStore
     from companyos.finops.allocation import AllocationRules
     from companyos.finops.bulk.connection import Progress
     from companyos.finops.opening import Engine
     from companyos.ports import LedgerPort
 
-__all__ = ("Setting", "day_option", "rules_of", "rules_option", "setting", "store_option")
+__all__ = ("Setting", "as_of_option", "day_option", "rules_of", "rules_option", "setting", "store_option")
 
 store_option = click.option(
     "--store", type=click.Path(path_type=Path, file_okay=False), help="Directory of the cost store."
@@ -55,6 +56,21 @@ def rules_of(path: Path | None) -> AllocationRules:
     return AllocationRules.load(path)
 
 
+def _utc(ctx: click.Context, param: click.Parameter, value: datetime | None) -> datetime:  # noqa: ARG001 - click's shape
+    if value is None:
+        return datetime.now(UTC)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+as_of_option = click.option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]),
+    callback=_utc,
+    show_default="now",
+    help="Look from here: a UTC date (its 00:00) or time.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """Where costs live and what they are judged by."""
@@ -62,6 +78,7 @@ class Setting:
     directory: Path
     budgets: tuple[Budget, ...]
     tags: tuple[str, ...]
+    forecast: ForecastSetting
     ledger: Callable[[], LedgerPort | None]
 
     @contextmanager
@@ -95,11 +112,12 @@ def setting(store: Path | None) -> Iterator[Setting]:
                 hint="add --store DIR",
             )
         section = config.load(None).finops
-        yield Setting(store, section.budgets, section.tags, lambda: None)
+        yield Setting(store, section.budgets, section.tags, section.forecast, lambda: None)
         return
     from companyos.company import Company
 
     with ExitStack() as stack:
         company = stack.enter_context(Company.open(found))
         section = company.settings.finops
-        yield Setting(store or company.state_dir / "costs", section.budgets, section.tags, lambda: company.ledger)
+        directory = store or company.state_dir / "costs"
+        yield Setting(directory, section.budgets, section.tags, section.forecast, lambda: company.ledger)

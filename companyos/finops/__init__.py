@@ -30,7 +30,8 @@ from companyos.finops.errors import (
     StoreError,
 )
 from companyos.finops.focus import FocusFile
-from companyos.finops.forecast import Forecast, Period, forecast_costs, forecast_period, period_at
+from companyos.finops.forecast import Forecast, Period, forecast_ahead, forecast_costs, forecast_period, period_at
+from companyos.finops.forecasting import Backtest, backtest
 from companyos.finops.gate import gate, judge
 from companyos.finops.interface import CostLine, CostStore, Coverage, DayCost, IngestReport, Mend, Rejection
 from companyos.finops.money import exact_sum, single_currency
@@ -42,6 +43,7 @@ from companyos.finops.rates import Rates
 __all__ = (
     "AllocationError",
     "AmbiguousNumbersError",
+    "Backtest",
     "Budget",
     "BudgetConflictError",
     "BudgetPolicy",
@@ -74,8 +76,10 @@ __all__ = (
     "RuleModelError",
     "SqliteCostStore",
     "StoreError",
+    "backtest",
     "cost_note",
     "exact_sum",
+    "forecast_ahead",
     "forecast_costs",
     "forecast_period",
     "gate",

@@ -1,12 +1,10 @@
-"""What the running period will cost: a point forecast with an honest upper bound, from plain arithmetic.
+"""What the running period will cost: a point forecast within an interval, from plain arithmetic.
 
-Method. Each day not yet reported is predicted as *level + weekday offset*: the level is a mean of the reported days
-weighted by a half-life of seven days, the offset of a weekday is its mean distance from the mean, shrunk while few such
-weekdays are known. The upper bound adds the 90 % quantile of the errors that the same method made when it was run at
-each earlier day of the history over as many days as are open now (the rank `ceil((n + 1) * 0.9)` of split conformal
-prediction; Lei et al. 2018). The errors of neighbouring days overlap, so 90 % is what the bound aims at, not what it is
-proven to hold. With too few such errors every open day is taken at the dearest day known; with less than a week of
-history there is no forecast at all.
+The days that are not reported yet are forecast together, as `companyos.finops.forecasting` describes: the best of
+five predictors, and around it an interval calibrated on the errors of the past. Its level is a setting; the upper end
+is what the gate holds against a ceiling. `method` says what the interval is worth: `conformal` is calibrated;
+`empirical_quantile` is the plain quantile of too few errors for that; `dearest_day` takes every open day at the
+dearest, or cheapest, day known; with less than a week of history there is no forecast at all (`too_little_history`).
 
 Everything is a pure function of its arguments; there is no clock in here. Days, weeks (Monday to Sunday) and months are
 UTC.
@@ -17,43 +15,45 @@ from __future__ import annotations
 import decimal
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
-from functools import cache
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any, Literal
 
+from companyos.config import ForecastSetting
+from companyos.errors import UserError
+from companyos.finops.forecasting.conformal import LEVEL, Forecaster
+from companyos.finops.forecasting.predictors import ARITHMETIC
+from companyos.finops.interface import DayCost
 from companyos.finops.money import exact_sum, plain
 from companyos.finops.rows import require_zone, stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from companyos.finops.interface import CostStore, Coverage, DayCost
+    from companyos.finops.forecasting.conformal import Interval
+    from companyos.finops.interface import CostStore, Coverage
 
-__all__ = ("Forecast", "Period", "PeriodKind", "forecast_costs", "forecast_period", "period_at")
+__all__ = ("Forecast", "Period", "PeriodKind", "forecast_ahead", "forecast_costs", "forecast_period", "period_at")
 
 PeriodKind = Literal["day", "week", "month"]
 """The windows that budgets are measured in."""
 
-HISTORY_DAYS = 91
-"""How far back the forecast looks before the period: 13 weeks."""
+HISTORY_DAYS = 400
+"""How far back the forecast looks before the period: a year of errors, and what the first of them rests on."""
 MIN_HISTORY_DAYS = 7
 """With fewer reported days there is no forecast."""
-MIN_TRAINING_DAYS = 14
-"""Reported days that an earlier day needs before it to be back-tested."""
-CONFIDENCE = Decimal("0.9")
-"""What the upper bound aims at."""
-HALF_LIFE_DAYS = 7
-SHRINKAGE = 2
+MOST_DAYS = 366
+"""The longest horizon."""
+SETTING = ForecastSetting()
+"""The defaults."""
 MICRO = Decimal("0.000001")
-_ARITHMETIC = decimal.Context(prec=60)
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
     """One window of a budget, half-open, in UTC days."""
 
-    kind: PeriodKind
-    """Day, week or month."""
+    kind: PeriodKind | Literal["days"]
+    """Day, week or month; `days` are so many from the first that is not reported."""
     start: date
     """First day."""
     end: date
@@ -80,9 +80,9 @@ class Forecast:
     point: Decimal | None
     """The expected cost of the whole period; None when there is too little history."""
     upper: Decimal | None
-    """What it will hardly exceed; None when there is too little history."""
+    """The upper end of the interval, which the cost will hardly exceed; None when there is too little history."""
     method: str
-    """How point and bound were made: `all_reported`, `empirical_quantile`, `dearest_day`, `too_little_history`."""
+    """How it was made: `all_reported`, `conformal`, `empirical_quantile`, `dearest_day`, `too_little_history`."""
     history_days: int
     """Reported days it learnt from."""
     residuals: int
@@ -99,8 +99,21 @@ class Forecast:
     """Providers, with their billing account, that used to report on most days and have stopped."""
     rows_rejected: int = 0
     """Rows that could not be ingested and may carry costs."""
+    lower: Decimal | None = None
+    """The lower end of the interval; None when there is too little history."""
+    level: Decimal = LEVEL
+    """How often the interval is to hold: each end is passed half as often as it fails."""
+    predictor: str | None = None
+    """Which predictor is believed; None when nothing had to be predicted."""
+    expected: tuple[DayCost, ...] = ()
+    """What each open day is expected to cost, or has cost already if that is more; `rows` is 0."""
     before_credits: Forecast | None = None
     """The same over what was charged before credits, refunds and other amounts below zero; None if not worked out."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the interval holds about as often as its level says, or there is nothing left to be wrong about."""
+        return self.method in {"conformal", "all_reported"}
 
     def facts(self) -> dict[str, Any]:
         """The forecast as a JSON object, amounts as text."""
@@ -112,8 +125,11 @@ class Forecast:
             "as_of": stamp(self.as_of),
             **self.figures(),
             "before_credits": None if self.before_credits is None else self.before_credits.figures(),
-            "confidence": str(CONFIDENCE),
+            "level": str(self.level),
+            "confidence": str((1 + self.level) / 2),
             "method": self.method,
+            "calibrated": self.calibrated,
+            "predictor": self.predictor,
             "history_days": self.history_days,
             "residuals": self.residuals,
             "open_days": self.open_days,
@@ -129,6 +145,7 @@ class Forecast:
         return {
             "spent": plain(self.spent),
             "forecast": None if self.point is None else plain(self.point),
+            "lower_bound": None if self.lower is None else plain(self.lower),
             "upper_bound": None if self.upper is None else plain(self.upper),
         }
 
@@ -149,13 +166,38 @@ def period_at(kind: PeriodKind, as_of: datetime) -> Period:
     return Period(kind, first, (first + timedelta(days=32)).replace(day=1))
 
 
-def forecast_period(store: CostStore, kind: PeriodKind, currency: str, as_of: datetime) -> Forecast:
+def forecast_period(
+    store: CostStore, kind: PeriodKind, currency: str, as_of: datetime, *, setting: ForecastSetting = SETTING
+) -> Forecast:
     """The forecast for the period that `as_of` lies in, after and before credits, from what the store holds."""
-    period = period_at(kind, as_of)
-    first, coverage = period.start - timedelta(days=HISTORY_DAYS), store.coverage(until=as_of)
+    return _forecast(
+        store, period_at(kind, as_of), currency, as_of, setting=setting, coverage=store.coverage(until=as_of)
+    )
+
+
+def forecast_ahead(
+    store: CostStore, days: int, currency: str, as_of: datetime, *, setting: ForecastSetting = SETTING
+) -> Forecast:
+    """The forecast for `days` days from the first one that is not wholly reported.
+
+    Raises:
+        UserError: not 1 to 366 days, or `as_of` has no time zone.
+    """
+    if not 1 <= days <= MOST_DAYS:
+        raise UserError("the horizon is out of range", got=days, expected=f"1 to {MOST_DAYS} days")
+    coverage = store.coverage(until=require_zone(as_of, "as_of"))
+    first = _first_open(as_of, coverage, setting) if coverage.data_through else as_of.astimezone(UTC).date()
+    period = Period("days", first, first + timedelta(days=days))
+    return _forecast(store, period, currency, as_of, setting=setting, coverage=coverage)
+
+
+def _forecast(
+    store: CostStore, period: Period, currency: str, as_of: datetime, *, setting: ForecastSetting, coverage: Coverage
+) -> Forecast:
+    first = period.start - timedelta(days=HISTORY_DAYS)
 
     def made(days: Iterable[DayCost]) -> Forecast:
-        return forecast_costs(days, period=period, currency=currency, as_of=as_of, coverage=coverage)
+        return forecast_costs(days, period=period, currency=currency, as_of=as_of, coverage=coverage, setting=setting)
 
     # A credit lowers the bill once; the spending that it hides goes on.
     after = store.daily(first, period.end)
@@ -165,96 +207,110 @@ def forecast_period(store: CostStore, kind: PeriodKind, currency: str, as_of: da
 
 
 def forecast_costs(
-    days: Iterable[DayCost], *, period: Period, currency: str, as_of: datetime, coverage: Coverage
+    days: Iterable[DayCost],
+    *,
+    period: Period,
+    currency: str,
+    as_of: datetime,
+    coverage: Coverage,
+    setting: ForecastSetting = SETTING,
 ) -> Forecast:
     """The forecast for `period` from daily costs.
 
-    A day counts as reported when it has charges and lies wholly before both `as_of` and `coverage.data_through`. A day
-    that is partly reported counts for what it has cost or for what is predicted, whichever is more.
+    A day counts as reported when it has charges and lies wholly before both `as_of` and `coverage.data_through`, by
+    `setting.late_days` at least. A day that is partly reported counts for what it has cost or for what is predicted,
+    whichever is more.
     """
     require_zone(as_of, "as_of")
     lines = tuple(days)
     by_day = _by_day(line for line in lines if line.currency == currency)
-    cut = min(as_of, coverage.data_through).astimezone(UTC).date() if coverage.data_through else date.min
+    cut = _first_open(as_of, coverage, setting)
     reported = {day: cost for day, cost in by_day.items() if day < cut}
     open_days = [day for day in period.days if day not in reported]
-    point, upper, method, residuals = _point_and_upper(reported, by_day, period, open_days)
+    made = _outlook(reported, by_day, period, open_days, setting.level)
     return Forecast(
         period=period,
         currency=currency,
         as_of=as_of.astimezone(UTC),
         spent=exact_sum(cost for day, cost in by_day.items() if period.start <= day < period.end),
-        point=point,
-        upper=upper,
-        method=method,
+        point=made.point,
+        upper=made.upper,
+        method=made.method,
         history_days=len(reported),
-        residuals=residuals,
+        residuals=made.residuals,
         open_days=len(open_days),
         extract=coverage.digest,
         data_through=coverage.data_through,
         other_currencies=tuple(sorted({line.currency for line in lines} - {currency})),
         silent_sources=coverage.silent_sources,
         rows_rejected=coverage.rows_rejected,
+        lower=made.lower,
+        level=setting.level,
+        predictor=made.predictor,
+        expected=tuple(DayCost(day, currency, cost, 0) for day, cost in zip(open_days, made.days, strict=False)),
     )
 
 
-def _point_and_upper(
-    reported: Mapping[date, Decimal], by_day: Mapping[date, Decimal], period: Period, open_days: Sequence[date]
-) -> tuple[Decimal | None, Decimal | None, str, int]:
+def _first_open(as_of: datetime, coverage: Coverage, setting: ForecastSetting) -> date:
+    """The first day that is not wholly reported; the earliest day there is when nothing is."""
+    if coverage.data_through is None:
+        return date.min
+    return min(as_of, coverage.data_through).astimezone(UTC).date() - timedelta(days=setting.late_days)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outlook:
+    """The figures of a forecast, and how they were made."""
+
+    method: str
+    point: Decimal | None = None
+    lower: Decimal | None = None
+    upper: Decimal | None = None
+    predictor: str | None = None
+    residuals: int = 0
+    days: tuple[Decimal, ...] = ()
+
+
+def _outlook(
+    reported: Mapping[date, Decimal],
+    by_day: Mapping[date, Decimal],
+    period: Period,
+    open_days: Sequence[date],
+    level: Decimal,
+) -> _Outlook:
     known = exact_sum(reported[day] for day in period.days if day in reported)
     if not open_days:
-        return known, known, "all_reported", 0
+        return _Outlook("all_reported", known, known, known)
     if len(reported) < MIN_HISTORY_DAYS:
-        return None, None, "too_little_history", 0
-    with decimal.localcontext(_ARITHMETIC):
-        predicted = _predict(reported, open_days)
-        ahead = sum((max(by_day.get(day, Decimal(0)), predicted[day]) for day in open_days), Decimal(0))
-        point = (known + ahead).quantize(MICRO, ROUND_HALF_EVEN)
-        errors = _errors(reported, len(open_days))
-        rank = int(((len(errors) + 1) * CONFIDENCE).to_integral_value(ROUND_CEILING))
-        if rank <= len(errors):
-            margin, method = max(Decimal(0), errors[rank - 1]), "empirical_quantile"
-        else:
-            dearest = max(reported.values())
-            margin, method = (
-                sum((max(Decimal(0), dearest - predicted[day]) for day in open_days), Decimal(0)),
-                "dearest_day",
-            )
-        return point, (known + ahead + margin).quantize(MICRO, ROUND_HALF_EVEN), method, len(errors)
+        return _Outlook("too_little_history")
+    forecaster = Forecaster(len(open_days), level)
+    for day in sorted(reported):
+        forecaster.learn(day, reported[day])
+    made = forecaster.forecast(open_days)
+    with decimal.localcontext(ARITHMETIC):
+        expected = tuple(max(by_day.get(day, Decimal(0)), cost) for day, cost in zip(open_days, made.days, strict=True))
+        point = known + sum(expected, Decimal(0))
+        method, below, above = _margins(made, reported)
+        return _Outlook(
+            method=method,
+            point=point.quantize(MICRO, ROUND_HALF_EVEN),
+            lower=(point - below).quantize(MICRO, ROUND_HALF_EVEN),
+            upper=(point + above).quantize(MICRO, ROUND_HALF_EVEN),
+            predictor=made.predictor,
+            residuals=made.errors,
+            days=tuple(cost.quantize(MICRO, ROUND_HALF_EVEN) for cost in expected),
+        )
 
 
-def _predict(history: Mapping[date, Decimal], targets: Sequence[date]) -> dict[date, Decimal]:
-    last = max(history)
-    mean = sum(history.values(), Decimal(0)) / len(history)
-    weekdays: dict[int, list[Decimal]] = {}
-    for day, cost in history.items():
-        weekdays.setdefault(day.weekday(), []).append(cost)
-    offsets = {
-        weekday: (sum(costs, Decimal(0)) / len(costs) - mean) * len(costs) / (len(costs) + SHRINKAGE)
-        for weekday, costs in weekdays.items()
-    }
-    weights = {day: _weight((last - day).days) for day in history}
-    weighted = sum((weights[day] * (cost - offsets[day.weekday()]) for day, cost in history.items()), Decimal(0))
-    level = weighted / sum(weights.values(), Decimal(0))
-    return {day: max(Decimal(0), level + offsets.get(day.weekday(), Decimal(0))) for day in targets}
-
-
-def _errors(reported: Mapping[date, Decimal], horizon: int) -> list[Decimal]:
-    """Sorted errors (actual minus predicted) over `horizon` days, of the method run at each earlier day."""
-    days = sorted(reported)
-    errors = []
-    for position in range(MIN_TRAINING_DAYS, len(days) - horizon + 1):
-        targets = days[position : position + horizon]
-        if (targets[-1] - targets[0]).days != horizon - 1:
-            continue
-        predicted = _predict({day: reported[day] for day in days[:position]}, targets)
-        errors.append(sum((reported[day] - predicted[day] for day in targets), Decimal(0)))
-    return sorted(errors)
-
-
-@cache
-def _weight(age: int) -> Decimal:
-    return _ARITHMETIC.power(Decimal("0.5"), _ARITHMETIC.divide(Decimal(age), Decimal(HALF_LIFE_DAYS)))
+def _margins(made: Interval, reported: Mapping[date, Decimal]) -> tuple[str, Decimal, Decimal]:
+    """How the interval was made, and how far it reaches below and above what is expected."""
+    if made.lower is not None and made.upper is not None:
+        method = "conformal" if made.calibrated else "empirical_quantile"
+        return method, made.point - made.lower, made.upper - made.point
+    cheapest, dearest = min(reported.values()), max(reported.values())
+    below = sum((max(Decimal(0), cost - cheapest) for cost in made.days), Decimal(0))
+    above = sum((max(Decimal(0), dearest - cost) for cost in made.days), Decimal(0))
+    return "dearest_day", below, above
 
 
 def _by_day(lines: Iterable[DayCost]) -> dict[date, Decimal]:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from companyos.decision import Decision, Finding, Obligation, Severity, combine
-from companyos.finops.forecast import forecast_period
+from companyos.finops.forecast import SETTING, forecast_period
 from companyos.finops.money import plain
 from companyos.finops.plan import HORIZON_DAYS
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from companyos.config import Budget
+    from companyos.config import Budget, ForecastSetting
     from companyos.finops.forecast import Forecast
     from companyos.finops.interface import CostStore
     from companyos.finops.plan import RemediationPlan
@@ -84,6 +84,7 @@ def judge(
     as_of: datetime,
     remediation_plan: RemediationPlan | None = None,
     max_age: timedelta = MAX_AGE,
+    setting: ForecastSetting = SETTING,
     ledger: LedgerPort | None = None,
 ) -> Decision:
     """Judge every budget by what the store holds; all must pass, and no budget at all is undetermined.
@@ -93,7 +94,7 @@ def judge(
     parts = [
         gate(
             budget,
-            forecast_period(store, budget.period, budget.currency, as_of),
+            forecast_period(store, budget.period, budget.currency, as_of, setting=setting),
             remediation_plan=remediation_plan,
             max_age=max_age,
         )

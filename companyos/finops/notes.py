@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from companyos.finops.forecast import forecast_period
+from companyos.finops.forecast import SETTING, forecast_period
 from companyos.finops.gate import gate
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
-    from companyos.config import Budget
+    from companyos.config import Budget, ForecastSetting
     from companyos.decision import Decision
     from companyos.finops.interface import CostLine, CostStore
     from companyos.finops.plan import RemediationPlan
@@ -61,7 +62,7 @@ class CostNote:
         lines += [_budget_row(decision) for decision in self.decisions]
         for decision in self.decisions:
             lines += ["", f"{_escaped(decision.message)}. Method: {decision.facts['method']}, "]
-            lines[-1] += f"{decision.facts['history_days']} days of history."
+            lines[-1] += f"{decision.facts['history_days']} days of history, {_trust(decision.facts)}."
         if self.top_services:
             lines += ["", f"| Service, seven days before {self.until} | Cost |", "| --- | ---: |"]
             lines += [f"| {_escaped(line.key)} | {line.currency} {line.amount:,.2f} |" for line in self.top_services]
@@ -74,12 +75,13 @@ def cost_note(
     *,
     as_of: datetime,
     remediation_plan: RemediationPlan | None = None,
+    setting: ForecastSetting = SETTING,
 ) -> CostNote:
     """The Cost Note for a change made at `as_of`: every budget's verdict and the dearest services of the last week."""
     decisions = tuple(
         gate(
             budget,
-            forecast_period(store, budget.period, budget.currency, as_of),
+            forecast_period(store, budget.period, budget.currency, as_of, setting=setting),
             remediation_plan=remediation_plan,
         )
         for budget in budgets
@@ -100,6 +102,12 @@ def _budget_row(decision: Decision) -> str:
         f"**{decision.verdict.value}** `{decision.reason}`",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _trust(facts: Mapping[str, Any]) -> str:
+    if facts["method"] == "conformal":
+        return f"interval calibrated at {Decimal(facts['level']) * 100:f} %"
+    return "nothing open" if facts["calibrated"] else "interval not calibrated"
 
 
 def _cents(amount: str) -> str:

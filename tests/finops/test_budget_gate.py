@@ -319,7 +319,7 @@ def test_a_credit_in_the_history_does_not_lower_the_forecast(focus_file, store):
     decision = judged(store, focus_file(*rows))
 
     assert "budget.over_target" == decision.reason
-    assert "406.00 before credits" in decision.message
+    assert "forecast USD 406.00" in decision.message
 
 
 def test_without_credits_both_views_agree(focus_file, store):
@@ -327,7 +327,9 @@ def test_without_credits_both_views_agree(focus_file, store):
     decision = judged(store, focus_file(*daily(30, SUNDAY)))
 
     facts = decision.facts["parts"][0]["facts"]
-    assert facts["before_credits"] == {name: facts[name] for name in ("spent", "forecast", "upper_bound")}
+    assert facts["before_credits"] == {
+        name: facts[name] for name in ("spent", "forecast", "lower_bound", "upper_bound")
+    }
     assert "before credits" not in decision.message
 
 
