@@ -36,6 +36,10 @@ class History:
     """The most that any epoch was allowed to hand out before it was on the ledger."""
     last_at: float = 0.0
     """Seconds since 1970 of the newest event."""
+    reserved_at: dict[str, float] = field(default_factory=dict)
+    """When each reservation was made, in seconds since 1970; one that only its settlement tells of has none."""
+    settled_at: dict[str, float] = field(default_factory=dict)
+    """When each settled reservation was settled first."""
     contradictions: list[str] = field(default_factory=list)
     """Reservations that were settled twice with different amounts; the larger one is counted."""
 
@@ -78,6 +82,9 @@ class History:
         status = "open" if kind == "reserved" else kind
         actual = tuple((key, units) for key, units in data["actual"]) if kind == "settled" else None
         until = at + body.get("lease_ms", 0) / 1000
+        if kind in {"reserved", "settled"}:
+            moments = self.reserved_at if kind == "reserved" else self.settled_at
+            moments[name] = min(at, moments.get(name, at))
         new = Record(name, status, until, content_of(body), body, actual)  # type: ignore[arg-type] # one of four kinds
         known = self.records.get(name)
         self.records[name] = new if known is None else self._stronger(known, new, is_reservation=kind == "reserved")
@@ -99,10 +106,15 @@ def content_of(body: Mapping[str, Any]) -> str:
     return "|".join((body["task"], body["provider"] or "", body["model"] or "", amounts))
 
 
-def read_history(entries: Iterable[Entry], source: str) -> History:
-    """The history in all entries of a ledger; `source` is the budget's."""
+def read_history(entries: Iterable[Entry], source: str, *, until: float | None = None) -> History:
+    """The history in all entries of a ledger; `source` is the budget's.
+
+    With `until` (seconds since 1970) it is the history as it was then: later events are left out.
+    """
     history = History()
     for entry in entries:
-        if entry.source == source or entry.source.startswith(f"{source}/"):
+        is_ours = entry.source == source or entry.source.startswith(f"{source}/")
+        is_later = until is not None and entry.data is not None and entry.data.get("at_us", 0) >= until * 1e6
+        if is_ours and not is_later:
             history.add(entry)
     return history
