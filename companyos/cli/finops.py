@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from companyos.cli.finops_bills import ingest, report, validate
-from companyos.cli.finops_setting import setting, store_option
+from companyos.cli.finops_digest import digest
+from companyos.cli.finops_setting import as_of_option, setting, store_option
 from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from decimal import Decimal
 
     from companyos.finops import RemediationPlan
@@ -20,19 +21,6 @@ if TYPE_CHECKING:
 __all__ = ("finops",)
 
 
-def _utc(ctx: click.Context, param: click.Parameter, value: datetime | None) -> datetime:  # noqa: ARG001 - click's shape
-    if value is None:
-        return datetime.now(UTC)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_as_of_option = click.option(
-    "--as-of",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]),
-    callback=_utc,
-    show_default="now",
-    help="Look from here: a UTC date (its 00:00) or time.",
-)
 _plan_option = click.option(
     "--plan", "plan_path", type=click.Path(path_type=Path), help="Remediation plan: YAML with owner, actions, due."
 )
@@ -46,11 +34,12 @@ def finops() -> None:
 finops.add_command(ingest)
 finops.add_command(validate)
 finops.add_command(report)
+finops.add_command(digest)
 
 
 @finops.command()
 @store_option
-@_as_of_option
+@as_of_option
 @json_option
 def forecast(store: Path | None, as_of: datetime, as_json: bool) -> None:
     """Show what the running period of each budget will cost, with an upper bound."""
@@ -83,7 +72,7 @@ def forecast(store: Path | None, as_of: datetime, as_json: bool) -> None:
 
 @finops.command()
 @store_option
-@_as_of_option
+@as_of_option
 @_plan_option
 @json_option
 def gate(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: bool) -> int:
@@ -101,7 +90,7 @@ def gate(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: b
 
 @finops.command()
 @store_option
-@_as_of_option
+@as_of_option
 @_plan_option
 @json_option
 def notes(store: Path | None, as_of: datetime, plan_path: Path | None, as_json: bool) -> None:

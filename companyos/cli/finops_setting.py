@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,24 @@ if TYPE_CHECKING:
     from companyos.finops import SqliteCostStore
     from companyos.finops.bulk.connection import Progress
     from companyos.finops.opening import Engine
-    from companyos.ports import LedgerPort
+    from companyos.ledger import Ledger
 
-__all__ = ("Setting", "setting", "store_option")
+__all__ = ("Setting", "as_of_option", "setting", "store_option")
+
+
+def _utc(ctx: click.Context, param: click.Parameter, value: datetime | None) -> datetime:  # noqa: ARG001 - click's shape
+    if value is None:
+        return datetime.now(UTC)
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+as_of_option = click.option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]),
+    callback=_utc,
+    show_default="now",
+    help="Look from here: a UTC date (its 00:00) or time.",
+)
 
 store_option = click.option(
     "--store", type=click.Path(path_type=Path, file_okay=False), help="Directory of the cost store."
@@ -35,7 +51,7 @@ class Setting:
     directory: Path
     budgets: tuple[Budget, ...]
     tags: tuple[str, ...]
-    ledger: Callable[[], LedgerPort | None]
+    ledger: Callable[[], Ledger | None]
 
     @contextmanager
     def costs(

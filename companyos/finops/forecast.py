@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from companyos.finops.interface import CostStore, Coverage, DayCost
 
-__all__ = ("Forecast", "Period", "PeriodKind", "forecast_costs", "forecast_period", "period_at")
+__all__ = ("Forecast", "Period", "PeriodKind", "forecast_costs", "forecast_in", "forecast_period", "period_at")
 
 PeriodKind = Literal["day", "week", "month"]
 """The windows that budgets are measured in."""
@@ -151,7 +151,11 @@ def period_at(kind: PeriodKind, as_of: datetime) -> Period:
 
 def forecast_period(store: CostStore, kind: PeriodKind, currency: str, as_of: datetime) -> Forecast:
     """The forecast for the period that `as_of` lies in, after and before credits, from what the store holds."""
-    period = period_at(kind, as_of)
+    return forecast_in(store, period_at(kind, as_of), currency, as_of)
+
+
+def forecast_in(store: CostStore, period: Period, currency: str, as_of: datetime) -> Forecast:
+    """The same for any period, such as one that is over."""
     first, coverage = period.start - timedelta(days=HISTORY_DAYS), store.coverage(until=as_of)
 
     def made(days: Iterable[DayCost]) -> Forecast:

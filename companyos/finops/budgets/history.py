@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from companyos.ports import Entry
 
-__all__ = ("History", "content_of", "read_history")
+__all__ = ("History", "content_of", "is_after", "is_of_budget", "read_history")
 
 _STRENGTH = {"open": 0, "expired": 1, "refunded": 1, "settled": 2}
 """What became of a reservation is the strongest that was said of it, in whatever order it came."""
@@ -113,8 +113,16 @@ def read_history(entries: Iterable[Entry], source: str, *, until: float | None =
     """
     history = History()
     for entry in entries:
-        is_ours = entry.source == source or entry.source.startswith(f"{source}/")
-        is_later = until is not None and entry.data is not None and entry.data.get("at_us", 0) >= until * 1e6
-        if is_ours and not is_later:
+        if is_of_budget(entry, source) and (until is None or not is_after(entry, until)):
             history.add(entry)
     return history
+
+
+def is_of_budget(entry: Entry, source: str) -> bool:
+    """Whether an entry is of the budget of that source."""
+    return entry.source == source or entry.source.startswith(f"{source}/")
+
+
+def is_after(entry: Entry, until: float) -> bool:
+    """Whether it tells of an event at that moment (seconds since 1970) or later."""
+    return entry.data is not None and bool(entry.data.get("at_us", 0) >= until * 1e6)
