@@ -9,6 +9,7 @@ import click
 
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_digest import digest
+from companyos.cli.finops_reconcile import reconcile
 from companyos.cli.finops_setting import as_of_option, setting, store_option
 from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
 
@@ -35,6 +36,7 @@ finops.add_command(ingest)
 finops.add_command(validate)
 finops.add_command(report)
 finops.add_command(digest)
+finops.add_command(reconcile)
 
 
 @finops.command()

@@ -7,6 +7,7 @@ from companyos.errors import UnverifiableError, UserError
 __all__ = (
     "AmbiguousNumbersError",
     "CostFileError",
+    "InvoiceError",
     "MissingColumnsError",
     "MixedCurrencyError",
     "OverlapError",
@@ -63,6 +64,12 @@ class RuleModelError(UserError, ValueError):
     """The rules that a file is to be checked against cannot be read."""
 
     code = "finops.rules"
+
+
+class InvoiceError(UnverifiableError, ValueError):
+    """An invoice, or what it is to be explained by, cannot be read as a whole, so nothing is reconciled."""
+
+    code = "finops.invoice"
 
 
 class StoreError(UnverifiableError):
