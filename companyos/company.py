@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from companyos.authz.vouching import SubjectSource
     from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
-    from companyos.decision import Finding
     from companyos.finops import Budget, CostStore
+    from companyos.finops.budgets import BudgetPolicy, Route
     from companyos.ledger import Ledger
     from companyos.notify import Notifier
     from companyos.observability.audit import AuditTrail
-    from companyos.ports import DecisionEngine, ObligationHandler
+    from companyos.ports import Channel, DecisionEngine, ObligationHandler
     from companyos.state import StateRepository
 
 __all__ = ("Company",)
@@ -280,13 +280,16 @@ class Company:
         from companyos.notify import Notifier
 
         section = self.settings.notify
-        channels = self.plugins.channels(section.model_dump() | {"root": self.root})
+        channels = self._channels()
         unknown = sorted(set(section.options) - set(channels))
         if unknown:
             raise ConfigError(
                 f"notify.options names no channel: {', '.join(unknown)}", expected=", ".join(sorted(channels))
             )
         return Notifier.choose(section.channels, channels, ledger=self.ledger)
+
+    def _channels(self) -> dict[str, Channel]:
+        return self.plugins.channels(self.settings.notify.model_dump() | {"root": self.root})
 
     def _open_costs(self) -> CostStore:
         from companyos.finops import open_store
@@ -295,14 +298,27 @@ class Company:
 
     def _open_budget(self) -> Budget:
         from companyos.finops import Budget
+        from companyos.finops.budgets import BudgetPolicy
 
-        policy = self.root / self.settings.finops.budget_policy
-        return Budget.open(policy, self.budget_url, self.ledger, on_alert=self._tell_of_budget)
+        policy = BudgetPolicy.load(self.root / self.settings.finops.budget_policy)
+        return Budget.open(
+            policy, self.budget_url, self.ledger, routes=self._alert_routes(policy), fallback=self.notifier
+        )
 
-    def _tell_of_budget(self, finding: Finding) -> None:
-        from companyos.ports import Message
+    def _alert_routes(self, policy: BudgetPolicy) -> list[Route]:
+        """Where alerts of budgets go: to the channels of the policy, or without any to those of the settings."""
+        from companyos.finops.budgets import Route
+        from companyos.notify import Notifier
 
-        self.notifier.publish(Message("budget.alert", finding.message, finding.rule))
+        if not policy.alerts.channels:
+            return [Route("notify", ",".join(self.settings.notify.channels), self.notifier)]
+        known = self._channels()
+        return [
+            Route(one.type, one.destination, Notifier.choose([one.type], known, ledger=self.ledger))
+            if one.type in known
+            else Route(one.type, one.destination, None)
+            for one in policy.alerts.channels
+        ]
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from companyos.cli.budget_records import alerts, purge, variance
 from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
 from companyos.company import Company
 
@@ -54,6 +55,10 @@ def budget(context: click.Context, policy: Path | None, store: str | None) -> No
     section = company.settings.finops.model_copy(update={k: v for k, v in given.items() if v is not None})
     company.settings = company.settings.model_copy(update={"finops": section})
     context.obj = company
+
+
+for _command in (alerts, purge, variance):
+    budget.add_command(_command)
 
 
 @budget.command()

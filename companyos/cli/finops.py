@@ -11,8 +11,10 @@ from companyos.cli.finops_advise import advise
 from companyos.cli.finops_allocate import allocate
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_check import check
+from companyos.cli.finops_digest import digest
 from companyos.cli.finops_export import export_llm
 from companyos.cli.finops_forecast import forecast
+from companyos.cli.finops_reconcile import reconcile
 from companyos.cli.finops_setting import as_of_option, setting, store_option
 from companyos.cli.output import echo_decision, echo_json, json_option
 
@@ -41,7 +43,9 @@ finops.add_command(export_llm)
 finops.add_command(ingest)
 finops.add_command(validate)
 finops.add_command(report)
+finops.add_command(digest)
 finops.add_command(forecast)
+finops.add_command(reconcile)
 
 
 @finops.command()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from companyos.finops.allocation import AllocationRules
     from companyos.finops.bulk.connection import Progress
     from companyos.finops.opening import Engine
-    from companyos.ports import LedgerPort
+    from companyos.ledger import Ledger
 
 __all__ = ("Setting", "as_of_option", "day_option", "rules_of", "rules_option", "setting", "store_option")
 
@@ -79,7 +79,7 @@ class Setting:
     budgets: tuple[Budget, ...]
     tags: tuple[str, ...]
     forecast: ForecastSetting
-    ledger: Callable[[], LedgerPort | None]
+    ledger: Callable[[], Ledger | None]
 
     @contextmanager
     def costs(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from companyos.finops.interface import CostLine
 
-__all__ = ("html_report",)
+__all__ = ("chart", "html_page", "html_report")
 
 LABEL, WIDTH, HEIGHT, GAP = 220, 640, 22, 6
 """Sizes of a bar chart, in SVG units."""
@@ -41,30 +41,36 @@ def html_report(lines: Sequence[CostLine], days: Sequence[CostLine], *, by: str,
         total = sum((line.amount for line in own), Decimal(0))
         sections += [
             f"<h2>{escape(currency)} {_cents(total)}</h2>",
-            _chart(own, f"Costs by {by}, {currency}"),
-            _chart(dated, f"Costs by day, {currency}") if by != "day" else "",
+            chart(own, f"Costs by {by}, {currency}"),
+            chart(dated, f"Costs by day, {currency}") if by != "day" else "",
             _table(own, by, measure),
         ]
     body = "\n".join(sections) if sections else "<p>No costs.</p>"
+    note = f"Measure: {escape(measure)}. Extract: <code>{escape(extract)}</code>. "
+    return html_page(f"Costs by {by}", f"<p>{note}Currencies are never added to each other.</p>\n{body}")
+
+
+def html_page(title: str, body: str) -> str:
+    """A page of its own around `body`, which is HTML already: no scripts, and nothing loaded from anywhere."""
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Costs by {escape(by)}</title>
+<title>{escape(title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>Costs by {escape(by)}</h1>
-<p>Measure: {escape(measure)}. Extract: <code>{escape(extract)}</code>. Currencies are never added to each other.</p>
+<h1>{escape(title)}</h1>
 {body}
 </body>
 </html>
 """
 
 
-def _chart(lines: Sequence[CostLine], title: str) -> str:
+def chart(lines: Sequence[CostLine], title: str) -> str:
+    """Horizontal bars in SVG, one a line; amounts below zero in another colour."""
     shown = lines[:SHOWN]
     most = max((abs(line.amount) for line in shown), default=Decimal(0)) or Decimal(1)
     bars = "".join(_bar(line, at, line.amount / most) for at, line in enumerate(shown))

@@ -8,6 +8,7 @@ __all__ = (
     "AllocationError",
     "AmbiguousNumbersError",
     "CostFileError",
+    "InvoiceError",
     "MissingColumnsError",
     "MixedCurrencyError",
     "OverlapError",
@@ -70,6 +71,12 @@ class RuleModelError(UserError, ValueError):
     """The rules that a file is to be checked against cannot be read."""
 
     code = "finops.rules"
+
+
+class InvoiceError(UnverifiableError, ValueError):
+    """An invoice, or what it is to be explained by, cannot be read as a whole, so nothing is reconciled."""
+
+    code = "finops.invoice"
 
 
 class StoreError(UnverifiableError):

@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from companyos.finops.forecasting.conformal import Interval
     from companyos.finops.interface import CostStore, Coverage
 
-__all__ = ("Forecast", "Period", "PeriodKind", "forecast_ahead", "forecast_costs", "forecast_period", "period_at")
+__all__ = (
+    "Forecast",
+    "Period",
+    "PeriodKind",
+    "forecast_ahead",
+    "forecast_costs",
+    "forecast_in",
+    "forecast_period",
+    "period_at",
+)
 
 PeriodKind = Literal["day", "week", "month"]
 """The windows that budgets are measured in."""
@@ -170,9 +179,7 @@ def forecast_period(
     store: CostStore, kind: PeriodKind, currency: str, as_of: datetime, *, setting: ForecastSetting = SETTING
 ) -> Forecast:
     """The forecast for the period that `as_of` lies in, after and before credits, from what the store holds."""
-    return _forecast(
-        store, period_at(kind, as_of), currency, as_of, setting=setting, coverage=store.coverage(until=as_of)
-    )
+    return forecast_in(store, period_at(kind, as_of), currency, as_of, setting=setting)
 
 
 def forecast_ahead(
@@ -188,13 +195,14 @@ def forecast_ahead(
     coverage = store.coverage(until=require_zone(as_of, "as_of"))
     first = _first_open(as_of, coverage, setting) if coverage.data_through else as_of.astimezone(UTC).date()
     period = Period("days", first, first + timedelta(days=days))
-    return _forecast(store, period, currency, as_of, setting=setting, coverage=coverage)
+    return forecast_in(store, period, currency, as_of, setting=setting)
 
 
-def _forecast(
-    store: CostStore, period: Period, currency: str, as_of: datetime, *, setting: ForecastSetting, coverage: Coverage
+def forecast_in(
+    store: CostStore, period: Period, currency: str, as_of: datetime, *, setting: ForecastSetting = SETTING
 ) -> Forecast:
-    first = period.start - timedelta(days=HISTORY_DAYS)
+    """The same for any period, such as one that is over."""
+    first, coverage = period.start - timedelta(days=HISTORY_DAYS), store.coverage(until=as_of)
 
     def made(days: Iterable[DayCost]) -> Forecast:
         return forecast_costs(days, period=period, currency=currency, as_of=as_of, coverage=coverage, setting=setting)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from companyos.finops.money import NumberStyle
     from companyos.finops.rows import Charge, Tally
+    from companyos.finops.usage import Consumed
 
 __all__ = (
     "Bill",
@@ -261,6 +262,10 @@ class CostStore(Protocol):
 
         With `before_credits` amounts below zero count as zero: credits, refunds and whatever else lowers a bill.
         """
+        ...
+
+    def consumed(self, start: date, end: date) -> tuple[Consumed, ...]:
+        """What was consumed, by feature (the tag), `ConsumedUnit` and currency; charges without these are left out."""
         ...
 
     def coverage(self, *, until: datetime | None = None) -> Coverage:

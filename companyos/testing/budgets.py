@@ -235,6 +235,23 @@ class BudgetStoreContract(ABC):
         records = [store.find(f"r{number}") for number in range(12)]
         assert (spent, reserved) == (sum(units for one in records if one for _, units in one.actual or ()), 0)  # noqa: S101 - a test
 
+    def test_purging(self, store: BudgetStore) -> None:
+        """What is over and past is forgotten; what is open, or counts in a window that runs, stays; sums do."""
+        for name, finish in (("a", _settle), ("b", None), ("c", None), ("d", _settle)):
+            _reserve(store, name, _charge("team", 5))
+            if finish is not None:
+                finish(store, name, _charge("team", 4))
+        store.refund("b", fence=_fence())
+        used = _used(store)
+        assert store.purge(_AFTER - 2, fence=_fence(), dry_run=False) == (False, {}, 3)  # noqa: S101 - a test
+        assert store.purge(_AFTER, fence=_fence(), dry_run=True) == (False, {"settled": 2, "refunded": 1}, 0)  # noqa: S101 - a test
+        assert store.purge(_AFTER, fence=_fence("other"), dry_run=False).lost  # noqa: S101 - a test
+        assert all(store.find(name) for name in "abcd")  # noqa: S101 - a test
+
+        assert store.purge(_AFTER, fence=_fence(), dry_run=False) == (False, {"settled": 2, "refunded": 1}, 0)  # noqa: S101 - a test
+        assert [name for name in "abcd" if store.find(name)] == ["c"]  # noqa: S101 - a test
+        assert _used(store) == used == {"team": (8, 5)}  # noqa: S101 - a test
+
     @pytest.mark.usefixtures("store")
     def test_a_crowd_that_is_killed(self, url: str) -> None:
         """Processes killed while they spend: no cap is passed at any moment, nothing stays reserved, the sums agree."""
@@ -246,10 +263,14 @@ class BudgetStoreContract(ABC):
         assert report.kills >= self.processes  # noqa: S101 - a test
 
 
+_AFTER = 4_000_000_001
+"""Seconds since 1970 at which the windows of these tests are past."""
+
+
 def _charge(key: str, units: int, *, limit: int = CAP) -> Charge:
     from companyos.finops.budgets import Charge
 
-    return Charge(key, units, limit, "EUR", 0, 4_000_000_000)
+    return Charge(key, units, limit, "EUR", 0, _AFTER - 1)
 
 
 def _fence(epoch: str = EPOCH, seen: int = 0) -> Fence:

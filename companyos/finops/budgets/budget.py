@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
+from companyos.finops.budgets.alerting import AlertDesk
 from companyos.finops.budgets.caps import Slots, parts_of
 from companyos.finops.budgets.errors import (
     BudgetConflictError,
@@ -23,20 +24,25 @@ from companyos.finops.budgets.policy import BudgetPolicy
 from companyos.finops.budgets.reservation import Reservation, moment
 from companyos.finops.budgets.stores import open_store
 from companyos.finops.budgets.units import TOKENS, to_units
-from companyos.finops.budgets.verdicts import crossed, model_refusal, no_room
+from companyos.finops.budgets.verdicts import crossed, foreseen, model_refusal, no_room, warnings
+from companyos.finops.rows import require_zone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from decimal import Decimal
 
     from companyos.decision import Decision, Finding
-    from companyos.finops.budgets.interface import BudgetLedger, BudgetStore, Level, Mark, Outcome, Record
+    from companyos.finops.budgets.alerting import Publisher, Route, Told
+    from companyos.finops.budgets.interface import BudgetLedger, BudgetStore, Level, Mark, Outcome, Purged, Record
 
 __all__ = ("Budget",)
 
 _CLOCK_ATTEMPTS = 5
 _BEGIN_ATTEMPTS = 3
 _MOST_ID = 200
+LONGEST_LEASE_SECONDS = 86_400
+"""The longest that a reservation may hold without being settled."""
 
 
 class Budget:
@@ -56,6 +62,8 @@ class Budget:
         name: str = "company",
         clock: Callable[[], float] = time.time,
         on_alert: Callable[[Finding], None] | None = None,
+        routes: Sequence[Route] = (),
+        fallback: Publisher | None = None,
     ) -> None:
         self.policy = policy
         self.name = name
@@ -63,8 +71,7 @@ class Budget:
         self._journal = Journal(ledger, name)
         self._windows = Slots(policy.caps, policy.zone, policy.allowance)
         self._clock, self._offset = clock, 0.0
-        self._on_alert = on_alert
-        self._alerted: set[str] = set()
+        self._desk = AlertDesk(self._journal, routes, fallback=fallback, on_alert=on_alert)
         self._seen_lock = threading.Lock()
         self._fence = self._begin()
 
@@ -78,11 +85,15 @@ class Budget:
         name: str = "company",
         clock: Callable[[], float] = time.time,
         on_alert: Callable[[Finding], None] | None = None,
+        routes: Sequence[Route] = (),
+        fallback: Publisher | None = None,
     ) -> Budget:
         """The budget `name` in the store at `url`, made if neither store nor ledger knows of one.
 
         `url` is `sqlite:///PATH`, `postgresql://…` or `redis://…`. `clock` only guesses which windows run; the store's
-        own clock decides. `on_alert` is told once when a level passes the alert threshold, and once when it is full.
+        own clock decides. `on_alert` and each of `routes` is told once when a level passes the alert threshold, once
+        when it is full, and once when a cap of a week or month will be reached within 72 hours; `fallback` hears what
+        a route could not deliver.
 
         Raises:
             BudgetPolicyError: the policy cannot be used.
@@ -92,7 +103,7 @@ class Budget:
         read = policy if isinstance(policy, BudgetPolicy) else BudgetPolicy.load(Path(policy))
         store = open_store(url, name)
         try:
-            return cls(read, store, ledger, name=name, clock=clock, on_alert=on_alert)
+            return cls(read, store, ledger, name=name, clock=clock, on_alert=on_alert, routes=routes, fallback=fallback)
         except BaseException:
             store.close()
             raise
@@ -178,6 +189,48 @@ class Budget:
         self._told(self._store.expire(fence=self._fence))
         self.flush()
         return self._store.levels()
+
+    def alerts(self) -> list[Told]:
+        """Raise what is to be told of all levels by now, and tell again what has not reached every route.
+
+        Spending raises alerts by itself; this is for what time alone brings about, and for channels that failed.
+        """
+        levels, now = self.levels(), self.now()
+        told = self._desk.resend(now)
+        running = [one for one in levels if one.start <= now < one.end]
+        charges = [Charge(one.key, 0, one.limit, one.unit, one.start, one.end) for one in running]
+        held = [(one.spent, one.reserved) for one in running]
+        for finding, key, percent in crossed(charges, held, self.policy.alerts.threshold_percent):
+            told += self._raise(finding, f"{key}:{percent}", key, now)
+        for finding, key in warnings(levels, now):
+            told += self._raise(finding, f"{key}:projected", key, now)
+        return told
+
+    def purge(self, before: datetime, *, dry_run: bool = False) -> Purged:
+        """Forget reservations of the store that are over, in windows that ended by `before`; the ledger keeps all.
+
+        The sums of each level stay as they are, and equal to the ledger's. A caller that settles such a reservation
+        again is not known any more, so `before` must be at least a day ago, the longest lease.
+
+        Raises:
+            BudgetRequestError: `before` is less than a day ago, or has no time zone.
+            BudgetStoreLostError: the store was lost; nothing was removed.
+        """
+        self._told(self._store.expire(fence=self._fence))
+        self.flush()
+        moment_before = require_zone(before, "before").timestamp()
+        if moment_before > self.now() - LONGEST_LEASE_SECONDS:
+            raise BudgetRequestError(
+                "what is purged must be over for a day",
+                got=before.isoformat(),
+                expected="a moment a day ago or earlier",
+            )
+        found = self._store.purge(moment_before, fence=self._fence, dry_run=dry_run)
+        if found.lost:
+            raise lost("it is another one than when it was opened")
+        if not dry_run and found.removed:
+            self._journal.record("purged", {"before": before.isoformat(), "removed": found.removed})
+        return found
 
     def open_reservations(self) -> list[Record]:
         """What is reserved and not yet settled."""
@@ -284,15 +337,12 @@ class Budget:
 
     def _alert(self, charges: tuple[Charge, ...], outcome: Outcome) -> None:
         for finding, key, percent in crossed(charges, outcome.levels, self.policy.alerts.threshold_percent):
-            name = f"{key}:{percent}"
-            if name in self._alerted:
-                continue
-            # The moment makes it differ from what another process told of the same: only the first one is heard.
-            data = finding.to_dict() | {"key": key, "told_at": moment(outcome.now).isoformat()}
-            told = self._journal.record("alert", data, id=name)
-            self._alerted.add(name)
-            if told is not None and self._on_alert is not None:
-                self._on_alert(finding)
+            self._raise(finding, f"{key}:{percent}", key, outcome.now)
+        for finding, key in foreseen(charges, outcome.levels, outcome.now):
+            self._raise(finding, f"{key}:projected", key, outcome.now)
+
+    def _raise(self, finding: Finding, name: str, key: str, now: float) -> list[Told]:
+        return self._desk.raise_alert(finding, name, key, now) if self._desk.is_new(name) else []
 
     def _refuse(self, decision: Decision, name: str, task: str) -> NoReturn:
         data = decision.to_dict() | {"asked": name, "task": task}
@@ -361,7 +411,7 @@ def _check_names(*names: str | None) -> None:
 
 
 def _checked_lease(seconds: float) -> float:
-    if not 0 < seconds <= 86_400:
+    if not 0 < seconds <= LONGEST_LEASE_SECONDS:
         raise BudgetRequestError("no lease", got=seconds, expected="more than 0 and at most 86400 seconds")
     return max(1, round(seconds * 1000)) / 1000
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from companyos.ports import Entry
 
-__all__ = ("History", "content_of", "read_history")
+__all__ = ("History", "content_of", "is_after", "is_of_budget", "read_history")
 
 _STRENGTH = {"open": 0, "expired": 1, "refunded": 1, "settled": 2}
 """What became of a reservation is the strongest that was said of it, in whatever order it came."""
@@ -36,6 +36,10 @@ class History:
     """The most that any epoch was allowed to hand out before it was on the ledger."""
     last_at: float = 0.0
     """Seconds since 1970 of the newest event."""
+    reserved_at: dict[str, float] = field(default_factory=dict)
+    """When each reservation was made, in seconds since 1970; one that only its settlement tells of has none."""
+    settled_at: dict[str, float] = field(default_factory=dict)
+    """When each settled reservation was settled first."""
     contradictions: list[str] = field(default_factory=list)
     """Reservations that were settled twice with different amounts; the larger one is counted."""
 
@@ -78,6 +82,9 @@ class History:
         status = "open" if kind == "reserved" else kind
         actual = tuple((key, units) for key, units in data["actual"]) if kind == "settled" else None
         until = at + body.get("lease_ms", 0) / 1000
+        if kind in {"reserved", "settled"}:
+            moments = self.reserved_at if kind == "reserved" else self.settled_at
+            moments[name] = min(at, moments.get(name, at))
         new = Record(name, status, until, content_of(body), body, actual)  # type: ignore[arg-type] # one of four kinds
         known = self.records.get(name)
         self.records[name] = new if known is None else self._stronger(known, new, is_reservation=kind == "reserved")
@@ -99,10 +106,23 @@ def content_of(body: Mapping[str, Any]) -> str:
     return "|".join((body["task"], body["provider"] or "", body["model"] or "", amounts))
 
 
-def read_history(entries: Iterable[Entry], source: str) -> History:
-    """The history in all entries of a ledger; `source` is the budget's."""
+def read_history(entries: Iterable[Entry], source: str, *, until: float | None = None) -> History:
+    """The history in all entries of a ledger; `source` is the budget's.
+
+    With `until` (seconds since 1970) it is the history as it was then: later events are left out.
+    """
     history = History()
     for entry in entries:
-        if entry.source == source or entry.source.startswith(f"{source}/"):
+        if is_of_budget(entry, source) and (until is None or not is_after(entry, until)):
             history.add(entry)
     return history
+
+
+def is_of_budget(entry: Entry, source: str) -> bool:
+    """Whether an entry is of the budget of that source."""
+    return entry.source == source or entry.source.startswith(f"{source}/")
+
+
+def is_after(entry: Entry, until: float) -> bool:
+    """Whether it tells of an event at that moment (seconds since 1970) or later."""
+    return entry.data is not None and bool(entry.data.get("at_us", 0) >= until * 1e6)

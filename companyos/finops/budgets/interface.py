@@ -22,6 +22,7 @@ __all__ = (
     "Level",
     "Mark",
     "Outcome",
+    "Purged",
     "Record",
     "Snapshot",
     "Status",
@@ -153,6 +154,11 @@ class Record:
     actual: tuple[tuple[str, int], ...] | None = None
     """What was spent, by key."""
 
+    def is_past(self, before: float) -> bool:
+        """Whether it is over, and its lease and every window it counts in ended by then."""
+        ends = (charge[5] for charge in self.body["charges"])
+        return self.status != "open" and self.lease_until <= before and all(end <= before for end in ends)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -162,6 +168,17 @@ class Snapshot:
     """How full each is."""
     records: tuple[Record, ...] = field(default=())
     """Every reservation that is known."""
+
+
+class Purged(NamedTuple):
+    """What a purge removed, or would remove."""
+
+    lost: bool
+    """The store is not the one the caller means; nothing was removed."""
+    removed: dict[str, int]
+    """How many reservations, by what had become of them; open ones never."""
+    kept: int
+    """Reservations that are over and stay, because a window of theirs is not past, or never ends."""
 
 
 class BudgetStore(Protocol):
@@ -226,6 +243,13 @@ class BudgetStore(Protocol):
 
     def acknowledge(self, events: Sequence[Event], *, fence: Fence) -> Outcome:
         """Those events are on the ledger."""
+        ...
+
+    def purge(self, before: float, *, fence: Fence, dry_run: bool) -> Purged:
+        """Forget reservations that are over, and whose lease and every window ended by `before`; sums stay.
+
+        Not atomic as a whole: killed in between, some are gone and the rest stay.
+        """
         ...
 
     def now(self) -> float:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
     from companyos.finops.budgets.interface import BudgetLedger, BudgetStore, Event, Fence, Mark
 
-__all__ = ("TYPE", "Journal", "lost")
+__all__ = ("SOURCE", "TYPE", "Journal", "lost")
 
 TYPE = "companyos.finops.budget"
 """How the types of all entries begin."""
+SOURCE = "companyos/finops/budgets/company"
+"""The source of the entries of a company's budget, and the beginning of those of its events."""
 PAGE = 256
 """Events that are carried together."""
 _BUCKET = 1000
@@ -106,6 +108,19 @@ class Journal:
             return self._ledger.append(f"{TYPE}.{kind}", data, id=id, source=source, stream=self.stream).id
         except IdReusedError:
             return None
+
+    def alerts(self) -> tuple[dict[str, Mapping[str, Any]], set[tuple[str, str]]]:
+        """Every alert by its id, and the pairs of alert and route that were delivered."""
+        alerts: dict[str, Mapping[str, Any]] = {}
+        delivered = set()
+        for entry in self._ledger.of_source(f"{self.source}/verdicts"):
+            if entry.data is None:
+                continue
+            if entry.type == f"{TYPE}.alert":
+                alerts[entry.id] = entry.data
+            elif entry.type == f"{TYPE}.alert_delivery" and entry.data["delivered"]:
+                delivered.add((entry.data["alert"], entry.data["route"]))
+        return alerts, delivered
 
     def _append(self, epoch: str, events: list[Event]) -> None:
         try:

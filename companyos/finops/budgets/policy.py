@@ -40,6 +40,8 @@ class Phase(_Part):
     """What language models may cost in one phase of the company, and which may be used."""
 
     daily_eur_cap: Decimal = Field(gt=0)
+    daily_eur_target: Decimal | None = Field(None, gt=0)
+    """What a day should cost, which its variance is told against; None for what was reserved."""
     monthly_eur_cap: Decimal = Field(gt=0)
     providers: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")], Provider] = Field(min_length=1)
 
@@ -101,6 +103,9 @@ class BudgetPolicy(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> BudgetPolicy:
+        for number, phase in self.phases.items():
+            if phase.daily_eur_target is not None and phase.daily_eur_target > phase.daily_eur_cap:
+                raise ValueError(f"phase {number} has a target of a day beyond its cap")
         if self.phases and self.phase not in self.phases:
             raise ValueError(f"phase {self.phase} is in force, but there is none in phases")
         for path in self.levels:

@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from companyos.finops.budgets.interface import Charge, Level
     from companyos.finops.budgets.policy import BudgetPolicy
 
-__all__ = ("RULES", "assess", "crossed", "model_refusal", "no_room", "percent_of")
+__all__ = (
+    "RULES",
+    "WARNED_SECONDS",
+    "assess",
+    "crossed",
+    "foreseen",
+    "model_refusal",
+    "no_room",
+    "percent_of",
+    "warnings",
+)
 
 RULES = {
     "BUDGET-CAP.no-room": "A reservation would take spent and reserved together over a cap.",
@@ -29,6 +39,8 @@ _LEAST_HISTORY = 6 * 3600
 """Seconds of a window from which on its pace means something."""
 _SOON = 48 * 3600
 _DAY = 24 * 3600
+WARNED_SECONDS = 72 * 3600
+"""So long before a cap of a week or month is reached it is warned of: a pace that triples leaves a day."""
 
 
 def no_room(charges: Sequence[Charge], levels: Sequence[tuple[int, int]]) -> Decision:
@@ -81,6 +93,36 @@ def crossed(
                 break
 
 
+def foreseen(charges: Sequence[Charge], levels: Sequence[tuple[int, int]], now: float) -> Iterator[tuple[Finding, str]]:
+    """Caps of weeks and months that will be reached before their window is over, and within 72 hours, with their key.
+
+    What is known of a level's day, if days are counted too, is what was charged today.
+    """
+    for one, (spent, reserved) in zip(charges, levels, strict=False):
+        used = spent + reserved
+        if not 2 * _DAY < one.end - one.start < FOREVER - one.start or used >= one.limit:
+            continue
+        beginning = f"{one.key.partition(f':{one.unit}:')[0]}:{one.unit}:day:"
+        today = [
+            sum(held) / max(now - other.start, _DAY)
+            for other, held in zip(charges, levels, strict=False)
+            if other.key.startswith(beginning)
+        ]
+        pace = max(_pace(used, now - one.start), *today, 0.0)
+        at = now + (one.limit - used) / pace if pace else one.end
+        if at < one.end and at - now <= WARNED_SECONDS:
+            yield _projected(one.key, at, now), one.key
+
+
+def warnings(levels: Sequence[Level], now: float) -> Iterator[tuple[Finding, str]]:
+    """The same as `foreseen` of all levels that run, by what was charged yesterday and today."""
+    for one in levels:
+        if one.start <= now < one.end < FOREVER and one.end - one.start > 2 * _DAY:
+            at = _reached_at(one, levels, now) if one.spent + one.reserved < one.limit else None
+            if at is not None and at - now <= WARNED_SECONDS:
+                yield _projected(one.key, at, now), one.key
+
+
 def assess(policy: BudgetPolicy, levels: Sequence[Level], now: float, *, critical: bool = False) -> Decision:
     """May a pipeline run? Not when a cap of a running window is used up, unless the pipeline is critical.
 
@@ -118,10 +160,13 @@ def _found(level: Level, levels: Sequence[Level], policy: BudgetPolicy, now: flo
         yield _alert(level.key, used, level.limit, level.unit, threshold)
     reached = _reached_at(level, levels, now)
     if reached is not None:
-        hours = int((reached - now) // 3600)
-        severity = Severity.HIGH if reached - now <= _SOON else Severity.MEDIUM
-        told = f"{level.key}: at this pace its cap is reached at {_moment(reached)}, in {hours} hours"
-        yield Finding("BUDGET-NOTICE.projected", told, severity, hint="spend less, or have the cap changed in time")
+        yield _projected(level.key, reached, now)
+
+
+def _projected(key: str, reached: float, now: float) -> Finding:
+    severity = Severity.HIGH if reached - now <= _SOON else Severity.MEDIUM
+    told = f"{key}: at this pace its cap is reached at {_moment(reached)}, in {int((reached - now) // 3600)} hours"
+    return Finding("BUDGET-NOTICE.projected", told, severity, hint="spend less, or have the cap changed in time")
 
 
 def _reached_at(level: Level, levels: Sequence[Level], now: float) -> float | None:

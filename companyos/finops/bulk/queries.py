@@ -15,7 +15,7 @@ from companyos.finops.bulk.connection import EXTRA
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("DIMENSIONS", "QUERIES", "SUMS", "rollup_query", "transpiled")
+__all__ = ("CONSUMPTION", "DIMENSIONS", "QUERIES", "SUMS", "rollup_query", "transpiled")
 
 DIMENSIONS = {
     "all": "'all'",
@@ -27,6 +27,9 @@ DIMENSIONS = {
     "region": "coalesce(co_region, '(none)')",
 }
 """What costs are rolled up by, beside tags."""
+
+CONSUMPTION = ("ConsumedUnit", "ConsumedQuantity", "SkuMeter", "ChargeDescription")
+"""The columns that say what a charge consumed."""
 
 PERIOD = "co_issuer, co_account, co_billing_start, co_day, co_currency"
 
@@ -66,6 +69,15 @@ GROUP BY co_issuer, co_account, co_billing_start, co_day, co_short, co_currency,
   date_trunc('hour', co_end)
 ORDER BY co_issuer, co_account, co_billing_start, co_day, co_end
 """,
+    # What was consumed, by feature and unit; the texts tell whether it was a GPU.
+    "consumed": """
+SELECT coalesce(json_extract_string(co_json, '$.feature'), '(none)') AS feature, ConsumedUnit AS unit,
+  SkuMeter AS sku_meter, ChargeDescription AS description, co_currency, sum(co_billed) AS billed,
+  CAST(sum(co_billed_rest) AS DECIMAL(38, 0)) AS billed_rest, sum(ConsumedQuantity) AS quantity, count(*) AS charges
+FROM ({charges}) SEMI JOIN live USING (file, co_issuer, co_account, co_billing_start)
+WHERE ConsumedUnit IS NOT NULL AND ConsumedQuantity IS NOT NULL AND co_day >= $first AND co_day < $end
+GROUP BY ALL
+""",
 }
 """Queries by name."""
 
@@ -100,7 +112,7 @@ def transpiled(dialect: str) -> dict[str, str]:
         MissingExtraError: sqlglot is not installed.
     """
     sqlglot = require("sqlglot", extra=EXTRA)
-    texts = {name: text.format(key="cost_key", amount="billed") for name, text in QUERIES.items()}
+    texts = {name: text.format(key="cost_key", amount="billed") for name, text in QUERIES.items() if name != "consumed"}
     texts["rollups"] = rollup_query()
     return {
         name: sqlglot.transpile(

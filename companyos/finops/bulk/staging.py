@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from companyos.finops.bulk.bills import FETCHED, ParquetBill
-from companyos.finops.bulk.cleaning import BITS, Cleaning, column_names, derived, typed
+from companyos.finops.bulk.cleaning import BITS, DECIMAL, Cleaning, column_names, derived, typed
 from companyos.finops.bulk.connection import connect, duckdb, literal, quoted, watched
 from companyos.finops.bulk.leftovers import EXTRA_COLUMNS, fitting, write_rows
 from companyos.finops.bulk.queries import QUERIES, rollup_query
-from companyos.finops.columns import NOT_NULL
+from companyos.finops.columns import NOT_NULL, NUMBERS
 from companyos.finops.focus import MAX_LINE
 from companyos.finops.rows import Charge, RowCleaner
 
@@ -169,8 +169,9 @@ class Staging:
 _EXTRA_TYPES = {"co_row": "BIGINT", "co_billed_rest": "BIGINT", "co_effective_rest": "BIGINT"}
 
 
-def charges_view(files: Sequence[Path], header: Sequence[str], tags: Sequence[str]) -> str:
-    """The charges of one bill with what they are grouped by, from its Parquet files, as SQL."""
+def charges_view(files: Sequence[Path], header: Sequence[str], tags: Sequence[str], further: Sequence[str] = ()) -> str:
+    """The charges of one bill with what they are grouped by, and `further` columns of it, from Parquet, as SQL."""
+    typed_null = {name: f"CAST(NULL AS {DECIMAL if name in NUMBERS else 'VARCHAR'}) AS {name}" for name in further}
     parts = []
     for path in files:
         mended = path.name.startswith("mended") or path.name.endswith("-mended.parquet")
@@ -190,6 +191,7 @@ def charges_view(files: Sequence[Path], header: Sequence[str], tags: Sequence[st
             "EffectiveCost AS co_effective",
             f"{json} AS co_json",
             *rest,
+            *(quoted(name) if name in header else typed_null[name] for name in further),
         ]
         where = "" if mended else " WHERE co_fields IS NULL"
         parts.append(f"SELECT {', '.join(columns)} FROM read_parquet({literal(path)}){where}")  # noqa: S608

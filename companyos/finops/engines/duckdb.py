@@ -22,17 +22,19 @@ from companyos.errors import UserError
 from companyos.finops.bulk.bills import open_bill, suffix_of
 from companyos.finops.bulk.connection import connect, duckdb, literal, literals
 from companyos.finops.bulk.leftovers import combined
-from companyos.finops.bulk.queries import DIMENSIONS, KEYS, QUERIES, SUMS
+from companyos.finops.bulk.queries import CONSUMPTION, DIMENSIONS, KEYS, QUERIES, SUMS
 from companyos.finops.bulk.slicing import columns_of, sliced
 from companyos.finops.bulk.staging import Staging, charges_view
 from companyos.finops.engines.sqlite import SCHEMA, TAG_KEY, SqliteCostStore
 from companyos.finops.errors import StoreError
-from companyos.finops.money import plain
+from companyos.finops.money import exact_sum, plain
 from companyos.finops.rows import stamp
 from companyos.finops.slices import check_keys, check_metric
+from companyos.finops.usage import Consumed, is_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from decimal import Decimal
 
     from companyos.finops.bulk.connection import Progress
     from companyos.finops.interface import Bill, IngestReport, Measure, Overlap
@@ -116,6 +118,28 @@ class DuckCostStore(SqliteCostStore):
         name = file.removeprefix("sha256:")
         both = [self.directory / "charges" / f"{name}{kind}.parquet" for kind in ("", "-mended")]
         return [place for place in both if place.exists()]
+
+    def consumed(self, start: date, end: date) -> tuple[Consumed, ...]:
+        """What was consumed; see `CostStore.consumed`."""
+        with _answered(self.directory), self._scratch() as scratch, connect(scratch) as connection:
+            if not self._show_rollups(connection, "all"):
+                return ()
+            names = sorted({row[0].removeprefix("sha256:") for row in self._db.execute(_LIVE).fetchall()})
+            views = " UNION ALL BY NAME ".join(self._consuming(connection, name) for name in names)
+            rows = connection.execute(
+                QUERIES["consumed"].format(charges=views), {"first": start, "end": end}
+            ).fetchall()
+        found: dict[tuple[str, str, bool, str], list[tuple[Decimal, Decimal, int]]] = {}
+        for feature, unit, sku_meter, text, currency, amount, rest, quantity, count in rows:
+            key = feature, unit, is_gpu(unit, sku_meter, text), currency
+            found.setdefault(key, []).append((combined(amount, int(rest)), quantity, count))
+        return tuple(_added(*key, own) for key, own in sorted(found.items()))
+
+    def _consuming(self, connection: Any, name: str) -> str:
+        """The charges of one file with what they consumed, as SQL."""
+        files = self._places(name)
+        header = [row[0] for row in connection.execute(f"DESCRIBE FROM read_parquet({literal(files[0])})").fetchall()]
+        return f"SELECT {literal(f'sha256:{name}')} AS file, * FROM ({charges_view(files, header, (), CONSUMPTION)})"  # noqa: S608
 
     def _open(self, raw: Path, number_style: NumberStyle) -> Bill:
         return open_bill(raw, raw.parent, number_style=number_style)
@@ -249,6 +273,11 @@ def _answered(place: Path) -> Iterator[None]:
             expected="readable Parquet files, free space, and sums below 10^20",
             hint="restore it, or delete it and ingest the files in raw/ again",
         ) from error
+
+
+def _added(feature: str, unit: str, gpu: bool, currency: str, own: Sequence[tuple[Decimal, Decimal, int]]) -> Consumed:
+    amount, quantity = (exact_sum(one[at] for one in own) for at in (0, 1))  # type: ignore[misc] # both are decimals
+    return Consumed(feature, unit, gpu, currency, amount, quantity, sum(count for *_, count in own))
 
 
 def _dimension(by: str | None) -> str:

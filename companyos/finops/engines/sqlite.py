@@ -38,9 +38,10 @@ from companyos.finops.interface import (
     Overlap,
     Rejection,
 )
-from companyos.finops.money import EXACT
+from companyos.finops.money import EXACT, exact_sum
 from companyos.finops.rows import Charge, billing_period, is_short, require_zone, stamp
 from companyos.finops.sources import Source, reported_through
+from companyos.finops.usage import Consumed, is_gpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -254,6 +255,37 @@ class SqliteCostStore:
         """The columns that every file with charges has; see `Sliceable.columns`."""
         found = [frozenset(FocusFile(self._raw(file)).header) for file in self.coverage().files]
         return frozenset.intersection(*found) if found else frozenset()
+
+    def consumed(self, start: date, end: date) -> tuple[Consumed, ...]:
+        """What was consumed, read again from the raw files; see `CostStore.consumed`."""
+        query = "SELECT file, row FROM charges WHERE day >= ? AND day < ?"
+        rows: dict[str, set[int]] = {}
+        with _translated(self.directory):
+            for file, row in self._db.execute(query, (str(start), str(end))):
+                rows.setdefault(file, set()).add(row)
+            try:
+                found = [_consumption(charge) for file in sorted(rows) for charge in self._again(file, rows[file])]
+            except CostFileError as error:
+                raise StoreError("a raw file of the cost store cannot be read again", got=error.what) from error
+        sums: dict[tuple[str, str, bool, str], list[tuple[Decimal, Decimal]]] = {}
+        for key, amount, quantity in filter(None, found):
+            sums.setdefault(key, []).append((amount, quantity))
+        return tuple(
+            Consumed(*key, exact_sum(one for one, _ in own), exact_sum(one for _, one in own), len(own))
+            for key, own in sorted(sums.items())
+        )
+
+    def _again(self, file: str, rows: set[int]) -> Iterator[Charge]:
+        """The charges of those rows of a file that was ingested."""
+        report = self._known(file)
+        raw = self.directory / (report.raw_path if report is not None else file)
+        styles: tuple[NumberStyle, ...] = ("auto", ",", ".")  # how it was ingested is not kept
+        for style in styles:
+            charges = [item for item in FocusFile(raw, number_style=style).rows() if isinstance(item, Charge)]
+            if rows <= {charge.row for charge in charges}:
+                yield from (charge for charge in charges if charge.row in rows)
+                return
+        raise CostFileError(f"{raw.name} has other rows than when it was ingested")
 
     def coverage(self, *, until: datetime | None = None) -> Coverage:
         """What the store holds; charge periods ending after `until` do not count as reported."""
@@ -576,6 +608,17 @@ def _key(by: str | None) -> tuple[str, dict[str, str]]:
     if TAG_KEY.fullmatch(by):
         return _TAG_VALUE, {"path": f'$."{by.removeprefix("tag:")}"'}
     raise UserError("unknown way to group costs", got=by, expected=f"{', '.join(_KEYS)} or tag:KEY")
+
+
+def _consumption(charge: Charge) -> tuple[tuple[str, str, bool, str], Decimal, Decimal] | None:
+    record = charge.record
+    unit, quantity = record.get("ConsumedUnit"), record.get("ConsumedQuantity")
+    if unit is None or quantity is None:
+        return None
+    value = json.loads(charge.tags or "{}").get("feature")
+    feature = "(none)" if value is None else value if isinstance(value, str) else json.dumps(value)
+    gpu = is_gpu(unit, record.get("SkuMeter"), record.get("ChargeDescription"))
+    return (feature, unit, gpu, charge.currency), charge.billed, Decimal(quantity)
 
 
 def _costly_rejections(report: IngestReport) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import deque
+from collections import Counter, deque
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from companyos._extras import require
 from companyos.errors import ConfigError
 from companyos.finops.budgets.errors import BudgetStoreError
-from companyos.finops.budgets.interface import Event, Level, Mark, Outcome, Record
+from companyos.finops.budgets.interface import Event, Level, Mark, Outcome, Purged, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,6 +165,28 @@ class RedisBudgetStore:
         with self._translated():
             found = self._redis.zrange(self._keys[3], 0, limit - 1)
         return [_event(text) for text in found]
+
+    def purge(self, before: float, *, fence: Fence, dry_run: bool) -> Purged:
+        """Forget what is over. What is over never opens again, so it need not be looked at and removed in one step."""
+        mark = self.mark()
+        if mark is None or not mark.whole or mark.epoch != fence.epoch or mark.seq < fence.seen:
+            return Purged(True, {}, 0)
+        removed: Counter[str] = Counter()
+        kept = 0
+        seen: set[bytes] = set()  # a scan may come to the same field twice
+        with self._translated():
+            for name, text in self._redis.hscan_iter(self._keys[1], count=500):
+                record = _record(name.decode(), text)
+                if name in seen or record.status == "open":
+                    continue
+                seen.add(name)
+                if not record.is_past(before):
+                    kept += 1
+                    continue
+                removed[record.status] += 1
+                if not dry_run:
+                    self._redis.hdel(self._keys[1], name)
+        return Purged(False, dict(removed), kept)
 
     def now(self) -> float:
         """The server's clock."""

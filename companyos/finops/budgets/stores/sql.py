@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from companyos.finops.budgets.interface import Charge, Event, Level, Mark, Outcome, Record
+from companyos.finops.budgets.interface import Charge, Event, Level, Mark, Outcome, Purged, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -39,6 +40,11 @@ _DUE = (
     " WHERE status = 'open' AND lease < ? ORDER BY lease LIMIT 32"
 )
 """So many leases are looked after by one call, so that no call pays for a whole crash."""
+_OVER = (
+    "SELECT id, status, lease, content, body, actual FROM budget_reservation"
+    " WHERE status <> 'open' AND id > ? ORDER BY id LIMIT ?"
+)
+_PURGED_PAGE = 500
 _NEW_RECORD = "INSERT INTO budget_reservation (id, status, lease, content, body, actual) VALUES (?, ?, ?, ?, ?, ?)"
 _OLD_RECORD = "UPDATE budget_reservation SET status = ?, actual = ? WHERE id = ?"
 _NEW_LEVEL = (
@@ -233,6 +239,26 @@ class SqlStore(ABC):
         with self._change(None) as change:
             rows = change.execute("SELECT seq, kind, id, at, body FROM budget_journal ORDER BY seq LIMIT ?", (limit,))
         return [Event(seq, kind, name, at, json.loads(body)) for seq, kind, name, at, body in rows]
+
+    def purge(self, before: float, *, fence: Fence, dry_run: bool) -> Purged:
+        """Forget what is over, a page in each transaction, so that nobody waits for all of it."""
+        removed: Counter[str] = Counter()
+        kept, last = 0, ""
+        while True:
+            with self._change(fence) as change:
+                if change.lost:
+                    return Purged(True, {}, 0)
+                rows = change.execute(_OVER, (last, _PURGED_PAGE))
+                records = [found for row in rows if (found := _record([row])) is not None]
+                past = [one for one in records if one.is_past(before)]
+                if not dry_run:
+                    for one in past:
+                        change.execute("DELETE FROM budget_reservation WHERE id = ? AND status <> 'open'", (one.id,))
+            removed.update(one.status for one in past)
+            kept += len(records) - len(past)
+            if len(rows) < _PURGED_PAGE:
+                return Purged(False, dict(removed), kept)
+            last = records[-1].id
 
     @abstractmethod
     def _making(self) -> AbstractContextManager[Change]:
