@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,9 +22,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from companyos.finops import CostFileError, SqliteCostStore, StoreError, open_store
+from companyos.finops.bulk import QUERIES, aggregate, transpiled
 from companyos.finops.bulk import scanning as scanner
-from companyos.finops.bulk import transpiled
 from companyos.finops.bulk.leftovers import combined, split
+from companyos.finops.bulk.queries import rollup_query
+from companyos.finops.bulk.staging import charges_view
 from companyos.finops.engines.duckdb import DuckCostStore
 from companyos.finops.samples import plant_overspend, sample_path
 from tests.services import not_run
@@ -280,57 +282,121 @@ def test_the_queries_are_written_once(dialect):
         assert sqlglot.parse_one(text, read=dialect)
 
 
-@pytest.mark.soak
-def test_spark_gives_the_same_sums(tmp_path):
-    """The report over the rollups of the sample is the same in Spark, from the transpiled query."""
+@pytest.fixture
+def spark():
+    """A session of PySpark in this process; there is none without PySpark and a Java runtime."""
+    if shutil.which("java") is None:
+        not_run("there is no Java runtime for PySpark")
     try:
         import pyspark.sql as pyspark
     except ImportError:
-        not_run("PySpark is not installed: pip install pyspark, and a Java runtime")
+        not_run("PySpark is not installed: pip install pyspark")
+    builder = pyspark.SparkSession.builder.master("local[1]").config("spark.sql.shuffle.partitions", 1)
+    session = builder.config("spark.ui.enabled", "false").config("spark.sql.session.timeZone", "UTC").getOrCreate()
+    yield session
+    session.stop()
+
+
+@pytest.mark.soak
+def test_spark_gives_the_same_rows(spark, tmp_path):
+    """Every query over the sample gives row by row the same in Spark, to the last digit."""
     with DuckCostStore(tmp_path / "costs") as store:
         store.ingest(sample_path())
-        expected = {line.key: line.amount for line in store.total(by="service")}
-    spark = pyspark.SparkSession.builder.master("local[1]").getOrCreate()
-    try:
-        spark.read.parquet(str(tmp_path / "costs" / "rollups")).createOrReplaceTempView("rollups")
-        query = transpiled("spark")["report"]
-        for name, value in (("dimension", "'service'"), ("first", "DATE '1900-01-01'"), ("end", "DATE '2900-01-01'")):
-            query = query.replace(f":{name}", value).replace(f"${name}", value)
-        rows = spark.sql(query).collect()
-    finally:
-        spark.stop()
-    assert expected == {row.cost_key: combined(row.amount, int(row.rest)) for row in rows}
+    bounds = {"$dimension": "'service'", "$first": "DATE '1900-01-01'", "$end": "DATE '2900-01-01'"}
+    with duckdb.connect() as connection:
+        (charges,) = (tmp_path / "costs" / "charges").glob("*.parquet")
+        header = [row[0] for row in connection.execute(f"DESCRIBE FROM '{charges}'").fetchall()]
+        connection.execute(f"CREATE TABLE charges AS {charges_view([charges], header, ())}")
+        connection.execute(f"CREATE TABLE rollups AS {rollup_query()}")
+        for name in ("charges", "rollups"):
+            place = str(tmp_path / f"{name}.parquet")
+            connection.execute(f"COPY {name} TO '{place}' (FORMAT parquet)")
+            spark.read.parquet(place).createOrReplaceTempView(name)
+        for name, text in transpiled("spark").items():
+            ours = rollup_query() if name == "rollups" else QUERIES[name].format(key="cost_key", amount="billed")
+            for parameter, value in bounds.items():
+                ours = ours.replace(parameter, value)
+                text = text.replace(parameter, value).replace(f":{parameter[1:]}", value)  # noqa: PLW2901 - a query
+            expected = connection.execute(ours).fetchall()
+            assert expected, name
+            assert Counter(expected) == Counter(tuple(row) for row in spark.sql(text).collect()), name
 
 
 REPLACING = """
-import sys
+import os, signal, sys
 from pathlib import Path
+from companyos.finops.bulk import bills
+from companyos.finops.bulk.staging import Staging
+from companyos.finops.engines import sqlite
 from companyos.finops.engines.duckdb import DuckCostStore
+owner, name, before = eval(sys.argv[3]), sys.argv[4], sys.argv[5] == "before"
+step = getattr(owner, name)
+def killed(*arguments, **options):
+    if not before:
+        step(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, name, killed)
 with DuckCostStore(Path(sys.argv[1])) as store:
-    print("open", flush=True)
     store.ingest(Path(sys.argv[2]), overlap="replace")
 """
+STEPS = (
+    ("sqlite", "_copy", "after", "old"),
+    ("Staging", "_clean_in_bulk", "after", "old"),
+    ("Staging", "add_up", "before", "old"),
+    ("Path", "replace", "after", "old"),
+    ("DuckCostStore", "_keep", "after", "old"),
+    ("DuckCostStore", "_settle_overlap", "after", "old"),
+    ("DuckCostStore", "_record", "before", "new"),
+)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.3, 0.6])
-def test_a_killed_replacement_is_the_old_or_the_new(tmp_path, delay):
-    """After SIGKILL at any moment the sums are those of before or those of after, and the next try succeeds."""
+@pytest.mark.parametrize(("owner", "name", "side", "left"), STEPS)
+def test_a_killed_replacement_is_the_old_or_the_new(tmp_path, owner, name, side, left):
+    """After SIGKILL in any step the sums are those of before, or in the last one those of after; the next try succeeds."""
     place, over = tmp_path / "costs", plant_overspend(tmp_path / "over.csv")
     with DuckCostStore(place) as store:
         store.ingest(sample_path())
         before = store.total(by="service")
 
-    with subprocess.Popen([sys.executable, "-c", REPLACING, place, over], stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        time.sleep(delay)
-        os.kill(process.pid, signal.SIGKILL)
+    process = subprocess.run([sys.executable, "-c", REPLACING, place, over, owner, name, side], check=False)
 
     with DuckCostStore(place) as store:
         after = store.total(by="service")
         store.ingest(over, overlap="replace")
         wanted = store.total(by="service")
-    assert after in {before, wanted}
+    assert -signal.SIGKILL == process.returncode
+    assert {"old": before, "new": wanted}[left] == after
     assert before != wanted
+
+
+def test_a_look_gives_what_an_ingest_gives(focus_file, tmp_path):
+    """What is added up without storing anything equals the sums of the store over the same plain file, day by day."""
+    rows = ({"BilledCost": f"{n}.000000000000000{n:03}", "Tags": f'{{"team": "t{n % 3}"}}'} for n in range(40))
+    path = focus_file(*rows)
+    with DuckCostStore(tmp_path / "costs") as store:
+        store.ingest(path)
+        kept = {("2024-09-03", line.key): (line.amount, line.rows) for line in store.total(by="tag:team")}
+
+    looked = {tuple(line.key.split("|")[1:]): (line.amount, line.rows) for line in aggregate(path, tag="team")}
+    assert kept == looked
+    assert 3 == len(kept)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"BilledCost": "1e3"},
+        {"BillingCurrency": "usd"},
+        {"ChargePeriodStart": "2024-02-30T00:00:00Z"},
+        {"ServiceName": "NULL"},
+        {"ServiceName": "Mach\0ines"},
+        {"ChargeDescription": "\x01"},
+    ],
+)
+def test_a_look_refuses_what_is_not_plain(focus_file, row):
+    """A row that an ingest would mend or reject is never silently in a sum."""
+    with pytest.raises(CostFileError, match="cannot be added up as it stands"):
+        aggregate(focus_file({}, row))
 
 
 def test_what_a_killed_ingest_left_is_swept_later(tmp_path):

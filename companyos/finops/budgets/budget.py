@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+import msgspec
 
 from companyos.finops.budgets.alerting import AlertDesk
 from companyos.finops.budgets.caps import Slots, parts_of
@@ -417,7 +418,7 @@ def _checked_lease(seconds: float) -> float:
 
 
 def _text(body: Mapping[str, Any]) -> str:
-    return json.dumps(body, separators=(",", ":"))
+    return msgspec.json.encode(body).decode()
 
 
 def _charges_in(record: Record) -> tuple[Charge, ...]:

@@ -17,6 +17,8 @@ QUANTUM = Decimal("0.00000001")
 MOST = 2**53 - 1
 """The largest number of units: beyond it, a store that counts in floating point (Redis scripts) would be inexact."""
 _PER_MONEY = 10**8
+_UP = decimal.Context(prec=400, rounding=decimal.ROUND_CEILING)
+"""Holds 16 digits before the mark and more behind it than a caller can mean."""
 
 
 def to_units(amount: Decimal | int, unit: str, *, what: str = "amount") -> int:
@@ -56,6 +58,4 @@ def number(units: int, unit: str) -> str:
 def _rounded_up(amount: Decimal, what: str) -> int:
     if abs(amount) > MOST:
         raise BudgetRequestError(f"the {what} is out of range", got=amount, expected=f"at most {MOST // _PER_MONEY}")
-    # The precision holds 16 digits before the mark and more behind it than a caller can mean.
-    with decimal.localcontext(prec=400, rounding=decimal.ROUND_CEILING):
-        return int((amount * _PER_MONEY).to_integral_value())
+    return int(_UP.to_integral_value(_UP.multiply(amount, _PER_MONEY)))

@@ -32,6 +32,8 @@ def aggregate(path: Path, *, tag: str | None = None) -> tuple[CostLine, ...]:
     """
     with tempfile.TemporaryDirectory(prefix="companyos-look-") as scratch, connect(Path(scratch)) as connection:
         bill = open_bill(path, Path(scratch))
+        if bill.has_markers:
+            raise _unclear(path.name, "bytes 0 or 1, which no bill has")
         at = {name: f"c{number}" for number, name in enumerate(bill.header)}
         start, cost, currency, service = (
             at[name] for name in ("ChargePeriodStart", "BilledCost", "BillingCurrency", "ServiceName")
@@ -50,17 +52,21 @@ def aggregate(path: Path, *, tag: str | None = None) -> tuple[CostLine, ...]:
         rows = _run(connection, query, bill, path.name)
     unclear = sum(row[-1] for row in rows)
     if unclear:
-        raise CostFileError(
-            f"{path.name} cannot be added up as it stands",
-            got=f"{unclear} rows that have to be mended or rejected",
-            expected="plain numbers, times and currencies in every row",
-            hint="companyos finops ingest mends, and names each bad row",
-        )
+        raise _unclear(path.name, f"{unclear} rows that have to be mended or rejected")
     lines = (
         CostLine("|".join(part or "(none)" for part in row[:-4]), row[-4], Decimal(plain(row[-3])), row[-2])
         for row in rows
     )
     return tuple(sorted(lines, key=lambda line: (line.key, line.currency)))
+
+
+def _unclear(name: str, got: str) -> CostFileError:
+    return CostFileError(
+        f"{name} cannot be added up as it stands",
+        got=got,
+        expected="plain numbers, times and currencies in every row",
+        hint="companyos finops ingest mends, and names each bad row",
+    )
 
 
 def _run(connection: Any, query: str, bill: Any, name: str) -> list[tuple[Any, ...]]:

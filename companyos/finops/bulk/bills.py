@@ -7,10 +7,11 @@ thorough Python reader, which knows every quirk and names everything that is wro
 from __future__ import annotations
 
 import csv
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from companyos.finops.bulk.connection import connect, duckdb, literal, quoted
-from companyos.finops.bulk.scanning import GZIP, scan, unzip
+from companyos.finops.bulk.scanning import GZIP, has_markers, scan, unzip
 from companyos.finops.columns import detect_version
 from companyos.finops.errors import CostFileError
 from companyos.finops.focus import FocusFile, check_regular
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from companyos.finops.bulk.scanning import Scan
     from companyos.finops.interface import Rejection
     from companyos.finops.money import NumberStyle
 
@@ -72,11 +74,26 @@ class CsvBill(FocusFile):
     def __init__(self, path: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> None:
         super().__init__(path, number_style=number_style, complete=complete)
         self.style: NumberStyle = number_style
-        found = scan(path)
-        self.null_text = found.null_text
+
+    @cached_property
+    def _found(self) -> Scan:
+        """One look at all bytes, once somebody asks: adding up without storing never does."""
+        return scan(self._path)
+
+    @property
+    def null_text(self) -> bool:
         """Whether the text NULL or null occurs."""
-        self.in_bulk = not found.odd and self.encoding.startswith("utf-8") and number_style != ","
+        return self._found.null_text
+
+    @property
+    def in_bulk(self) -> bool:
         """Whether the file may be read in bulk."""
+        return self.encoding.startswith("utf-8") and self.style != "," and not self._found.odd
+
+    @property
+    def has_markers(self) -> bool:
+        """Whether there are bytes that no bill has."""
+        return has_markers(self._path)
 
     def relation(self) -> str:
         """The rows as SQL; DuckDB fails on what only the thorough reader understands.
@@ -115,6 +132,7 @@ class ParquetBill(Columns):
 
     in_bulk = True
     null_text = True
+    has_markers = False
 
     def __init__(self, path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> None:
         self.tally = Tally()

@@ -12,6 +12,7 @@ import json
 import os
 from collections import Counter, deque
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -262,8 +263,13 @@ def _text(epoch: str) -> str:
 
 
 def _flat(charges: Sequence[Charge]) -> list[Any]:
-    rows = ((one.key, one.amount, one.limit, one.start, one.end, one.allowance, _info(one)) for one in charges)
-    return [part for row in rows for part in row]
+    """Each charge as the script takes it; what stays the same from call to call is written once."""
+    return [part for one in charges for part in (one.key, one.amount, _slot(*one[2:]))]
+
+
+@lru_cache(maxsize=4096)
+def _slot(limit: int, unit: str, start: int, end: int, allowance: int) -> str:
+    return _SEPARATOR.join(map(str, (limit, start, end, allowance, json.dumps([limit, unit, start, end]))))
 
 
 def _info(one: Charge | Level) -> str:
