@@ -143,7 +143,9 @@ def channels(company: Company, as_json: bool) -> None:
         echo_json(rows)
         return
     words = {True: "yes", False: "no"}
-    table = [(row["channel"], row["kind"], words[bool(row["outside"])], words[bool(row["honours_key"])]) for row in rows]
+    table = [
+        (row["channel"], row["kind"], words[bool(row["outside"])], words[bool(row["honours_key"])]) for row in rows
+    ]
     echo_table(("channel", "kind", "outside", "honours the key"), table)
 
 
@@ -165,7 +167,9 @@ def log(company: Company, as_csv: bool, limit: int, as_json: bool) -> None:
 
 
 @notify.command()
-@click.option("--overdue", type=click.FloatRange(0), default=300.0, show_default=True, help="Seconds that are too late.")
+@click.option(
+    "--overdue", type=click.FloatRange(0), default=300.0, show_default=True, help="Seconds that are too late."
+)
 @json_option
 @click.pass_obj
 def check(company: Company, overdue: float, as_json: bool) -> int:

@@ -6,7 +6,7 @@ The room of notifications knows no net and the net knows no notifications; this 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping  # noqa: TC003 - a field of a dataclass names it
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 

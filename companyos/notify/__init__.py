@@ -1,6 +1,6 @@
 """Telling people: messages that are kept until every channel has them, and a record of what was delivered.
 
-Start here: `Notifier([...], outbox=open_outbox("sqlite:///notify.db", "notify"), net=Redactor()).publish(Message(...))`.
+Start here: `Notifier(channels, outbox=open_outbox("sqlite:///notify.db", "notify"), net=Redactor()).publish(...)`.
 """
 
 from __future__ import annotations

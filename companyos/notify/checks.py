@@ -64,4 +64,6 @@ def _finding(rule: str, record: Record, severity: Severity) -> Finding:
 
 def _proven(ledger: _Entries) -> set[tuple[str, str]]:
     entries = (entry.data or {} for entry in ledger.read() if entry.type == "companyos.notify.delivered")
-    return {(one["id"], one["channel"]) for data in entries for one in data["deliveries"] if one["state"] == "delivered"}
+    return {
+        (one["id"], one["channel"]) for data in entries for one in data["deliveries"] if one["state"] == "delivered"
+    }

@@ -16,7 +16,7 @@ from companyos.notify.errors import NotifyMessageError
 from companyos.ports import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from companyos.ports import TextNet
 
@@ -45,7 +45,7 @@ class Prepared:
 def prepare(message: Message, *, net: TextNet | None, correlate: Callable[[], str | None] | None = None) -> Prepared:
     """A message as it may leave: whatever is missing filled in, secrets masked.
 
-    The correlation id is the caller's, else that of the scope (`correlate`), else the current trace, else one of its own.
+    The correlation id is the caller's, else that of the scope (`correlate`), else the trace, else the message's own id.
 
     Raises:
         NotifyMessageError: it cannot be told.
@@ -96,9 +96,9 @@ def read(name: str, body: str, meta: str, created: float) -> Message:
 
 
 def _check(message: Message, name: str) -> None:
-    if not (isinstance(message.topic, str) and message.topic.isprintable() and 0 < len(message.topic) <= MAX_TOPIC):
+    if not message.topic.isprintable() or not 0 < len(message.topic) <= MAX_TOPIC:
         raise NotifyMessageError("a message needs a topic", expected=f"1 to {MAX_TOPIC} printable characters")
-    if not isinstance(message.text, str) or not message.text.strip():
+    if not message.text.strip():
         raise NotifyMessageError("a message needs a text")
     if not _ID.fullmatch(name):
         raise NotifyMessageError(

@@ -30,9 +30,9 @@ LEASE_SECONDS = 60.0
 class Notifier:
     """Publishes messages on channels; a channel that fails is reported and stops none of the others.
 
-    With an `outbox` a message is kept before anything is sent, tried once by the caller (unless `at_once` is False), and
-    afterwards by workers. Without one it is tried once, and that is all. `net` masks secrets; a channel that
-    leaves the company is not used without one. `correlate` gives the correlation id of the current scope.
+    With an `outbox` a message is kept before anything is sent, tried once by the caller (unless `at_once` is False),
+    and afterwards by workers. Without one it is tried once, and that is all. `net` masks secrets; a channel that leaves
+    the company is not used without one. `correlate` gives the correlation id of the current scope.
 
     Raises:
         ConfigError: a channel leads outside and there is no net, or two have one name.
@@ -89,9 +89,7 @@ class Notifier:
             if name not in known:
                 raise ConfigError(f"no notification channel {name!r}", expected=", ".join(sorted(known)))
             chosen.append(known[name])
-        return cls(
-            chosen, ledger=ledger, outbox=outbox, net=net, correlate=correlate, retry=retry, at_once=at_once
-        )
+        return cls(chosen, ledger=ledger, outbox=outbox, net=net, correlate=correlate, retry=retry, at_once=at_once)
 
     def publish(self, message: Message, *, connection: object | None = None) -> tuple[Delivery, ...]:
         """Deliver to every channel and return what became of it on each, in order.
@@ -124,7 +122,9 @@ class Notifier:
         now = self._at_once and connection is None
         items = self.outbox.add(drafts, connection=connection, lease_seconds=LEASE_SECONDS if now else None)
         tried = self._try(self.outbox, items)
-        return [tuple(self._delivery(one.message.id, name, tried, now=now) for name in self.channels) for one in prepared]
+        return [
+            tuple(self._delivery(one.message.id, name, tried, now=now) for name in self.channels) for one in prepared
+        ]
 
     def get_delivery_status(self, message_id: str) -> DeliveryStatus:
         """Where a message stands on each channel.
@@ -146,18 +146,14 @@ class Notifier:
         tried = {}
         rng = random.Random()  # noqa: S311 - jitter
         for item in items:
-            made = attempt(
-                self.channels[item.lane], messages.read(item.id, item.body, item.meta, item.created)
-            )
+            made = attempt(self.channels[item.lane], messages.read(item.id, item.body, item.meta, item.created))
             tried[item.id, item.lane] = made
             outbox.finish([self.retry.result(item, made, rng)], receipt=receipt)
         if items:
             bring(outbox, self._ledger)
         return tried
 
-    def _delivery(
-        self, name: str, channel: str, tried: Mapping[tuple[str, str], Attempt], *, now: bool
-    ) -> Delivery:
+    def _delivery(self, name: str, channel: str, tried: Mapping[tuple[str, str], Attempt], *, now: bool) -> Delivery:
         made = tried.get((name, channel))
         if made is not None:
             queued = not made.delivered and not made.permanent and self.retry.attempts > 1

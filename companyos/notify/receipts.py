@@ -36,8 +36,8 @@ def bring(outbox: Outbox, ledger: LedgerPort | None) -> int:
         try:
             for name, text in waiting:
                 ledger.append(ENTRY, json.loads(text), id=name, source=SOURCE)
-        except Exception:
-            _log.exception("the ledger did not take receipts of notifications; they wait")
+        except Exception:  # noqa: BLE001 - whatever a ledger raises, its receipts can wait
+            _log.warning("the ledger did not take receipts of notifications; they wait", exc_info=True)
             return brought
         outbox.acknowledge([name for name, _ in waiting])
         brought += len(waiting)

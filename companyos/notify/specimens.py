@@ -6,7 +6,6 @@ import base64
 import socket
 import sqlite3
 import threading
-import time
 from collections.abc import Callable  # noqa: TC003 - a field of a dataclass names it
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,7 +70,7 @@ def _check_sending(case: Sending) -> Decision:
 
 
 class _Scripted:
-    """A channel that does as it is told, one step an attempt, and counts each message once, as receivers with keys do."""
+    """A channel that does as it is told, one step an attempt, and takes each message once, as those with keys do."""
 
     name = "scripted"
     outside = False
@@ -121,13 +120,13 @@ def _rolled_back(outbox: Outbox, ledger: Ledger, path: Path) -> None:
 
 def _forgotten(outbox: Outbox, ledger: Ledger, path: Path) -> None:
     Notifier([_Scripted()], ledger=ledger, outbox=outbox, at_once=False).publish(Message("specimen", "text"))
-    _edit(path, f"UPDATE companyos_outbox_item SET due = {time.time() - 3600}")
+    _edit(path, "UPDATE companyos_outbox_item SET due = strftime('%s', 'now') - 3600")
 
 
 def _left_by_a_dead_worker(outbox: Outbox, ledger: Ledger, path: Path) -> None:
     _forgotten(outbox, ledger, path)
     outbox.claim(1, 60.0)
-    _edit(path, f"UPDATE companyos_outbox_item SET due = {time.time() - 3600}")
+    _edit(path, "UPDATE companyos_outbox_item SET due = strftime('%s', 'now') - 3600")
 
 
 def _ledger_away(outbox: Outbox, _ledger: Ledger, _path: Path) -> None:
@@ -297,10 +296,22 @@ def ssrf_control() -> Control:
                 lambda _: Target(_HERE, (("127.0.0.1",), ("127.0.0.2",)), ("127.0.0.1",)),
                 f"{SSRF}.rebinding",
             ),
-            _to("on to the metadata", "redirect", ["127.0.0.1"], url=_HERE, allow=("127.0.0.1",),
-                redirect="http://169.254.169.254/latest/meta-data/"),
-            _to("on to a public place", "redirect", ["127.0.0.1"], url=_HERE, allow=("127.0.0.1",),
-                redirect="https://example.org/"),
+            _to(
+                "on to the metadata",
+                "redirect",
+                ["127.0.0.1"],
+                url=_HERE,
+                allow=("127.0.0.1",),
+                redirect="http://169.254.169.254/latest/meta-data/",
+            ),
+            _to(
+                "on to a public place",
+                "redirect",
+                ["127.0.0.1"],
+                url=_HERE,
+                allow=("127.0.0.1",),
+                redirect="https://example.org/",
+            ),
             _to("plain HTTP", "url", ["93.184.215.14"], url="http://hooks.example/"),
             _to("a file", "url", ["93.184.215.14"], url="file:///etc/passwd"),
             _to("a user before the host", "url", ["93.184.215.14"], url="https://hooks.example@10.0.0.1/"),

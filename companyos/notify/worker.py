@@ -68,7 +68,8 @@ class Worker:
     """Delivers what is due in an outbox; any number of workers in any number of processes may share one.
 
     What a worker holds when it is killed is taken over once its lease is over: it is delivered at least once, always
-    with the same id. At most half of the threads wait for one channel where there are several, so that one that hangs does not stop the others.
+    with the same id. Where there are several channels at most half of the threads wait for one, so that one that hangs
+    does not stop the others.
     """
 
     def __init__(

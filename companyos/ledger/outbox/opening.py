@@ -35,6 +35,4 @@ def open_outbox(url: str, queue: str) -> Outbox:
         from companyos.ledger.outbox.postgresql import PostgresOutbox
 
         return PostgresOutbox(f"postgresql://{rest}", queue)
-    raise ConfigError(
-        "no URL of an outbox", got=f"{scheme}:…", expected="sqlite:///PATH or postgresql://HOST/NAME"
-    )
+    raise ConfigError("no URL of an outbox", got=f"{scheme}:…", expected="sqlite:///PATH or postgresql://HOST/NAME")

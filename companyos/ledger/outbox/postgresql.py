@@ -76,7 +76,9 @@ class PostgresOutbox(SqlOutbox):
     @contextmanager
     def _inside(self, connection: object) -> Iterator[Session]:
         if not isinstance(connection, self._psycopg.Connection):
-            raise OutboxForeignError("no connection of psycopg, by which the outbox is kept", got=type(connection).__name__)
+            raise OutboxForeignError(
+                "no connection of psycopg, by which the outbox is kept", got=type(connection).__name__
+            )
         with self._translated():
             session = _PostgresSession(connection)
             if session.run("SELECT to_regclass('companyos_outbox.item')")[0][0] is None:

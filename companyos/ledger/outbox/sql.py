@@ -22,8 +22,8 @@ SCHEMA = (
     "CREATE TABLE {meta} (id INTEGER PRIMARY KEY, identity TEXT NOT NULL)",
     """CREATE TABLE {item} (
         seq {serial}, queue TEXT NOT NULL, id TEXT NOT NULL, lane TEXT NOT NULL, body TEXT NOT NULL,
-        meta TEXT NOT NULL, state TEXT NOT NULL, held INTEGER NOT NULL, attempts INTEGER NOT NULL, fence BIGINT NOT NULL,
-        note TEXT NOT NULL, created DOUBLE PRECISION NOT NULL, due DOUBLE PRECISION NOT NULL,
+        meta TEXT NOT NULL, state TEXT NOT NULL, held INTEGER NOT NULL, attempts INTEGER NOT NULL,
+        fence BIGINT NOT NULL, note TEXT NOT NULL, created DOUBLE PRECISION NOT NULL, due DOUBLE PRECISION NOT NULL,
         finished DOUBLE PRECISION, UNIQUE (queue, id, lane))""",
     "CREATE INDEX {prefix}due ON {item} (queue, due) WHERE state = 'waiting'",
     "CREATE INDEX {prefix}finished ON {item} (queue, state, finished) WHERE state <> 'waiting'",
@@ -42,8 +42,8 @@ _CLAIM = (
     " RETURNING seq, id, lane, body, attempts, fence, created, meta"
 )
 _DELIVERED = (
-    "UPDATE {item} SET state = 'delivered', held = 0, note = '', finished = ? WHERE state = 'waiting' AND seq IN ({many})"
-    " RETURNING seq"
+    "UPDATE {item} SET state = 'delivered', held = 0, note = '', finished = ?"
+    " WHERE state = 'waiting' AND seq IN ({many}) RETURNING seq"
 )
 _OTHERWISE = (
     "UPDATE {item} SET state = ?, held = 0, attempts = attempts - ?, note = ?, due = ?, finished = ?"
@@ -56,10 +56,11 @@ _REPLAY = (
     "UPDATE {item} SET state = 'waiting', held = 0, attempts = 0, fence = fence + 1, due = ?, finished = NULL"
     " WHERE queue = ? AND state = 'dead' AND id = ?{lane} RETURNING seq"
 )
-_DROP = "UPDATE {item} SET state = 'dropped', finished = ? WHERE queue = ? AND state = 'dead' AND id = ?{lane} RETURNING seq"
-_PURGE = (
-    "DELETE FROM {item} WHERE queue = ? AND state IN ('delivered', 'dropped') AND finished < ? RETURNING seq"
+_DROP = (
+    "UPDATE {item} SET state = 'dropped', finished = ?"
+    " WHERE queue = ? AND state = 'dead' AND id = ?{lane} RETURNING seq"
 )
+_PURGE = "DELETE FROM {item} WHERE queue = ? AND state IN ('delivered', 'dropped') AND finished < ? RETURNING seq"
 _CHUNK = 500
 """Most values in one statement."""
 
@@ -176,9 +177,7 @@ class SqlOutbox(ABC):
     def next_due(self) -> float | None:
         """Seconds until the first waiting item is due."""
         with self._transaction(write=False) as session:
-            (row,) = session.run(
-                "SELECT min(due) FROM {item} WHERE queue = ? AND state = 'waiting'", (self._queue,)
-            )
+            (row,) = session.run("SELECT min(due) FROM {item} WHERE queue = ? AND state = 'waiting'", (self._queue,))
             return None if row[0] is None else max(0.0, row[0] - session.now)
 
     def replay(self, id: str, *, lane: str | None = None) -> int:  # noqa: A002 - as above

@@ -1,8 +1,8 @@
 """Where a webhook may lead: to public addresses, and to those that the configuration names.
 
 A URL that others may choose is a way into the sender's own network (server-side request forgery, CWE-918). So the
-name is resolved once, every address that it has is looked at, and the connection is made to one of those very addresses:
-a name that answers differently the second time (DNS rebinding) gains nothing.
+name is resolved once, every address that it has is looked at, and the connection is made to one of those very
+addresses: a name that answers differently the second time (DNS rebinding) gains nothing.
 """
 
 from __future__ import annotations

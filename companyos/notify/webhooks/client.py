@@ -1,4 +1,4 @@
-"""One POST within bounds: to a pinned address, without redirects or proxies, with a limit on time and on what is read."""
+"""One request within bounds: to a pinned address, no redirects, no proxies, limits on time and on what is read."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Client:
                 sock.settimeout(_left(until))
                 sock = self._context.wrap_socket(sock, server_hostname=self.host)
             connection = http.client.HTTPConnection(self.host, self._port)
-            connection.sock = _Bounded(sock, until)  # type: ignore[assignment] # what http.client uses of a socket
+            connection.sock = _Bounded(sock, until)
             # Compressed answers are not asked for, and never unpacked.
             connection.request(method, self._path, body, {"Accept-Encoding": "identity", **headers})
             response = connection.getresponse()
