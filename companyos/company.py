@@ -119,7 +119,7 @@ class Company:
 
     @property
     def notifier(self) -> Notifier:
-        """The configured channels."""
+        """The configured channels, with the outbox before them and the safety net over what leaves."""
         return self._once("notifier", self._open_notifier)
 
     @property
@@ -277,7 +277,9 @@ class Company:
         return IdentityStore.open(self._url(self.settings.identity.url), self.ledger)
 
     def _open_notifier(self) -> Notifier:
-        from companyos.notify import Notifier
+        from companyos.notify import Notifier, RetryPolicy, open_outbox
+        from companyos.observability.redaction import Redactor
+        from companyos.observability.scope import current_correlation_id
 
         section = self.settings.notify
         channels = self._channels()
@@ -286,7 +288,21 @@ class Company:
             raise ConfigError(
                 f"notify.options names no channel: {', '.join(unknown)}", expected=", ".join(sorted(channels))
             )
-        return Notifier.choose(section.channels, channels, ledger=self.ledger)
+        ledger, outbox = self.ledger, open_outbox(self._url(section.outbox), "notify")
+        try:
+            return Notifier.choose(
+                section.channels,
+                channels,
+                ledger=ledger,
+                outbox=outbox,
+                net=Redactor(self.settings.observability.redact),
+                correlate=current_correlation_id,
+                retry=RetryPolicy(section.attempts, section.base_seconds, section.cap_seconds),
+                at_once=section.at_once,
+            )
+        except BaseException:
+            outbox.close()
+            raise
 
     def _channels(self) -> dict[str, Channel]:
         return self.plugins.channels(self.settings.notify.model_dump() | {"root": self.root})
