@@ -1,0 +1,3 @@
+"""Language models behind one router: budget, failover and residency before a byte leaves."""
+
+__all__ = ()
