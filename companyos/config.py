@@ -239,6 +239,13 @@ class JwtSetting(_Section):
     refresh_seconds: float = Field(60, gt=0, description="Least time between two readings of the issuer's keys.")
 
 
+class LlmSection(_Section):
+    """Language models."""
+
+    residency: Path = Field(Path("vendor_residency.yaml"), description="Which vendors may process what, and where.")
+    prices: Path | None = Field(None, description="Prices of one's own, which count before the shipped ones.")
+
+
 class ServerSection(_Section):
     """The decision point as a server."""
 
@@ -307,6 +314,7 @@ class Settings(_Section):
     evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
     identity: IdentitySection = Field(default_factory=IdentitySection)
+    llm: LlmSection = Field(default_factory=LlmSection)
     server: ServerSection = Field(default_factory=ServerSection)
     state: StateSection = Field(default_factory=StateSection)
     trust: TrustSection = Field(default_factory=TrustSection)

@@ -26,6 +26,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("packages", "Check that dependencies are real, pinned and unmistaken.", "companyos.cli.packages:packages"),
     Command("plugins", "List plugins, and allow them to run.", "companyos.cli.plugins:plugins"),
     Command("prove", "Run every control over its planted violations.", "companyos.cli.prove:prove"),
+    Command("residency", "Keep prompts where they may be processed.", "companyos.cli.residency:residency"),
     Command("serve", "Serve decisions over HTTP (AuthZEN).", "companyos.cli.serve:serve"),
     Command("slo", "Compile service level objectives, and ask how they stand.", "companyos.cli.slo:slo"),
     Command("state", "Read, save, delete and verify the states of sessions.", "companyos.cli.state:state"),
