@@ -62,8 +62,9 @@ FailureKind = Literal[
     "stalled",  # silent in the middle of the answer
     "malformed",  # not the wire format: HTML, another schema, impossible numbers, oversized
     "redirected",  # it points elsewhere; nobody follows
-    "unauthorized",  # 401, 403: the key, not the request
+    "unauthorized",  # 401, 403, a used-up quota: the key, not the request
     "unknown_model",  # 404: the provider does not have it
+    "context_length",  # the prompt is longer than this model takes
     "content_filter",  # the provider's filter
     "rejected",  # any other 4xx: the request
     "deadline",  # the time of the whole call is over
@@ -125,7 +126,7 @@ class Limits:
     connect_seconds: float
     """Until there is a connection."""
     first_token_seconds: float
-    """From the request to the first token of a stream, or to the whole answer if it is not one."""
+    """From the request to the first token of a stream; an answer that is no stream has `total_seconds`."""
     idle_seconds: float
     """Between two tokens of a stream."""
     total_seconds: float
