@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from companyos.authz.vouching import SubjectSource
     from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
-    from companyos.decision import Finding
+    from companyos.decision import Decision, Finding
     from companyos.finops import Budget, CostStore
     from companyos.ledger import Ledger
+    from companyos.llm.prices import ListedPrices
+    from companyos.llm.residency import ResidencyGuard
     from companyos.notify import Notifier
     from companyos.observability.audit import AuditTrail
     from companyos.ports import DecisionEngine, ObligationHandler
@@ -137,6 +139,16 @@ class Company:
         """Where the store of the budget is."""
         given = self.settings.finops.budget_store
         return f"sqlite:///{self.state_dir / 'budget.db'}" if given is None else self._url(given)
+
+    @property
+    def llm_prices(self) -> ListedPrices:
+        """What models cost, by the shipped list and the company's own before it."""
+        return self._once("llm_prices", self._open_llm_prices)
+
+    @property
+    def residency(self) -> ResidencyGuard:
+        """Where prompts may go; refusals are recorded, and told of on the configured channels."""
+        return self._once("residency", self._open_residency)
 
     @property
     def state(self) -> StateRepository:
@@ -303,6 +315,30 @@ class Company:
         from companyos.ports import Message
 
         self.notifier.publish(Message("budget.alert", finding.message, finding.rule))
+
+    def _open_llm_prices(self) -> ListedPrices:
+        from companyos.finops.rates import Rates
+        from companyos.llm.prices import ListedPrices, PriceTable
+
+        section = self.settings.llm
+        return ListedPrices(
+            None if section.prices is None else PriceTable.load(self.root / section.prices),
+            max_age_days=section.price_max_age_days,
+            currency=section.currency,
+            rates=None if section.rates is None else Rates.load(self.root / section.rates),
+        )
+
+    def _open_residency(self) -> ResidencyGuard:
+        from companyos.llm.residency import ResidencyGuard, ResidencyPolicy
+
+        policy = ResidencyPolicy.load(self.root / self.settings.llm.residency)
+        return ResidencyGuard(policy, ledger=self.ledger, on_violation=self._tell_of_residency)
+
+    def _tell_of_residency(self, decision: Decision) -> None:
+        from companyos.ports import Message
+
+        provider = str(decision.facts.get("provider", "a vendor"))
+        self.notifier.publish(Message("llm.residency", f"{provider}: {decision.message}", decision.reason))
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

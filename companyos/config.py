@@ -244,6 +244,13 @@ class LlmSection(_Section):
 
     residency: Path = Field(Path("vendor_residency.yaml"), description="Which vendors may process what, and where.")
     prices: Path | None = Field(None, description="Prices of one's own, which count before the shipped ones.")
+    price_max_age_days: int = Field(
+        180, ge=1, description="How many days after it was read a list of prices is no longer believed."
+    )
+    currency: str | None = Field(
+        None, pattern=r"^[A-Z]{3}$", description="Currency that prices are converted to, by the table of `rates`."
+    )
+    rates: Path | None = Field(None, description="Rates of exchange by day: CSV with date, from, to, rate.")
 
 
 class ServerSection(_Section):
