@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from companyos.errors import printable
+from companyos.llm.audit import CALL
 from companyos.llm.residency.endpoints import BadEndpointError, parse_endpoint
 from companyos.llm.residency.judging import UNLABELLED, judge_request, judge_vendor, where
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ("COLUMNS", "Share", "distribution", "to_csv")
 
-CALL = "companyos.llm.call"
-"""Type of the entry that records a call, written by `companyos.llm.audit`."""
 COLUMNS = (
     "timestamp", "vendor", "region", "jurisdictions", "endpoint", "requests", "share_percent", "compliant", "reason",
     "attested_until",
