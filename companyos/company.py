@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from companyos.decision import Finding
     from companyos.finops import Budget, CostStore
     from companyos.ledger import Ledger
+    from companyos.llm import ModelRouter
     from companyos.notify import Notifier
     from companyos.observability.audit import AuditTrail
     from companyos.ports import DecisionEngine, ObligationHandler
@@ -137,6 +138,11 @@ class Company:
         """Where the store of the budget is."""
         given = self.settings.finops.budget_store
         return f"sqlite:///{self.state_dir / 'budget.db'}" if given is None else self._url(given)
+
+    @property
+    def llm(self) -> ModelRouter:
+        """Language models, by the routing file, within the budget."""
+        return self._once("llm", self._open_llm)
 
     @property
     def state(self) -> StateRepository:
@@ -303,6 +309,19 @@ class Company:
         from companyos.ports import Message
 
         self.notifier.publish(Message("budget.alert", finding.message, finding.rule))
+
+    def _open_llm(self) -> ModelRouter:
+        from companyos.finops.rates import Rates
+        from companyos.llm import ModelRouter
+
+        section = self.settings.llm
+        return ModelRouter(
+            self.root / section.routing,
+            self.budget,
+            rates=None if section.rates is None else Rates.load(self.root / section.rates),
+            kinds=self.plugins.llm_providers(),
+            feature=self.settings.company.name,
+        )
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

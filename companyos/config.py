@@ -200,6 +200,16 @@ class GuardrailsSection(_Section):
     )
 
 
+class LlmSection(_Section):
+    """Language models."""
+
+    routing: Path = Field(Path("model_routing.yaml"), description="Providers, models and tasks.")
+    rates: Path | None = Field(
+        None,
+        description="Rates of currencies, CSV (`date,from,to,rate`), for prices in others than the routing file's.",
+    )
+
+
 class NotifySection(_Section):
     """Who is told."""
 
@@ -303,6 +313,7 @@ class Settings(_Section):
     authz: AuthzSection = Field(default_factory=AuthzSection)
     finops: FinopsSection = Field(default_factory=FinopsSection)
     guardrails: GuardrailsSection = Field(default_factory=GuardrailsSection)
+    llm: LlmSection = Field(default_factory=LlmSection)
     notify: NotifySection = Field(default_factory=NotifySection)
     evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
