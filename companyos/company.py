@@ -142,7 +142,12 @@ class Company:
     @property
     def llm(self) -> ModelRouter:
         """Language models, by the routing file, within the budget."""
-        return self._once("llm", self._open_llm)
+        return self._once("llm", lambda: self._open_llm(self.budget))
+
+    @property
+    def llm_planner(self) -> ModelRouter:
+        """The same for decisions alone: what is asked through it, no budget holds."""
+        return self._once("llm_planner", lambda: self._open_llm(None))
 
     @property
     def state(self) -> StateRepository:
@@ -310,14 +315,14 @@ class Company:
 
         self.notifier.publish(Message("budget.alert", finding.message, finding.rule))
 
-    def _open_llm(self) -> ModelRouter:
+    def _open_llm(self, budget: Budget | None) -> ModelRouter:
         from companyos.finops.rates import Rates
         from companyos.llm import ModelRouter
 
         section = self.settings.llm
         return ModelRouter(
             self.root / section.routing,
-            self.budget,
+            budget,
             rates=None if section.rates is None else Rates.load(self.root / section.rates),
             kinds=self.plugins.llm_providers(),
             feature=self.settings.company.name,
