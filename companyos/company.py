@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from companyos.controls import Control
     from companyos.decision import Decision, Finding
     from companyos.finops import Budget, CostStore
+    from companyos.finops.rates import Rates
     from companyos.ledger import Ledger
+    from companyos.llm import ModelRouter
+    from companyos.llm.audit import CallAudit
     from companyos.llm.prices import ListedPrices
-    from companyos.llm.residency import ResidencyGuard
+    from companyos.llm.residency import LocalOnly, ResidencyGuard
     from companyos.notify import Notifier
     from companyos.observability.audit import AuditTrail
     from companyos.ports import DecisionEngine, ObligationHandler
@@ -146,9 +149,29 @@ class Company:
         return self._once("llm_prices", self._open_llm_prices)
 
     @property
-    def residency(self) -> ResidencyGuard:
-        """Where prompts may go; refusals are recorded, and told of on the configured channels."""
+    def llm_rates(self) -> Rates | None:
+        """Rates of exchange for prices in other currencies than the routing file's, if the settings name a table."""
+        return self._once("llm_rates", self._open_llm_rates)
+
+    @property
+    def llm_audit(self) -> CallAudit:
+        """The record of calls of language models."""
+        return self._once("llm_audit", self._open_llm_audit)
+
+    @property
+    def residency(self) -> ResidencyGuard | LocalOnly:
+        """Where prompts may go: by the residency file, or without one nowhere but to this machine."""
         return self._once("residency", self._open_residency)
+
+    @property
+    def llm(self) -> ModelRouter:
+        """Language models, by the routing file, within the budget."""
+        return self._once("llm", lambda: self._open_llm(self.budget))
+
+    @property
+    def llm_planner(self) -> ModelRouter:
+        """The same for decisions alone: what is asked through it, no budget holds."""
+        return self._once("llm_planner", lambda: self._open_llm(None))
 
     @property
     def state(self) -> StateRepository:
@@ -317,21 +340,21 @@ class Company:
         self.notifier.publish(Message("budget.alert", finding.message, finding.rule))
 
     def _open_llm_prices(self) -> ListedPrices:
-        from companyos.finops.rates import Rates
         from companyos.llm.prices import ListedPrices, PriceTable
 
         section = self.settings.llm
-        return ListedPrices(
-            None if section.prices is None else PriceTable.load(self.root / section.prices),
-            max_age_days=section.price_max_age_days,
-            currency=section.currency,
-            rates=None if section.rates is None else Rates.load(self.root / section.rates),
-        )
+        own = None if section.prices is None else PriceTable.load(self.root / section.prices)
+        return ListedPrices(own, max_age_days=section.price_max_age_days)
 
-    def _open_residency(self) -> ResidencyGuard:
-        from companyos.llm.residency import ResidencyGuard, ResidencyPolicy
+    def _open_residency(self, *, quiet: bool = False) -> ResidencyGuard | LocalOnly:
+        from companyos.llm.residency import LocalOnly, ResidencyGuard, ResidencyPolicy
 
-        policy = ResidencyPolicy.load(self.root / self.settings.llm.residency)
+        path = self.root / self.settings.llm.residency
+        if not path.exists():
+            return LocalOnly(path.name)
+        policy = ResidencyPolicy.load(path)
+        if quiet:
+            return ResidencyGuard(policy)
         return ResidencyGuard(policy, ledger=self.ledger, on_violation=self._tell_of_residency)
 
     def _tell_of_residency(self, decision: Decision) -> None:
@@ -339,6 +362,39 @@ class Company:
 
         provider = str(decision.facts.get("provider", "a vendor"))
         self.notifier.publish(Message("llm.residency", f"{provider}: {decision.message}", decision.reason))
+
+    def _open_llm_rates(self) -> Rates | None:
+        from companyos.finops.rates import Rates
+
+        path = self.settings.llm.rates
+        return None if path is None else Rates.load(self.root / path)
+
+    def _open_llm_audit(self) -> CallAudit:
+        from companyos.llm.audit import CallAudit
+        from companyos.observability.redaction import Redactor
+
+        redactor = Redactor(self.settings.observability.redact)
+        return CallAudit(self.ledger, redactor=redactor, keep_text=self.settings.llm.keep_text)
+
+    def _open_llm(self, budget: Budget | None) -> ModelRouter:
+        from companyos.llm import ModelRouter
+        from companyos.llm.output import shape_of
+        from companyos.llm.prices import Chained
+        from companyos.llm.routing import RoutingPolicy
+
+        section = self.settings.llm
+        routing = RoutingPolicy.load(self.root / section.routing)
+        return ModelRouter(
+            routing,
+            budget,
+            prices=Chained(self.llm_prices, routing),
+            residency=self._open_residency(quiet=True) if budget is None else self.residency,
+            audit=None if budget is None else self.llm_audit,
+            shapes=shape_of,
+            rates=self.llm_rates,
+            kinds=self.plugins.llm_providers(),
+            feature=self.settings.company.name,
+        )
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

@@ -200,6 +200,27 @@ class GuardrailsSection(_Section):
     )
 
 
+class LlmSection(_Section):
+    """Language models."""
+
+    routing: Path = Field(Path("model_routing.yaml"), description="Providers, models and tasks.")
+    residency: Path = Field(
+        Path("vendor_residency.yaml"),
+        description="Which vendors may process what, and where; without the file, only this machine may.",
+    )
+    prices: Path | None = Field(None, description="Prices of one's own, which count before the shipped ones.")
+    price_max_age_days: int = Field(
+        180, ge=1, description="How many days after it was read a list of prices is no longer believed."
+    )
+    keep_text: bool = Field(
+        True, description="Whether prompts and answers are kept where their class of data allows it."
+    )
+    rates: Path | None = Field(
+        None,
+        description="Rates of currencies, CSV (`date,from,to,rate`), for prices in others than the routing file's.",
+    )
+
+
 class NotifySection(_Section):
     """Who is told."""
 
@@ -237,20 +258,6 @@ class JwtSetting(_Section):
     )
     max_age_seconds: float = Field(3600, gt=0, description="How old the issuer's keys may be.")
     refresh_seconds: float = Field(60, gt=0, description="Least time between two readings of the issuer's keys.")
-
-
-class LlmSection(_Section):
-    """Language models."""
-
-    residency: Path = Field(Path("vendor_residency.yaml"), description="Which vendors may process what, and where.")
-    prices: Path | None = Field(None, description="Prices of one's own, which count before the shipped ones.")
-    price_max_age_days: int = Field(
-        180, ge=1, description="How many days after it was read a list of prices is no longer believed."
-    )
-    currency: str | None = Field(
-        None, pattern=r"^[A-Z]{3}$", description="Currency that prices are converted to, by the table of `rates`."
-    )
-    rates: Path | None = Field(None, description="Rates of exchange by day: CSV with date, from, to, rate.")
 
 
 class ServerSection(_Section):
@@ -317,11 +324,11 @@ class Settings(_Section):
     authz: AuthzSection = Field(default_factory=AuthzSection)
     finops: FinopsSection = Field(default_factory=FinopsSection)
     guardrails: GuardrailsSection = Field(default_factory=GuardrailsSection)
+    llm: LlmSection = Field(default_factory=LlmSection)
     notify: NotifySection = Field(default_factory=NotifySection)
     evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)
     identity: IdentitySection = Field(default_factory=IdentitySection)
-    llm: LlmSection = Field(default_factory=LlmSection)
     server: ServerSection = Field(default_factory=ServerSection)
     state: StateSection = Field(default_factory=StateSection)
     trust: TrustSection = Field(default_factory=TrustSection)

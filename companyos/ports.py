@@ -27,6 +27,7 @@ __all__ = (
     "Opinion",
     "Pending",
     "Personal",
+    "ProviderKind",
     "Receipt",
     "is_idle",
 )
@@ -230,6 +231,19 @@ class Channel(Protocol):
 
     def deliver(self, message: Message) -> str:
         """Deliver the message and return where it went; raise if it could not be delivered."""
+        ...
+
+
+class ProviderKind(Protocol):
+    """Makes providers of language models that speak one wire format."""
+
+    @property
+    def name(self) -> str:
+        """Name by which the routing file chooses it: `openai`, `openai-responses`, `anthropic`, ..."""
+        ...
+
+    def make(self, setting: Any) -> Any:
+        """A `companyos.llm.Provider` by a `companyos.llm.ProviderSetting`; opens nothing yet."""
         ...
 
 

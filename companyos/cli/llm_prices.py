@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from companyos.cli.output import echo_json, echo_table, json_option
-from companyos.company import Company
 
 if TYPE_CHECKING:
     from datetime import date
 
+    from companyos.company import Company
     from companyos.llm.prices import ListedPrices, ModelPrice
 
 __all__ = ("prices",)
@@ -27,7 +26,16 @@ HEADINGS = ("provider", "model", "currency", "input", "output", "cache read", "c
 @click.option("--at", "day", type=click.DateTime(["%Y-%m-%d"]), help="Prices of that day (UTC); default: today.")
 @click.option("--batch", is_flag=True, help="Of a batch; with --model and --provider.")
 @json_option
-def prices(model: str | None, provider: str | None, day: datetime | None, *, batch: bool, as_json: bool) -> int:
+@click.pass_obj
+def prices(
+    company: Company,
+    *,
+    model: str | None,
+    provider: str | None,
+    day: datetime | None,
+    batch: bool,
+    as_json: bool,
+) -> int:
     """Show list prices per million tokens: the company's own first, then the shipped ones.
 
     Exit status: 0 there are prices, 3 there is none, or the list is too old to be used.
@@ -35,8 +43,7 @@ def prices(model: str | None, provider: str | None, day: datetime | None, *, bat
     if batch and not (model and provider):
         raise click.UsageError("--batch needs --model and --provider")
     at = (day or datetime.now(UTC)).date()
-    with Company.open(Path.cwd()) as company:
-        listed = company.llm_prices
+    listed = company.llm_prices
     if model and provider:
         found = [listed.find(provider, model, at=at, batch=batch)]
     else:

@@ -19,7 +19,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("identity", "Import, export, show and verify who is who.", "companyos.cli.identity:identity"),
     Command("keys", "Make, show and rotate signing keys.", "companyos.cli.keys:keys"),
     Command("ledger", "Append to the ledger, read it, prove and verify it.", "companyos.cli.ledger:ledger"),
-    Command("llm", "Ask language models within budget and residency.", "companyos.cli.llm:llm"),
+    Command("llm", "Route prompts to language models, within a budget.", "companyos.cli.llm:llm"),
     Command("marker", "Mark releases, and compare before and after.", "companyos.cli.marker:marker"),
     Command("new", "Make a new repository from a golden template.", "companyos.cli.new:new"),
     Command("observability", "Check the log lines that services write.", "companyos.cli.observability:observability"),

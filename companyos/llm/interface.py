@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from companyos.ports import ProviderKind
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from datetime import datetime
@@ -227,19 +229,6 @@ class ProviderSetting:
     """Further headers of every request."""
 
 
-class ProviderKind(Protocol):
-    """Makes providers of one wire format; registered by the hook `companyos_llm_providers`."""
-
-    @property
-    def name(self) -> str:
-        """Name by which the routing file chooses it: `openai`, `openai-responses`, `anthropic`, ..."""
-        ...
-
-    def make(self, setting: ProviderSetting) -> Provider:
-        """A provider; opens nothing yet."""
-        ...
-
-
 class Price(Protocol):
     """What one model costs at one provider, and how much it can hold."""
 
@@ -304,7 +293,10 @@ class Held(Protocol):
 
 
 class SpendGuard(Protocol):
-    """What the router needs of a budget: `companyos.finops.Budget` is one."""
+    """What the router needs of a budget: `companyos.finops.Budget` is one.
+
+    It is called in a thread, as is an audit sink; one that never waits may say so by a true attribute `is_instant`.
+    """
 
     def reserve(
         self,
@@ -394,6 +386,13 @@ class RouteDecision:
     def chain(self) -> tuple[Candidate, ...]:
         """Those that may be asked, in order."""
         return tuple(one for one in self.candidates if one.refusal is None)
+
+    @property
+    def worst(self) -> Decimal:
+        """The most that any one of those that may be asked can cost; what is held, so that they can follow."""
+        from decimal import Decimal
+
+        return max((one.worst for one in self.chain if one.worst is not None), default=Decimal(0))
 
     def to_dict(self) -> dict[str, Any]:
         """The decision as a JSON object; amounts are texts."""

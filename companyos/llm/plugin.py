@@ -1,4 +1,4 @@
-"""What this room registers: its controls."""
+"""What this room registers: the wire formats of providers, and its controls."""
 
 from __future__ import annotations
 
@@ -12,9 +12,56 @@ from companyos.llm.specimens.residency import SPECIMENS as RESIDENCY_SPECIMENS
 from companyos.llm.specimens.residency import check_residency
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-__all__ = ("LLM_RESIDENCY", "companyos_controls")
+    from companyos.llm.interface import Provider, ProviderKind, ProviderSetting
+
+__all__ = ("KINDS", "LLM_RESIDENCY", "companyos_controls", "companyos_llm_providers")
+
+
+class _Kind:
+    """A wire format whose module is imported when a provider of it is made."""
+
+    def __init__(self, name: str, load: Callable[[], Callable[[ProviderSetting], Provider]]) -> None:
+        self.name = name
+        self._load = load
+
+    def make(self, setting: ProviderSetting) -> Provider:
+        """A provider of this kind."""
+        return self._load()(setting)
+
+
+def _openai() -> Callable[[ProviderSetting], Provider]:
+    from companyos.llm.providers.openai import OpenAIProvider
+
+    return OpenAIProvider
+
+
+def _responses() -> Callable[[ProviderSetting], Provider]:
+    from companyos.llm.providers.responses import ResponsesProvider
+
+    return ResponsesProvider
+
+
+def _anthropic() -> Callable[[ProviderSetting], Provider]:
+    from companyos.llm.providers.anthropic import AnthropicProvider
+
+    return AnthropicProvider
+
+
+KINDS: tuple[ProviderKind, ...] = (
+    _Kind("anthropic", _anthropic),
+    _Kind("openai", _openai),
+    _Kind("openai-responses", _responses),
+)
+"""The wire formats that are built in."""
+
+
+@hookimpl
+def companyos_llm_providers() -> Sequence[ProviderKind]:
+    """The wire formats of this room."""
+    return KINDS
+
 
 LLM_RESIDENCY = Control(
     id="LLM-RESIDENCY",

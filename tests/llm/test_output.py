@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -160,6 +160,7 @@ def test_the_instruction_holds_the_schema():
     assert json.dumps(SCHEMA["$defs"], separators=(",", ":")) in instruction(shape_of(SCHEMA))
 
 
+@settings(deadline=None)  # times are not judged here
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

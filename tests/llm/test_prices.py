@@ -8,14 +8,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from companyos.cli import main
-from companyos.finops.rates import Rates
 from companyos.llm.errors import UnknownModelError
 from companyos.llm.interface import Usage
-from companyos.llm.prices import ListedPrices, PriceFileError, PriceTable, shipped_table
+from companyos.llm.prices import Chained, ListedPrices, PriceFileError, PriceTable, StalePriceError, shipped_table
 
 DAY = date(2026, 12, 1)
 OWN = {
@@ -73,6 +72,9 @@ def listed(values=OWN, **given):
     return ListedPrices(PriceTable.parse(values), **({"today": lambda: DAY} | given))
 
 
+SPRING = listed(TIERED).find("p", "m", at=date(2026, 4, 1))
+
+
 def test_the_playbooks_models_cost_what_their_vendors_publish():
     """A thousand tokens each way, by the shipped list; a dated snapshot costs what its model costs."""
     usage = Usage(1000, 1000)
@@ -117,6 +119,7 @@ def test_prices_have_a_history():
     assert Decimal("0.000001") == found.find("p", "m", at=date(2026, 3, 1), batch=True).cost(Usage(1, 0))
 
 
+@settings(deadline=None)  # times are not judged here
 @given(
     st.integers(0, 400),
     st.integers(0, 400),
@@ -126,12 +129,11 @@ def test_prices_have_a_history():
 )
 def test_nothing_costs_more_than_the_worst_case(given_in, given_out, read, write, thought):
     """Whatever is cached, thought or tiered, what was held for a call covers it."""
-    price = listed(TIERED).find("p", "m", at=date(2026, 4, 1))
     read = min(read, given_in)
     write = min(write, given_in - read)
     usage = Usage(given_in, given_out, read, write, min(thought, given_out))
 
-    assert 0 <= price.cost(usage) <= price.worst(given_in, given_out)
+    assert 0 <= SPRING.cost(usage) <= SPRING.worst(given_in, given_out)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +153,7 @@ def test_a_list_that_is_too_old_is_not_used():
 
     assert on_time.find("openai", "gpt-4o")
     assert list(on_time.models())
-    with pytest.raises(UnknownModelError, match="too old"):
+    with pytest.raises(StalePriceError, match="too old"):
         late.find("openai", "gpt-4o")
     assert [] == list(late.models())
 
@@ -171,15 +173,18 @@ def test_the_companys_own_prices_count_first():
     assert found.find("openai-eu", "gpt-4o").rates == found.find("openai", "gpt-4o").rates
 
 
-def test_prices_are_converted_by_a_dated_rate(tmp_path):
-    """Dollars become euros by the rate of the day; without any rate the price is not known."""
-    file = tmp_path / "rates.csv"
-    file.write_text("date,from,to,rate\n2026-11-30,USD,EUR,0.9\n", encoding="utf-8")
-    euros = ListedPrices(currency="EUR", rates=Rates.load(file), today=lambda: DAY).find("openai", "gpt-4o")
+def test_a_stale_price_is_not_replaced_by_another():
+    """The routing file's price counts where the list has none, and not where the list is too old."""
 
-    assert ("EUR", Decimal("0.00000225")) == (euros.currency, euros.cost(Usage(1, 0)))
-    with pytest.raises(UnknownModelError, match="no rates"):
-        ListedPrices(currency="EUR", today=lambda: DAY).find("openai", "gpt-4o")
+    class Stated:
+        def find(self, provider, model):
+            return listed().find("local", "local-llm")
+
+    stale = ListedPrices(max_age_days=1, today=lambda: date(2999, 1, 1))
+
+    assert 0 == Chained(ListedPrices(today=lambda: DAY), Stated()).find("own", "m").cost(Usage(1, 1))
+    with pytest.raises(StalePriceError):
+        Chained(stale, Stated()).find("openai", "gpt-4o")
 
 
 @pytest.mark.parametrize(

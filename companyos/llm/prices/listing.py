@@ -6,17 +6,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from companyos.llm.errors import UnknownModelError
-from companyos.llm.prices.errors import PriceFileError
+from companyos.llm.prices.errors import PriceFileError, StalePriceError
 from companyos.llm.prices.table import PriceTable, shipped_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from companyos.finops.rates import Rates as ExchangeRates
+    from companyos.llm.interface import Price, PriceList
     from companyos.llm.prices.price import ModelPrice
 
-__all__ = ("MAX_AGE_DAYS", "ListedPrices")
+__all__ = ("MAX_AGE_DAYS", "Chained", "ListedPrices")
 
 MAX_AGE_DAYS = 180
 """How old a list may be before it is no longer believed."""
@@ -30,7 +30,7 @@ class ListedPrices:
     """Prices by provider and model; a `companyos.llm.interface.PriceList`.
 
     A list that was read from its sources more than `max_age_days` before the day that is asked for is not used: what a
-    call costs is then unknown, and the call refused. With `currency` every price is converted by `rates`, of that day.
+    call costs is then unknown, and the call refused.
 
     Raises:
         PriceFileError: the company's own table names a provider, by `same_as`, that nobody has.
@@ -42,14 +42,10 @@ class ListedPrices:
         shipped: PriceTable | None = None,
         *,
         max_age_days: int = MAX_AGE_DAYS,
-        currency: str | None = None,
-        rates: ExchangeRates | None = None,
         today: Callable[[], date] = _today,
     ) -> None:
         self._tables = _combined(own, shipped or shipped_table())
         self._max_age = timedelta(days=max_age_days)
-        self._currency = currency
-        self._rates = rates
         self._today = today
         self._remembered: dict[tuple[str, str, date, bool], ModelPrice] = {}
 
@@ -66,18 +62,18 @@ class ListedPrices:
         """The price in force on a day (UTC; today if not said), of a batch if that is asked for.
 
         Raises:
-            UnknownModelError: there is none, or the list is too old to be used.
-            RateError: it is in a currency that no rate of that day is known for.
+            StalePriceError: the list is too old to be used.
+            UnknownModelError: there is none.
         """
         day = at or self._today()
         key = (provider, model, day, batch)
         found = self._remembered.get(key)
         if found is None:
-            found = self._remembered[key] = self._converted(self._looked_up(provider, model, day, batch=batch), day)
+            found = self._remembered[key] = self._looked_up(provider, model, day, batch=batch)
         return found
 
     def models(self, at: date | None = None) -> Iterator[ModelPrice]:
-        """Every price on a day, of lists that are not too old; not converted."""
+        """Every price on a day, of lists that are not too old."""
         day = at or self._today()
         seen = set()
         for table in self._tables:
@@ -94,7 +90,7 @@ class ListedPrices:
             if price is None:
                 continue
             if self._is_stale(table, day):
-                raise UnknownModelError(
+                raise StalePriceError(
                     f"the price of {model} at {provider} is too old to be used",
                     got=f"read on {table.checked}, {(day - table.checked).days} days before",
                     expected=f"at most {self._max_age.days} days",
@@ -111,16 +107,27 @@ class ListedPrices:
     def _is_stale(self, table: PriceTable, day: date) -> bool:
         return day - table.checked > self._max_age
 
-    def _converted(self, price: ModelPrice, day: date) -> ModelPrice:
-        if self._currency is None or self._currency == price.currency:
-            return price
-        if self._rates is None:
-            raise UnknownModelError(
-                f"the price of {price.model} is in {price.currency} and there are no rates of exchange",
-                expected=f"a rate from {price.currency} to {self._currency}",
-                hint="state the price in that currency, or name a table of rates",
-            )
-        return price.times(self._rates.rate(price.currency, self._currency, day), self._currency)
+
+class Chained:
+    """Two lists of prices as one: the second is asked where the first has no entry, not where that is too old."""
+
+    def __init__(self, first: ListedPrices, second: PriceList) -> None:
+        self._first = first
+        self._second = second
+
+    def find(self, provider: str, model: str) -> Price:
+        """The price that is in force now.
+
+        Raises:
+            StalePriceError: the first list has one, which is too old.
+            UnknownModelError: neither has one.
+        """
+        try:
+            return self._first.find(provider, model)
+        except StalePriceError:
+            raise
+        except UnknownModelError:
+            return self._second.find(provider, model)
 
 
 def _combined(own: PriceTable | None, shipped: PriceTable) -> tuple[PriceTable, ...]:

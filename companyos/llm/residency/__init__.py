@@ -6,7 +6,7 @@ Start here: `ResidencyGuard(ResidencyPolicy.load(path)).check(provider=..., endp
 from companyos.llm.residency.distribution import COLUMNS, Share, distribution, to_csv
 from companyos.llm.residency.endpoints import Endpoint, Place, parse_endpoint, shipped_places
 from companyos.llm.residency.errors import ResidencyFileError, ResidencyRefusedError
-from companyos.llm.residency.guard import REFUSAL, ResidencyGuard
+from companyos.llm.residency.guard import REFUSAL, LocalOnly, ResidencyGuard
 from companyos.llm.residency.judging import judge_flags, judge_redirect, judge_request, judge_vendor
 from companyos.llm.residency.policy import Attestation, DataClass, Enforcement, ResidencyPolicy, Vendor
 
@@ -17,6 +17,7 @@ __all__ = (
     "DataClass",
     "Endpoint",
     "Enforcement",
+    "LocalOnly",
     "Place",
     "ResidencyFileError",
     "ResidencyGuard",

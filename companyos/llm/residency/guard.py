@@ -7,17 +7,18 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from companyos.decision import Decision
+from companyos.llm.residency.endpoints import BadEndpointError, parse_endpoint
 from companyos.llm.residency.errors import ResidencyRefusedError
 from companyos.llm.residency.judging import UNLABELLED, judge_redirect, judge_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from companyos.decision import Decision
     from companyos.llm.residency.policy import ResidencyPolicy
     from companyos.ports import LedgerPort
 
-__all__ = ("REFUSAL", "ResidencyGuard")
+__all__ = ("REFUSAL", "LocalOnly", "ResidencyGuard")
 
 REFUSAL = "companyos.llm.residency_refusal"
 """Type of the entry that records a refusal."""
@@ -30,8 +31,9 @@ class ResidencyGuard:
     """Judges requests by a policy; refusals go to the ledger and, where the file says so, to whoever is told.
 
     An answer is remembered until the end of its UTC day, since attestations end with a day, so that asking again costs
-    next to nothing. An alert that cannot be delivered changes no answer; a refusal that cannot be recorded is raised,
-    and nothing is sent either way.
+    next to nothing; a refusal is recorded and told of once a day for each vendor, endpoint and class of data. An alert
+    that cannot be delivered changes no answer; a refusal that cannot be recorded is raised, and nothing is sent either
+    way.
     """
 
     def __init__(
@@ -67,8 +69,10 @@ class ResidencyGuard:
             decision = judge_request(
                 self.policy, provider=provider, endpoint=endpoint, data_class=judged, day=at.date()
             )
+            if not decision.allow or decision.findings:
+                decision = self._refused(decision, model)
             self._remember(key, at, decision)
-        return decision if decision.allow and not decision.findings else self._refused(decision, model)
+        return decision
 
     def require(self, *, provider: str, endpoint: str, data_class: str | None, model: str = "") -> Decision:
         """`check` for those who want an exception.
@@ -104,3 +108,25 @@ class ResidencyGuard:
             except Exception:  # noqa: BLE001 - who is told may fail in any way, and the answer stands
                 _log.exception("nobody could be told of a residency violation")
         return decision
+
+
+class LocalOnly:
+    """What holds where there is no residency file: nothing leaves this machine."""
+
+    def __init__(self, missing: str) -> None:
+        self._missing = missing
+
+    def region(self, provider: str) -> str | None:  # noqa: ARG002 - the protocol's
+        """None: nobody has said."""
+        return None
+
+    def check(self, *, provider: str, endpoint: str, data_class: str | None, model: str = "") -> Decision:  # noqa: ARG002 - the protocol's
+        """Allowed where the endpoint is this very machine."""
+        try:
+            stays = parse_endpoint(endpoint).stays_here
+        except BadEndpointError:
+            stays = False
+        if stays:
+            return Decision.allowed("LLM-RESIDENCY.held", "it stays on this machine")
+        message = f"no {self._missing} says where {provider} may process data"
+        return Decision.undetermined("LLM-RESIDENCY.no-file", message, facts={"provider": provider})
