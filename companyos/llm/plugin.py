@@ -8,6 +8,9 @@ from companyos.controls import Control
 from companyos.decision import Severity
 from companyos.hookspecs import hookimpl
 from companyos.llm.residency.judging import RULES as RESIDENCY_RULES
+from companyos.llm.specimens.calls import RULES as CALL_RULES
+from companyos.llm.specimens.calls import SPECIMENS as CALL_SPECIMENS
+from companyos.llm.specimens.calls import check_call
 from companyos.llm.specimens.residency import SPECIMENS as RESIDENCY_SPECIMENS
 from companyos.llm.specimens.residency import check_residency
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
     from companyos.llm.interface import Provider, ProviderKind, ProviderSetting
 
-__all__ = ("KINDS", "LLM_RESIDENCY", "companyos_controls", "companyos_llm_providers")
+__all__ = ("KINDS", "LLM_CALL", "LLM_RESIDENCY", "companyos_controls", "companyos_llm_providers")
 
 
 class _Kind:
@@ -63,6 +66,18 @@ def companyos_llm_providers() -> Sequence[ProviderKind]:
     return KINDS
 
 
+LLM_CALL = Control(
+    id="LLM-CALL",
+    title="Calls of models that are not what they seem, or go or cost beyond what is allowed",
+    check=check_call,
+    rules=CALL_RULES,
+    specimens=CALL_SPECIMENS,
+    docs="llm-policies.md",
+    subject="call case",
+    severity=Severity.CRITICAL,
+)
+"""The control; its subject is a `CallCase`."""
+
 LLM_RESIDENCY = Control(
     id="LLM-RESIDENCY",
     title="Prompts sent where they may not be processed",
@@ -79,4 +94,4 @@ LLM_RESIDENCY = Control(
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
     """The controls of this room."""
-    return (LLM_RESIDENCY,)
+    return (LLM_CALL, LLM_RESIDENCY)
