@@ -235,7 +235,7 @@ class ModelRouter:
             try:
                 hold = self._loop.run(purse.hold(one.provider, one.model, tokens, at_least, 1.0))
             except BudgetRefusedError as error:
-                denied = denied or error.decision
+                denied = error.decision if denied is None else denied
                 continue
             self._loop.run(purse.refund(hold))
             return Decision.allowed("llm.budget", f"there is room for {one.provider}/{one.model}")

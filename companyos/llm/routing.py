@@ -138,9 +138,10 @@ class RoutingPolicy(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> RoutingPolicy:
-        named = {f"task_types.{name}": one for name, task in self.task_types.items() for one in _named(task)}
-        named["failover.fallback_provider"] = self.failover.fallback_provider or next(iter(self.providers))
-        for place, name in named.items():
+        named = [(f"task_types.{name}", one) for name, task in self.task_types.items() for one in _named(task)]
+        if self.failover.fallback_provider is not None:
+            named.append(("failover.fallback_provider", self.failover.fallback_provider))
+        for place, name in named:
             if name not in self.providers:
                 raise ValueError(f"{place} names {name}, which is no provider here")
         for name, task in self.task_types.items():

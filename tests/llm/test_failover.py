@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -20,6 +21,7 @@ from companyos.llm import (
 )
 from companyos.llm.health import Health
 from companyos.testing.llm import Fault
+from tests.llm.conftest import IMPATIENT
 
 RESCUED = (
     Fault("reset"),
@@ -31,7 +33,6 @@ RESCUED = (
     Fault("cut", after=59),
     Fault("ended"),
     Fault("stall"),
-    Fault("stall", after=0),
     Fault("garbage"),
     Fault("error_event", code="overloaded_error"),
     Fault("error_event", code="server_error"),
@@ -54,6 +55,7 @@ RESCUED = (
     Fault("status", status=404),
     Fault("status", status=400, code="context_length_exceeded"),
 )
+SILENT = {"silent", "slow", "stall", "pings"}
 KINDS = {
     "chat": ("openai", "anthropic", "openai-responses"),
     "messages": ("anthropic", "openai", "openai-responses"),
@@ -79,7 +81,7 @@ def ask(router, *, streamed, **options):
 @pytest.mark.parametrize("fault", RESCUED, ids=name_of)
 def test_another_provider_serves_what_one_could_not(server, make_router, fault, streamed):
     """The whole text, once; what may have been counted is settled at its worst, and nothing stays reserved."""
-    router = make_router()
+    router = make_router(rules=IMPATIENT if fault.kind in SILENT else None)
     server.script("openai", fault)
 
     made, text = ask(router, streamed=streamed)
@@ -93,11 +95,11 @@ def test_another_provider_serves_what_one_could_not(server, make_router, fault, 
     assert all(one.amount == 0 for one in made.attempts[:-1] if not one.assumed)
 
 
-@pytest.mark.parametrize("format", KINDS)
-@pytest.mark.parametrize("kind", ["cut", "stall", "garbage", "error_event", "huge_count", "silent", "ended"])
-def test_a_stream_that_breaks_is_continued_whatever_the_format(server, make_router, format, kind):
+@pytest.mark.parametrize("wire", KINDS)
+@pytest.mark.parametrize("kind", ["cut", "stall", "garbage", "error_event", "huge_count"])
+def test_a_stream_that_breaks_is_continued_whatever_the_format(server, make_router, wire, kind):
     """In each of the three wire formats a broken stream is noticed, and joined without a gap or a repetition."""
-    router = make_router(KINDS[format])
+    router = make_router(KINDS[wire], rules=IMPATIENT if kind in SILENT else None)
     server.script("openai", Fault(kind, after=17))
 
     made, text = ask(router, streamed=True)
@@ -188,7 +190,7 @@ def test_all_failures_are_named_when_nobody_is_left(server, make_router):
 
 def test_the_deadline_ends_a_call_whatever_is_left_to_try(server, make_router):
     """The time of the call is over before the second silent provider has had its time."""
-    router = make_router(rules={"attempt_seconds": 30})
+    router = make_router()
     server.script("openai", Fault("silent"))
 
     with pytest.raises(ExhaustedError):
@@ -356,12 +358,12 @@ def test_one_odd_answer_does_not_cool_a_provider_down():
 
 def test_a_caller_that_goes_away_leaves_nothing_reserved(server, make_router):
     """The provider may count what nobody waits for: it is settled at its worst."""
-    router = make_router(rules={"attempt_seconds": 30})
+    router = make_router()
     server.script("openai", Fault("silent"))
 
     async def give_up():
         task = asyncio.create_task(router.aroute("Explain.", task="planning"))
-        while not server.seen:
+        while not server.seen:  # noqa: ASYNC110 - the server is in a thread of its own
             await asyncio.sleep(0.005)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -389,17 +391,15 @@ def test_a_stream_that_is_left_is_settled(server, make_router):
 def test_many_threads_and_faults_never_pass_the_limit(server, make_router):
     """Sixteen threads, every kind of fault at once: what is spent and held together stays within the limit."""
     budget = LocalBudget(Decimal("0.5"))
-    router = make_router(budget=budget, rules={"cool_down_seconds": 0.01, "attempt_seconds": 0.2})
+    router = make_router(budget=budget, rules={"cool_down_seconds": 0.01})
     kinds = ("status", "cut", "reset", "garbage", "ok", "no_usage", "huge_count", "ok")
     server.script("openai", *(Fault(kind) for kind in kinds * 40))
     over = []
 
     def work():
         for _ in range(5):
-            try:
+            with suppress(BudgetRefusedError, ExhaustedError):
                 router.route("Explain.", task="planning")
-            except (BudgetRefusedError, ExhaustedError):
-                pass
             over.append(budget.spent + budget.reserved > budget.limit)
 
     threads = [threading.Thread(target=work) for _ in range(16)]
