@@ -107,9 +107,15 @@ class Purse:
         """Put what was spent in the place of what is held."""
         if hold.held is not None:
             tokens = hold.tokens if usage is None else usage.total
-            await apart(self.budget, hold.held.settle, amount, tokens=tokens)
+            await apart(self.budget, hold.held.settle, amount, tokens=tokens if _holds_tokens(hold.held) else None)
 
     async def refund(self, hold: Hold) -> None:
         """Give all of it back: nothing was spent."""
         if hold.held is not None:
             await apart(self.budget, hold.held.refund)
+
+
+def _holds_tokens(held: Held) -> bool:
+    """Whether tokens are held beside the money: a budget without ceilings of tokens holds none, and says so."""
+    charges = getattr(held, "charges", None)
+    return charges is None or any(one.unit == "tokens" for one in charges)

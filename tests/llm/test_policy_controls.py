@@ -31,7 +31,7 @@ def test_an_audit_that_masks_nothing_is_found_out(monkeypatch):
 
 
 def test_a_door_that_lets_everything_through_is_found_out(monkeypatch):
-    """With a guard that allows whatever it is asked, a failover leaves for an unlisted vendor, and the proof says so."""
+    """With a guard that allows all that it is asked, a failover leaves for an unlisted vendor, and is found out."""
     monkeypatch.setattr(ResidencyGuard, "check", lambda self, **asked: Decision.allowed("let-through"))
 
     failures = {one["violates"] for one in prove(LLM_CALL).to_dict()["failures"]}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ("PriceTable", "shipped_table")
 
-_EXPECTED = "prices.yaml as docs/llm.md has it: checked, currency, providers"
+_EXPECTED = "prices.yaml as docs/llm-policies.md has it: checked, currency, providers"
 _SNAPSHOT = re.compile(r"-(?:[0-9]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}|latest)$", re.ASCII)
 """What vendors append to the name of a model for one state of it."""
 _Amount = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
