@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from companyos.finops.budgets.units import TOKENS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
@@ -104,10 +106,17 @@ class Purse:
         return self.ranking.price(provider, model)[0].cost(usage) * hold.rate
 
     async def settle(self, hold: Hold, amount: Decimal, usage: Usage | None) -> None:
-        """Put what was spent in the place of what is held."""
-        if hold.held is not None:
-            tokens = hold.tokens if usage is None else usage.total
-            await apart(self.budget, hold.held.settle, amount, tokens=tokens)
+        """Put what was spent in the place of what is held, in the units that are held."""
+        if hold.held is None:
+            return
+        units = {one.unit for one in getattr(hold.held, "charges", ())} or {TOKENS, self.currency}
+        tokens = hold.tokens if usage is None else usage.total
+        await apart(
+            self.budget,
+            hold.held.settle,
+            amount if self.currency in units else None,
+            tokens=tokens if TOKENS in units else None,
+        )
 
     async def refund(self, hold: Hold) -> None:
         """Give all of it back: nothing was spent."""
