@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from companyos.finops.budgets.units import TOKENS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from decimal import Decimal
@@ -104,18 +106,19 @@ class Purse:
         return self.ranking.price(provider, model)[0].cost(usage) * hold.rate
 
     async def settle(self, hold: Hold, amount: Decimal, usage: Usage | None) -> None:
-        """Put what was spent in the place of what is held."""
-        if hold.held is not None:
-            tokens = hold.tokens if usage is None else usage.total
-            await apart(self.budget, hold.held.settle, amount, tokens=tokens if _holds_tokens(hold.held) else None)
+        """Put what was spent in the place of what is held, in the units that are held."""
+        if hold.held is None:
+            return
+        units = {one.unit for one in getattr(hold.held, "charges", ())} or {TOKENS, self.currency}
+        tokens = hold.tokens if usage is None else usage.total
+        await apart(
+            self.budget,
+            hold.held.settle,
+            amount if self.currency in units else None,
+            tokens=tokens if TOKENS in units else None,
+        )
 
     async def refund(self, hold: Hold) -> None:
         """Give all of it back: nothing was spent."""
         if hold.held is not None:
             await apart(self.budget, hold.held.refund)
-
-
-def _holds_tokens(held: Held) -> bool:
-    """Whether tokens are held beside the money: a budget without ceilings of tokens holds none, and says so."""
-    charges = getattr(held, "charges", None)
-    return charges is None or any(one.unit == "tokens" for one in charges)

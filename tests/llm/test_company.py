@@ -58,6 +58,21 @@ def test_the_budget_of_the_company_is_reserved_from_and_settled(server, company)
         assert len(kinds) >= 4
 
 
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [("acme: [{period: day, limit: 20}]", "EUR"), ("acme: [{period: day, limit: 50000, unit: tokens}]", "tokens")],
+)
+def test_a_budget_may_count_money_or_tokens_alone(server, company, levels, told):
+    """What is settled is in the units that are reserved."""
+    (company / "finops.yaml").write_text(f"levels: {{{levels}}}\n")
+    with Company.open(company) as opened:
+        made = opened.llm.route("Explain.", task="planning")
+
+        (level,) = opened.budget.levels()
+        assert (level.unit, level.reserved) == (told, 0)
+        assert level.spent == (71 if told == "tokens" else int(made.cost * 10**8))
+
+
 def test_ceilings_of_tokens_and_models_lead_to_others(server, company):
     """The day's tokens of the preferred provider are used up, so that the fallback is asked; nothing passes a cap."""
     with Company.open(company) as opened:
