@@ -41,6 +41,8 @@ MOST_WAITING = 64
 """How many of them may wait; the one after writes all of them before it goes on."""
 LONGEST_TEXT = 65_536
 """Characters of one message that are kept."""
+LONGEST_CALL = 1_000_000
+"""Characters of all of them together; what comes later is left out, and the digest covers it all the same."""
 _SALT_BYTES = 16
 
 _LOW_RISK = frozenset({"non-sensitive", "telemetry"})
@@ -182,8 +184,13 @@ class CallAudit:
         return None, retention
 
     def _texts(self, call: CallRecord, *, masked: bool) -> Mapping[str, Any]:
+        left = LONGEST_CALL
+
         def shown(text: str) -> str:
-            return self._redactor.cut(text, LONGEST_TEXT) if masked else text[:LONGEST_TEXT]
+            nonlocal left
+            limit = min(LONGEST_TEXT, left)
+            left -= min(len(text), limit)
+            return self._redactor.cut(text, limit) if masked else text[:limit]
 
         turns = [{"role": message.role, "content": shown(message.content)} for message in call.request.messages]
         return {"prompt": turns, "answer": None if call.text is None else shown(call.text), "masked": masked}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -118,6 +119,17 @@ def test_text_can_be_left_out_altogether(ledger):
     CallAudit(ledger, keep_text=False).record(record())
 
     assert None is entries(ledger, TEXT)[0]["text"]
+
+
+@pytest.mark.parametrize(("data_class", "person"), [("sensitive", None), ("pii", "person-7")])
+def test_a_conversation_without_measure_is_kept_in_part(ledger, data_class, person):
+    """Three hundred turns of a hundred thousand characters do not keep the call from being recorded."""
+    turns = tuple(Message("user", "word " * 20_000) for _ in range(300))
+    call = record(data_class=data_class, request=Request(turns, 100))
+    with nullcontext() if person is None else about(person):
+        CallAudit(ledger).record(call)
+
+    assert 1 == len(entries(ledger, CALL))
 
 
 def test_calls_of_low_risk_share_commits_and_none_is_lost(ledger):
