@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from companyos.decision import Decision, Finding, Severity
 from companyos.jurisdictions import jurisdiction_of, table_digest
-from companyos.llm.residency.endpoints import BadEndpointError, find_place, imitated, parse_endpoint
+from companyos.llm.residency.endpoints import BadEndpointError, find_place, imitated, parse_endpoint, shipped_places
 from companyos.llm.residency.policy import CLAIMS, DataClass
 
 if TYPE_CHECKING:
@@ -119,6 +119,9 @@ def _of_endpoint(policy: ResidencyPolicy, vendor: Vendor, url: str) -> Iterator[
     if (asked.host, asked.port) != (agreed.host, agreed.port):
         yield _finding("endpoint-mismatch", f"{asked.host}:{asked.port} is not {agreed.host}:{agreed.port}", None)
     if asked.stays_here:
+        return
+    if vendor.is_on_premise and find_place(asked.host, shipped_places()) is not None:
+        yield _finding("region-contradicted", f"{asked.host} is a vendor's host, and not the company's own", None)
         return
     if vendor.is_on_premise and vendor.country is not None:
         yield from _outside(policy, frozenset({str(jurisdiction_of(vendor.country))}), asked)

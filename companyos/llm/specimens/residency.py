@@ -112,6 +112,8 @@ SPECIMENS = (
     _bad("declared as Ireland, may be anywhere", "place-unknown", vendor=_at("https://api.openai.com/v1", "eu-west-1")),
     _bad("declared as Frankfurt, is in Virginia", "region-contradicted",
          vendor=_at("https://bedrock-runtime.us-east-1.amazonaws.com")),
+    _bad("a vendor's host declared as the company's own", "region-contradicted", base=_LOCAL,
+         vendor={"endpoint": _URL, "country": "de"}),
     _bad("declared and is in London", "outside",
          vendor=_at("https://bedrock-runtime.eu-west-2.amazonaws.com", "eu-west-2")),
     _bad("may process in Switzerland, which nobody allowed", "outside",
