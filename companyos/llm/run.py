@@ -336,7 +336,6 @@ class Asking:
         )
         self._run.attempts.append(attempt)
         telemetry.attempt_ended(self._span, self.provider.wire, self._run.purse.feature, attempt)
-        self._span.end()
 
     def _seconds(self) -> float:
         return asyncio.get_running_loop().time() - self._started
