@@ -143,9 +143,7 @@ class Call:
     async def _conclude(self, text: str | None, error: BaseException | None) -> str | None:
         """End the span and leave the record; a record that cannot be kept fails the call."""
         code = None if error is None else _code(error)
-        if code is not None:
-            self._span.fail(code)
-        self._span.end()
+        self._span.end(code)
         if self._wiring.audit is None:
             return None
         record = CallRecord(

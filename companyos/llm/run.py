@@ -247,11 +247,13 @@ class Run:
         told = [f"{one.provider}: {one.outcome} ({one.detail})" for one in self.attempts]
         cooling = [f"{name} cools down for {wait:.0f} s" for name, wait in self.health.cooling().items() if wait]
         refused = [] if self._refused is None else [f"no budget: {self._refused.what}"]
-        return ExhaustedError(
+        exhausted = ExhaustedError(
             f"no provider could answer: {what}",
             got="; ".join((*told, *refused, *cooling)) or "no attempt",
             hint="ask again later, or name more providers in the routing file",
         )
+        exhausted.__cause__ = self._last
+        return exhausted
 
 
 class Asking:
@@ -336,7 +338,6 @@ class Asking:
         )
         self._run.attempts.append(attempt)
         telemetry.attempt_ended(self._span, self.provider.wire, self._run.purse.feature, attempt)
-        self._span.end()
 
     def _seconds(self) -> float:
         return asyncio.get_running_loop().time() - self._started

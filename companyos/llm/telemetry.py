@@ -6,15 +6,19 @@ prompt and no answer is in them.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from companyos.observability.meters import metrics
-from companyos.observability.tracing import Trace, begin
+from companyos.observability.golden import Golden
+from companyos.observability.runtime import current
+from companyos.observability.spans import Span
+from companyos.observability.tracing import Trace, begin, mark_failed
 
 if TYPE_CHECKING:
     from companyos.llm.interface import Answer, Attempt, Chunk, Request
+    from companyos.observability.redaction import Redactor
 
 __all__ = ("Spanned", "attempt_ended", "attempt_span", "call_span", "told")
 
@@ -22,6 +26,7 @@ TOKEN_USAGE = "gen_ai.client.token.usage"  # noqa: S105 - name of a metric
 DURATION = "gen_ai.client.operation.duration"
 FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
 COST = "companyos.llm.cost"
+_GOLDEN = {name: Golden(name) for name in (TOKEN_USAGE, DURATION, FIRST_CHUNK, COST)}
 
 
 class Spanned(Trace):
@@ -34,8 +39,20 @@ class Spanned(Trace):
         """By which others can be below it."""
         return self._span.get_span_context()
 
-    def end(self) -> None:
-        """Conclude the span."""
+    @property
+    def recorded(self) -> Span | None:
+        """The span, if anything records it."""
+        return self._span if isinstance(self._span, Span) else None
+
+    def put(self, key: str, value: str | float | None) -> None:
+        """Set an attribute whose key is one of ours; its value is masked, None left out."""
+        if value is not None and isinstance(self._span, Span):
+            self._span.put(key, _masked(value))
+
+    def end(self, wrong: str | None = None) -> None:
+        """Conclude the span, with a word of few values if it failed."""
+        if wrong is not None and isinstance(self._span, Span):
+            mark_failed(self._span, wrong)
         self._span.end()
 
 
@@ -43,7 +60,7 @@ def call_span(task: str, feature: str) -> Spanned:
     """The span of a whole call."""
     parent = trace.get_current_span().get_span_context()
     attributes = {"companyos.llm.task": task, "companyos.feature": feature}
-    return Spanned(begin(f"route {task}", parent, trace.SpanKind.INTERNAL, attributes))
+    return _begun(f"route {task}", parent, trace.SpanKind.INTERNAL, attributes)
 
 
 def attempt_span(call: Spanned, wire: str, model: str, request: Request, more: dict[str, Any]) -> Spanned:
@@ -56,35 +73,64 @@ def attempt_span(call: Spanned, wire: str, model: str, request: Request, more: d
         "gen_ai.request.temperature": request.temperature,
         **more,
     }
-    said = {key: value for key, value in attributes.items() if value is not None}
-    return Spanned(begin(f"chat {model}", call.context, trace.SpanKind.CLIENT, said))
+    return _begun(f"chat {model}", call.context, trace.SpanKind.CLIENT, attributes)
 
 
 def told(span: Spanned, answer: Answer | Chunk) -> None:
     """What the provider said of its answer."""
-    span.set("gen_ai.response.model", answer.model)
-    span.set("gen_ai.response.id", answer.id)
+    span.put("gen_ai.response.model", answer.model)
+    span.put("gen_ai.response.id", answer.id)
     if answer.finish_reason is not None:
-        span.set("gen_ai.response.finish_reasons", [answer.finish_reason])
+        span.put("gen_ai.response.finish_reasons", f'["{answer.finish_reason}"]')
     if answer.usage is not None:
-        span.set("gen_ai.usage.input_tokens", answer.usage.input_tokens)
-        span.set("gen_ai.usage.output_tokens", answer.usage.output_tokens)
+        span.put("gen_ai.usage.input_tokens", answer.usage.input_tokens)
+        span.put("gen_ai.usage.output_tokens", answer.usage.output_tokens)
 
 
 def attempt_ended(span: Spanned, wire: str, feature: str, attempt: Attempt) -> None:
-    """How an attempt ended, as attributes and metrics."""
-    span.set("companyos.llm.cost", format(attempt.amount, "f"))
-    span.set("companyos.llm.currency", attempt.currency)
-    tags = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": wire, "gen_ai.request.model": attempt.model}
-    if attempt.outcome != "ok":
-        span.fail(attempt.outcome)
-    wrong = {} if attempt.outcome == "ok" else {"error.type": attempt.outcome}
-    metrics.record(DURATION, attempt.seconds, tags | wrong)
+    """How an attempt ended, as attributes and metrics; the span is over."""
+    wrong = None if attempt.outcome == "ok" else attempt.outcome
+    span.put("companyos.llm.cost", format(attempt.amount, "f"))
+    span.put("companyos.llm.currency", attempt.currency)
+    span.end(wrong)
+    key = (
+        *(("gen_ai.operation.name", "chat"), ("gen_ai.provider.name", wire)),
+        ("gen_ai.request.model", attempt.model),
+    )
+    _record(DURATION, (*key, ("error.type", wrong)), attempt.seconds, span)
     if attempt.first_token_seconds is not None:
-        metrics.record(FIRST_CHUNK, attempt.first_token_seconds, tags)
+        _record(FIRST_CHUNK, key, attempt.first_token_seconds, span)
     if attempt.usage is not None:
-        metrics.record(TOKEN_USAGE, attempt.usage.input_tokens, tags | {"gen_ai.token.type": "input"})
-        metrics.record(TOKEN_USAGE, attempt.usage.output_tokens, tags | {"gen_ai.token.type": "output"})
+        _record(TOKEN_USAGE, (*key, ("gen_ai.token.type", "input")), attempt.usage.input_tokens, span)
+        _record(TOKEN_USAGE, (*key, ("gen_ai.token.type", "output")), attempt.usage.output_tokens, span)
     if attempt.amount:
-        spent = {"companyos.feature": feature, "companyos.llm.currency": attempt.currency}
-        metrics.increment(COST, tags | spent, by=float(attempt.amount))
+        paid = (("companyos.feature", feature), ("companyos.llm.currency", attempt.currency))
+        _record(COST, (*key, *paid), float(attempt.amount), span)
+
+
+def _record(metric: str, key: tuple[tuple[str, str | None], ...], value: float, span: Spanned) -> None:
+    recorder = current().recorder
+    if recorder is not None:
+        _GOLDEN[metric].record(recorder, (metric, *key), _tags, value, span.recorded)
+
+
+def _tags(key: tuple[Any, ...]) -> dict[str, Any]:
+    return {name: value for name, value in key[1:] if value is not None}
+
+
+def _begun(name: str, parent: trace.SpanContext, kind: trace.SpanKind, attributes: dict[str, Any]) -> Spanned:
+    """A span whose keys are ours, and whose values, most of which come again, are masked once."""
+    recorder = current().recorder
+    if recorder is None:
+        return Spanned(begin(name, parent, kind, {}))
+    shown = {key: _masked(value) for key, value in attributes.items() if value is not None}
+    return Spanned(recorder.tracing.begin(str(_masked(name)), parent, kind, recorder.tracing.fit(shown)))
+
+
+def _masked(value: str | float) -> str | float:
+    return _masked_text(current().redactor, value) if isinstance(value, str) else value
+
+
+@functools.lru_cache(maxsize=1024)
+def _masked_text(redactor: Redactor, text: str) -> str:
+    return redactor.text(text)

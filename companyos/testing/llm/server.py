@@ -215,6 +215,7 @@ class _Reply:
         while not self.writer.is_closing():
             self._chunk(b"data: " + b" " * 65536)
             await self.writer.drain()
+        return False
 
     async def _error(self, status: int, code: str) -> None:
         body = self.wire.error(code, f"scripted: {code}")
