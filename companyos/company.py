@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from companyos.authz.vouching import SubjectSource
     from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
+    from companyos.decision import Decision, Finding
     from companyos.finops import Budget, CostStore
     from companyos.finops.budgets import BudgetPolicy, Route
+    from companyos.finops.rates import Rates
     from companyos.ledger import Ledger
+    from companyos.llm import ModelRouter
+    from companyos.llm.audit import CallAudit
+    from companyos.llm.prices import ListedPrices
+    from companyos.llm.residency import LocalOnly, ResidencyGuard
     from companyos.notify import Notifier
     from companyos.observability.audit import AuditTrail
     from companyos.ports import Channel, DecisionEngine, ObligationHandler
@@ -137,6 +143,36 @@ class Company:
         """Where the store of the budget is."""
         given = self.settings.finops.budget_store
         return f"sqlite:///{self.state_dir / 'budget.db'}" if given is None else self._url(given)
+
+    @property
+    def llm_prices(self) -> ListedPrices:
+        """What models cost, by the shipped list and the company's own before it."""
+        return self._once("llm_prices", self._open_llm_prices)
+
+    @property
+    def llm_rates(self) -> Rates | None:
+        """Rates of exchange for prices in other currencies than the routing file's, if the settings name a table."""
+        return self._once("llm_rates", self._open_llm_rates)
+
+    @property
+    def llm_audit(self) -> CallAudit:
+        """The record of calls of language models."""
+        return self._once("llm_audit", self._open_llm_audit)
+
+    @property
+    def residency(self) -> ResidencyGuard | LocalOnly:
+        """Where prompts may go: by the residency file, or without one nowhere but to this machine."""
+        return self._once("residency", self._open_residency)
+
+    @property
+    def llm(self) -> ModelRouter:
+        """Language models, by the routing file, within the budget."""
+        return self._once("llm", lambda: self._open_llm(self.budget))
+
+    @property
+    def llm_planner(self) -> ModelRouter:
+        """The same for decisions alone: what is asked through it, no budget holds."""
+        return self._once("llm_planner", lambda: self._open_llm(None))
 
     @property
     def state(self) -> StateRepository:
@@ -335,6 +371,63 @@ class Company:
             else Route(one.type, one.destination, None)
             for one in policy.alerts.channels
         ]
+
+    def _open_llm_prices(self) -> ListedPrices:
+        from companyos.llm.prices import ListedPrices, PriceTable
+
+        section = self.settings.llm
+        own = None if section.prices is None else PriceTable.load(self.root / section.prices)
+        return ListedPrices(own, max_age_days=section.price_max_age_days)
+
+    def _open_residency(self, *, quiet: bool = False) -> ResidencyGuard | LocalOnly:
+        from companyos.llm.residency import LocalOnly, ResidencyGuard, ResidencyPolicy
+
+        path = self.root / self.settings.llm.residency
+        if not path.exists():
+            return LocalOnly(path.name)
+        policy = ResidencyPolicy.load(path)
+        if quiet:
+            return ResidencyGuard(policy)
+        return ResidencyGuard(policy, ledger=self.ledger, on_violation=self._tell_of_residency)
+
+    def _tell_of_residency(self, decision: Decision) -> None:
+        from companyos.ports import Message
+
+        provider = str(decision.facts.get("provider", "a vendor"))
+        self.notifier.publish(Message("llm.residency", f"{provider}: {decision.message}", decision.reason))
+
+    def _open_llm_rates(self) -> Rates | None:
+        from companyos.finops.rates import Rates
+
+        path = self.settings.llm.rates
+        return None if path is None else Rates.load(self.root / path)
+
+    def _open_llm_audit(self) -> CallAudit:
+        from companyos.llm.audit import CallAudit
+        from companyos.observability.redaction import Redactor
+
+        redactor = Redactor(self.settings.observability.redact)
+        return CallAudit(self.ledger, redactor=redactor, keep_text=self.settings.llm.keep_text)
+
+    def _open_llm(self, budget: Budget | None) -> ModelRouter:
+        from companyos.llm import ModelRouter
+        from companyos.llm.output import shape_of
+        from companyos.llm.prices import Chained
+        from companyos.llm.routing import RoutingPolicy
+
+        section = self.settings.llm
+        routing = RoutingPolicy.load(self.root / section.routing)
+        return ModelRouter(
+            routing,
+            budget,
+            prices=Chained(self.llm_prices, routing),
+            residency=self._open_residency(quiet=True) if budget is None else self.residency,
+            audit=None if budget is None else self.llm_audit,
+            shapes=shape_of,
+            rates=self.llm_rates,
+            kinds=self.plugins.llm_providers(),
+            feature=self.settings.company.name,
+        )
 
     def _open_state(self) -> StateRepository:
         from companyos.state import StateRepository, open_cache, open_database

@@ -210,6 +210,27 @@ class GuardrailsSection(_Section):
     )
 
 
+class LlmSection(_Section):
+    """Language models."""
+
+    routing: Path = Field(Path("model_routing.yaml"), description="Providers, models and tasks.")
+    residency: Path = Field(
+        Path("vendor_residency.yaml"),
+        description="Which vendors may process what, and where; without the file, only this machine may.",
+    )
+    prices: Path | None = Field(None, description="Prices of one's own, which count before the shipped ones.")
+    price_max_age_days: int = Field(
+        180, ge=1, description="How many days after it was read a list of prices is no longer believed."
+    )
+    keep_text: bool = Field(
+        True, description="Whether prompts and answers are kept where their class of data allows it."
+    )
+    rates: Path | None = Field(
+        None,
+        description="Rates of currencies, CSV (`date,from,to,rate`), for prices in others than the routing file's.",
+    )
+
+
 class NotifySection(_Section):
     """Who is told."""
 
@@ -325,6 +346,7 @@ class Settings(_Section):
     authz: AuthzSection = Field(default_factory=AuthzSection)
     finops: FinopsSection = Field(default_factory=FinopsSection)
     guardrails: GuardrailsSection = Field(default_factory=GuardrailsSection)
+    llm: LlmSection = Field(default_factory=LlmSection)
     notify: NotifySection = Field(default_factory=NotifySection)
     evidence: EvidenceSection = Field(default_factory=EvidenceSection)
     flags: FlagsSection = Field(default_factory=FlagsSection)

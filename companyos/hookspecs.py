@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         DecisionEngine,
         Entry,
         ObligationHandler,
+        ProviderKind,
     )
 
 __all__ = ("PROJECT", "hookimpl", "hookspec")
@@ -66,6 +67,11 @@ def companyos_channels(settings: Mapping[str, Any]) -> Sequence[Channel]:  # typ
 
     `settings` is the `notify` section of the configuration.
     """
+
+
+@hookspec
+def companyos_llm_providers() -> Sequence[ProviderKind]:  # type: ignore[empty-body]
+    """Wire formats of language models, for `kind` in the routing file to choose by name (collect)."""
 
 
 @hookspec

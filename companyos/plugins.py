@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from companyos.decision import Decision
-    from companyos.ports import AccessRequest, Channel, DecisionEngine, Entry, ObligationHandler
+    from companyos.ports import AccessRequest, Channel, DecisionEngine, Entry, ObligationHandler, ProviderKind
 
 __all__ = ("BUILTINS", "Heard", "Installed", "PluginError", "Plugins", "allowed_names", "installed")
 
@@ -45,10 +45,12 @@ BUILTINS: tuple[tuple[str, str], ...] = (
     ("companyos_controls", "companyos.finops.plugin"),
     ("companyos_controls", "companyos.flags.plugin"),
     ("companyos_controls", "companyos.guardrails.plugin"),
+    ("companyos_controls", "companyos.llm.plugin"),
     ("companyos_controls", "companyos.notify.plugin"),
     ("companyos_controls", "companyos.observability.plugin"),
     ("companyos_controls", "companyos.server.plugin"),
     ("companyos_channels", "companyos.notify.plugin"),
+    ("companyos_llm_providers", "companyos.llm.plugin"),
     ("companyos_projections", "companyos.authz.plugin"),
     ("companyos_projections", "companyos.ledger.plugin"),
 )
@@ -63,6 +65,7 @@ _SHAPES: Mapping[str, tuple[str, str]] = {
     "companyos_engines": ("name", "decide"),
     "companyos_obligation_handlers": ("obligation", "discharge"),
     "companyos_channels": ("name", "deliver"),
+    "companyos_llm_providers": ("name", "make"),
     "companyos_projections": ("name", "follow"),
 }
 """What a registration has where its class is not known here: the attribute that names it, and its method."""
@@ -178,6 +181,10 @@ class Plugins:
     def channels(self, settings: Mapping[str, Any]) -> dict[str, Channel]:
         """Notification channels by name."""
         return _by_name(self._collect("companyos_channels", settings=settings), lambda channel: channel.name)
+
+    def llm_providers(self) -> dict[str, ProviderKind]:
+        """Wire formats of language models by name."""
+        return _by_name(self._collect("companyos_llm_providers"), lambda kind: kind.name)
 
     def commands(self) -> dict[str, Command]:
         """Commands that plugins add to the command line, by name."""

@@ -27,6 +27,7 @@ __all__ = (
     "Opinion",
     "Pending",
     "Personal",
+    "ProviderKind",
     "Receipt",
     "TextNet",
     "is_idle",
@@ -257,6 +258,19 @@ class Channel(Protocol):
         An attempt may be repeated, with the same `message.id`. An exception may say `permanent = True` where that is
         pointless, or `retry_after_seconds` where it is too early.
         """
+        ...
+
+
+class ProviderKind(Protocol):
+    """Makes providers of language models that speak one wire format."""
+
+    @property
+    def name(self) -> str:
+        """Name by which the routing file chooses it: `openai`, `openai-responses`, `anthropic`, ..."""
+        ...
+
+    def make(self, setting: Any) -> Any:
+        """A `companyos.llm.Provider` by a `companyos.llm.ProviderSetting`; opens nothing yet."""
         ...
 
 

@@ -1,0 +1,3 @@
+"""The wire formats of providers, one a file."""
+
+__all__ = ()
