@@ -124,7 +124,8 @@ def compare(
 ) -> int:
     """Compare rate, errors, duration and the burn of the error budget before and after MARKER (an id, or `latest`).
 
-    Exit status: 0 nothing got worse, 1 an incident or a latency spike, 3 there is too little data to tell.
+    Exit status: 0 nothing got worse, 1 an incident, a latency spike, or a service that fails as it did before, 3 there
+    is too little data to tell.
     """
     from companyos.cli.ledger.place import reader
     from companyos.observability.dashboards.prometheus import PrometheusOverTime
@@ -151,6 +152,8 @@ def _show(found: Comparison) -> None:
     for line in picture.text(found).splitlines():
         click.echo(printable(line))
     word = {"allow": "STEADY", "deny": "WORSE", "undetermined": "UNDETERMINED"}[found.decision.verdict.value]
+    if found.decision.reason == "release.failing":
+        word = "FAILING"
     click.echo()
     click.echo(printable(f"{word}  {found.decision.reason}: {found.decision.message}"))
     for finding in found.decision.findings:

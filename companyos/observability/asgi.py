@@ -15,18 +15,19 @@ from urllib.parse import quote
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 
+from companyos.observability import access
 from companyos.observability.golden import Golden
 from companyos.observability.logs import get_logger
 from companyos.observability.propagation import Incoming, extract, headers_of, safe_id
 from companyos.observability.redaction import as_text
 from companyos.observability.runtime import current
-from companyos.observability.scope import boundary, current_fields, enter, leave
+from companyos.observability.scope import boundary, enter, leave
 from companyos.observability.semconv import (
     HTTP_SERVER_ACTIVE_REQUESTS,
     HTTP_SERVER_REQUEST_DURATION,
     KNOWN_METHODS,
 )
-from companyos.observability.spans import Span
+from companyos.observability.spans import Span, Unsampled
 from companyos.observability.tracing import begin, mark_failed, type_name
 from companyos.observability.wire import known_method, shown_query, span_name
 
@@ -42,17 +43,16 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_log = get_logger("companyos.observability.asgi")
+_log = get_logger(access.LOGGER)
 _WANTED = frozenset(["traceparent", "tracestate", "baggage", "x-request-id", "x-correlation-id", "host", "user-agent"])
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._~-]{0,512}")
 MAX_REMEMBERED = 1024
 """Entries of each memory of what was shown before."""
 MAX_REMEMBERED_TEXT = 256
 """Characters of a text that is remembered."""
-_TRUSTED = frozenset({"action", "resource", "outcome", "latency_ms", "status", "request_id", "correlation_id"})
-"""Fields of our own making, or masked, or checked before; not searched for secrets again."""
 _HTTP = Golden(HTTP_SERVER_REQUEST_DURATION, HTTP_SERVER_ACTIVE_REQUESTS)
 _ACTIVE = "active"
+_OWN = (Span, Unsampled)
 _SERVER = trace.SpanKind.SERVER
 
 
@@ -102,7 +102,7 @@ class _Request:
     """A request in hand; called, it is the `send` that the application gets."""
 
     __slots__ = (
-        *("_headers", "_method", "_recorder", "_root_path", "_scheme", "_scope", "_send", "_started"),
+        *("_headers", "_ids", "_method", "_recorder", "_root_path", "_scheme", "_scope", "_send", "_started"),
         *("active", "correlation_id", "request_id", "span", "status"),
     )
 
@@ -117,6 +117,7 @@ class _Request:
         self._scheme: str = scope.get("scheme", "http")
         self._root_path: str = scope.get("root_path", "")
         self._recorder = current().recorder
+        self._ids: tuple[str, str, str, str] | None = None
         self.span: trace.Span | None = None
         self.active: Any = None
         self.correlation_id: str | None = None
@@ -141,8 +142,9 @@ class _Request:
         try:
             incoming = extract(self._headers)
             self.span = span = self._begin_span(incoming, record_client_address)
-            trace_id = span.trace_id if type(span) is Span else span.get_span_context().trace_id
-            self.correlation_id = incoming.correlation_id or f"{trace_id:032x}"
+            trace_id, span_id = _ids_of(span)
+            self.correlation_id = incoming.correlation_id or trace_id
+            self._ids = (trace_id, span_id, self.correlation_id, self.request_id)
             attached = otel_context.attach(incoming.context_of(span))
             if self._recorder is not None:
                 key = (_ACTIVE, self._method, self._scheme)
@@ -231,7 +233,8 @@ class _Request:
             version = self._scope.get("http_version", "1.1")
             key = (self._method, self._scheme, shown, status, version, error_type)
             _HTTP.record(self._recorder, key, _duration_tags, seconds, recorded)
-        _access_event(self._method, self._path() if shown is None else shown, status, seconds, error)
+        resource = self._path() if shown is None else shown
+        access.write(access.Access(self._method, resource, status, seconds, shown is not None, self._ids), error)
 
     def _complete(self, span: Span, route: str | None, status: int | None, error: Exception | str | None) -> None:
         if status is not None:
@@ -258,8 +261,17 @@ class _Request:
 
 
 def _own_ids(headers: list[Any]) -> set[str | None]:
-    # What is no list of pairs is passed on: the server says what is wrong with it.
-    return {_header_name(pair[0]) for pair in headers if isinstance(pair, tuple | list) and pair}
+    try:
+        return {_names[name] for name, _ in headers}
+    except (KeyError, TypeError, ValueError):
+        # What is no list of pairs is passed on: the server says what is wrong with it.
+        return {_header_name(pair[0]) for pair in headers if isinstance(pair, tuple | list) and pair}
+
+
+def _ids_of(span: trace.Span) -> tuple[str, str]:
+    # Those of our own have their ids at hand; a context takes time to make.
+    ids = span if isinstance(span, _OWN) else span.get_span_context()
+    return f"{ids.trace_id:032x}", f"{ids.span_id:016x}"
 
 
 def _active_tags(key: tuple[Any, ...]) -> dict[str, Any]:
@@ -287,39 +299,6 @@ def _error_type(status: int | None, error: BaseException | None) -> str | None:
     return str(status) if status >= 500 else None
 
 
-def _access_event(method: str, resource: str, status: int | None, seconds: float, error: BaseException | None) -> None:
-    fields: dict[str, Any] = {
-        "action": method,
-        "resource": resource,
-        "outcome": _outcome(status, error),
-        "latency_ms": round(seconds * 1000, 3),
-        "status": status,
-    }
-    known = current_fields()
-    trusted = _TRUSTED
-    if not known.keys().isdisjoint(fields):
-        # What the application said about itself (`annotate(action=...)`) is better than what the wire shows.
-        fields = {key: value for key, value in fields.items() if key not in known}
-        trusted = trusted & fields.keys()
-    if isinstance(error, Exception):
-        _log.write_event("error", "http.request", fields, trusted=trusted, error=error)
-    else:
-        _log.write_event(_level(status), "http.request", fields, trusted=trusted)
-
-
-def _level(status: int | None) -> str:
-    if status is None or status in {408, 429}:
-        return "warning"
-    return "error" if status >= 500 else "info"
-
-
-def _outcome(status: int | None, error: BaseException | None) -> str:
-    if error is not None and not isinstance(error, Exception):
-        # Cancelled: whether the work was done is not known.
-        return "unknown"
-    return "success" if error is None and status is not None and status < 400 else "failure"
-
-
 def _shown_path(path: str) -> str:
     # Escaped, because ASGI hands it over decoded and a decoded path may hold line breaks.
     plain = path if _PLAIN_PATH.fullmatch(path) else quote(path, safe="/:@!$&'()*+,;=~-._")
@@ -343,7 +322,7 @@ def _wanted(headers: Iterable[Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     try:
         for name, value in headers:
-            key = _header_name(name)
+            key = _names[name] if name in _names else _header_name(name)
             if key is not None:
                 text = value.decode("latin-1")
                 # RFC 9110 5.2: repeated fields are one list. A repeated traceparent so becomes malformed.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ("ACCOUNT", "CARD", "is_card", "masked")
+__all__ = ("ACCOUNT", "CARD", "is_card", "joined", "masked")
 
 CARD = "[card]"
 """What stands in place of a card number."""
@@ -43,6 +43,19 @@ _GROUPS = re.compile(r"[0-9]{3,19}(?:([ .-]{1,2})[0-9]{3,8}(?:\1[0-9]{3,8}){0,4}
 _DECIMALS = re.compile(r"(?<![0-9])[0-9]{1,11}\.\Z")
 _MAESTRO = ("5018", "5020", "5038", "5893", "6304", "6759", "6761", "6762", "6763")
 _MAX_CARD = 19
+
+
+_END = r"[ \t]{0,16}(?:\r?\n|(?:\\r)?\\n)[ \t]{0,16}"
+# Only beside eight digits: a column of small numbers is no card.
+_BREAK = re.compile(
+    rf"(?:(?<=[0-9]{{8}})|(?<=[0-9]{{4}}[ -][0-9]{{4}})){_END}(?=[0-9]{{3}})"
+    rf"|(?<=[0-9]{{4}}){_END}(?=[0-9]{{4}}[ -]?[0-9]{{4}})"
+)
+
+
+def joined(text: str) -> str:
+    """`text` with numbers that go on in the next line, as it is or as JSON writes it, in one line."""
+    return _BREAK.sub(" ", text) if "\n" in text or "\\n" in text else text
 
 
 def masked(text: str) -> str:

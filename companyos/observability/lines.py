@@ -24,7 +24,17 @@ from companyos.observability.semconv import SEVERITY
 if TYPE_CHECKING:
     from companyos.observability.runtime import Observability
 
-__all__ = ("RESERVED", "PlainNames", "encode", "head", "line_schema", "plain_line", "searched_line", "template")
+__all__ = (
+    "RESERVED",
+    "PlainNames",
+    "encode",
+    "head",
+    "line_schema",
+    "plain_line",
+    "searched_line",
+    "template",
+    "timestamp",
+)
 
 RESERVED = frozenset(
     {"timestamp", "level", "severity_number", "event", "logger", "trace_id", "span_id"}
@@ -58,7 +68,7 @@ def head(runtime: Observability, level: str, event: str, logger: str | None) -> 
     """The fields that every line has, in their order; those that are not known yet are None."""
     global _ids  # noqa: PLW0603 - one tuple, replaced whole, so that threads never see half of it
     line = runtime.heads[level].copy()
-    line["timestamp"] = _now()
+    line["timestamp"] = timestamp()
     line["event"] = event
     span = trace.get_current_span()
     known, trace_id, span_id = _ids
@@ -238,7 +248,7 @@ _second = (0, "")
 _ids: tuple[Any, str | None, str | None] = (None, None, None)
 
 
-def _now() -> str:
+def timestamp() -> str:
     """The time in UTC to the microsecond (RFC 3339); what only changes once a second is kept."""
     global _second  # noqa: PLW0603 - one tuple, replaced whole, so that threads never see half of it
     seconds, nanos = divmod(time.time_ns(), 1_000_000_000)

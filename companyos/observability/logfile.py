@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from companyos.decision import Decision, Finding, Severity, combine
 from companyos.observability.lines import line_schema
-from companyos.observability.redaction import Redactor
+from companyos.observability.redaction import MARGIN, MAX_TEXT, Redactor
 from companyos.observability.runtime import DEVELOPMENT
 from companyos.observability.semconv import SEVERITY
 
@@ -70,17 +70,26 @@ def check_masked(lines: Iterable[bytes], name: str = "-", *, redactor: Redactor 
             read = _read(line)
         except ValueError:
             unread += 1
+            # Whoever writes past the logger does not write JSON.
+            if _is_unmasked(line, net):
+                findings.append(_leak("the line", name, number))
             continue
-        for field in _unmasked(read, net):
-            text = f"the field {net.text(field)[:80]!r} holds what should have been masked"
-            findings.append(
-                Finding(
-                    "OBS-REDACTION.unmasked", text, Severity.HIGH, name, number, hint="classify it, or leave it out"
-                )
-            )
+        findings += [_leak(f"the field {net.text(field)[:80]!r}", name, number) for field in _unmasked(read, net)]
     if unread and not findings:
         return Decision.undetermined("log.unreadable", f"{unread} of {count} lines are no JSON objects")
     return _answer("log.masked", count, findings)
+
+
+def _leak(where: str, name: str, number: int) -> Finding:
+    text = f"{where} holds what should have been masked"
+    return Finding("OBS-REDACTION.unmasked", text, Severity.HIGH, name, number, hint="classify it, or leave it out")
+
+
+def _is_unmasked(line: bytes, net: Redactor) -> bool:
+    """Whether the net would mask anything in a line that is no JSON object; it is looked at piece by piece."""
+    text = line[:LONGEST_LINE].decode("utf-8", "replace")
+    pieces = (text[start : start + MAX_TEXT] for start in range(0, len(text), MAX_TEXT - MARGIN))
+    return any(net.text(piece) != piece for piece in pieces)
 
 
 def _answer(reason: str, count: int, findings: list[Finding]) -> Decision:

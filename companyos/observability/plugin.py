@@ -16,10 +16,11 @@ __all__ = ("companyos_controls",)
 
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
-    """The proofs of alerts, of the audit trail, of the fields of log lines, and of what is kept out of signals."""
+    """The proofs of alerts, objectives, the audit trail, the fields of log lines, and what is kept out of signals."""
     from companyos.observability.specimens.alerts import alerts_control
     from companyos.observability.specimens.audit import audit_control
     from companyos.observability.specimens.fields import fields_control
+    from companyos.observability.specimens.objectives import objectives_control
     from companyos.observability.specimens.redaction import redaction_control
 
-    return [alerts_control(), audit_control(), fields_control(), redaction_control()]
+    return [alerts_control(), audit_control(), fields_control(), objectives_control(), redaction_control()]

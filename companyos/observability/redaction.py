@@ -134,10 +134,10 @@ class Redactor:
 
     def _searched(self, value: str) -> str:
         value = self._settled(value)
-        if value.isascii():
-            return value
         # Only if that brings something to light is a text shown in plainer letters than it was written in.
-        plain = shapes.plainly(value)
+        plain = shapes.unwrapped(value)
+        if plain == value:
+            return value
         masked = self._settled(plain)
         return value if masked == plain else masked
 

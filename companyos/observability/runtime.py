@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from companyos.observability.access import Frame
     from companyos.observability.lines import PlainNames
     from companyos.observability.recorder import Recorder
     from companyos.observability.records import MetricPoint, SpanRecord
@@ -101,6 +102,8 @@ class Observability:
         """What `setup()` was called with, to tell whether it is called so again."""
         self.rank: int = ORDER[level]
         self.fields: dict[str, str] = identity.fields()
+        self.frames: dict[tuple[str, str, int | None], Frame | None] = {}
+        """What lines of requests that are alike have in common, kept by `access`."""
         self._sink = Sink(stream)
         self.write: Callable[[bytes], None] = self._sink.write
         """Write one log line, ASCII without its end; a stream that fails costs a line, never the caller's work."""

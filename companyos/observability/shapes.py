@@ -17,7 +17,7 @@ from companyos.observability import digits
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ("ADDRESS", "SECRET", "hints", "is_secret_key", "masked", "needs_a_look", "plainly")
+__all__ = ("ADDRESS", "SECRET", "hints", "is_secret_key", "masked", "needs_a_look", "plainly", "unwrapped")
 
 SECRET = "[secret]"  # noqa: S105 - what stands in place of one
 """What stands in place of a secret."""
@@ -54,6 +54,12 @@ _IN_TEXT = re.compile(
     r"|(?<![A-Za-z])(?:pass|pin|cvv|cvc|iban|ssn|t?otp|session(?:[_-]?id)?|sig|signature)"
     r"(?:\s{0,4}=|[\\\"']{1,4}\s{0,4}[=:]))\s{0,4}(?:b(?=[\\\"']))?[\\\"']{0,4}(?:(?:bearer|basic)\s{1,4})?))"
     r"(?:(?<=\")[^\"]{1,4096}|(?<=')[^']{1,4096}|[^\s,;&\"'\\]{1,4096})"
+    # Elements of XML, and a name beside its value, as attributes and in JSON.
+    r"|(?P<element>(?i:<(?:[\w.-]{1,40}:)?[\w.-]{0,40}(?:password|passwd|passphrase|passcode|pwd|secret|token"
+    r"|(?:api|access|account|private|secret)[_-]?key)(?:\s[^<>]{0,200})?>)(?:<!\[CDATA\[)?)[^<>]{1,4096}"
+    r"|(?P<pair>(?i:\b(?:name|key|id)[\\\"']{0,4}\s{0,4}[=:]\s{0,4}[\\\"']{1,4}[\w.:-]{0,40}"
+    r"(?:password|passwd|passphrase|passcode|pwd|secret|token|(?:api|access|account|private|secret)[_-]?key)"
+    r"[\\\"']{1,4}[\s,;]{1,4}[\\\"']{0,4}value[\\\"']{0,4}\s{0,4}[=:]\s{0,4}[\\\"']{1,4}))[^\"'\\]{1,4096}"
     # Command lines, also as the list that a failed subprocess shows.
     r"|(?P<option>(?i:--[\w-]{0,40}(?:password|passwd|passphrase|secret|token|(?:api|access|private|secret)[_-]?key))"
     r"(?:\s{1,4}|[\"'],\s{1,4}[\"']))[^\s\"'-][^\s\"']{0,1024}"
@@ -75,14 +81,15 @@ _IN_TEXT = re.compile(
 # The quick test looks at a lower-cased ASCII text that begins with a line end. Every shape above has one of these in
 # it. Tokens are found from their separator backwards, because separators are rare where letters are not.
 _SEPARATED = (
-    r"(?<=@)|(?<=%)40"
+    r"(?<=@)|(?<=%)(?:40|25|3[ad])"
     r"|(?<=-)(?:----begin|(?<=[kabeprsitx]-)(?:(?<=sk-)|(?<=xox[abeprs]-)|(?<=xapp-)|(?<=pypi-)|(?<=gl[dr]t-)"
     r"|(?<=gl(?:pat|cbt|ptt)-)|(?<=gocspx-)|(?<=age-)secret))"
     r"|(?<=_)(?:(?<=[rs]k_)(?:live|test)_|(?<=gh[pousr]_)|(?<=github_)pat_|(?<=whsec_)|(?<=npm_)|(?<=hf_)|(?<=dckr_)pat_"
     r"|(?<=shp(?:at|ss|ca|pa)_)|(?<=do[opr]_)v1_)"
     r"|(?<=\.)(?:(?<=hvs\.)|(?<=sg\.)|(?<=ya29\.)|(?<=hooks\.)slack"
 )
-_CARD_HINT = re.compile(r"[2-6][0-9 .-]{11}")
+_CARD_HINT = re.compile(r"[2-6][0-9 .\t\r\n-]{11}")
+_ESCAPED_HINT = re.compile(r"\\u|[0-9]\\[rn]")
 _ACCOUNT_HINT = re.compile(r"[^a-z0-9][a-z][a-z][0-9][0-9][ a-z0-9-]{11}")
 _NAMED_HINT = re.compile(
     r"://|cookie|passw|passp|passc|pwd|secret|token|authorization|key|pass|pin|cv[cv]|iban|ssn|otp|session|sig"
@@ -100,7 +107,7 @@ def needs_a_look(text: str, separated: re.Pattern[str]) -> bool:
     return (
         separated.search(text) is not None
         or (
-            ("=" in text or ":" in text or "--" in text or ", b" in text or ",b" in text)
+            ("=" in text or ":" in text or "--" in text or ", b" in text or ",b" in text or "</" in text)
             and _NAMED_HINT.search(text) is not None
         )
         # Written out, because a loop over them would cost more than all of them.
@@ -110,15 +117,31 @@ def needs_a_look(text: str, separated: re.Pattern[str]) -> bool:
         or "akia" in text
         or "asia" in text
         or "aiza" in text
+        or ("\\" in text and _ESCAPED_HINT.search(text) is not None)
         or (
             (_CARD_HINT.search(text) is not None or _ACCOUNT_HINT.search(text) is not None)
             # Long numbers are common where numbers of cards are not.
-            and digits.masked(text) != text
+            and digits.masked(digits.joined(text)) != digits.joined(text)
         )
     )
 
 
+# Letters of other scripts that look like those of ASCII (Unicode TS 39, "confusables"), the common ones.
+_LIKE = dict(
+    zip(
+        "\u0430\u0435\u043e\u0440\u0441\u0445\u0443\u0456\u0455\u043a\u0442\u0501\u0461\u03bf\u03b1\u03c1\u03ba\u03c4\u03bd\u0131",
+        "aeopcxyisktdwoapktvi",
+        strict=True,
+    )
+)
+MAX_ENCODINGS = 3
+"""Encodings one in the other that are undone."""
+# Of what is escaped only what may belong to a shape; a line end that was escaped stays so.
+_PERCENT = re.compile(r"%((?:2[0-9a-f])|(?:3[a-f0-9])|40|(?:[46][1-9a-f])|(?:[57][0-9a]))", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\{1,4}u((?:00[2-7]|03[9-c]|04[0-5]|050|ff[0-5])[0-9a-f])", re.IGNORECASE)
 _PLAINER = {
+    **{ord(other): plain for other, plain in _LIKE.items()},
+    **{ord(other.upper()): plain.upper() for other, plain in _LIKE.items() if len(other.upper()) == 1},
     **{0xFF01 + place: chr(0x21 + place) for place in range(94)},
     **{first + digit: str(digit) for first in (0x660, 0x6F0) for digit in range(10)},
     **dict.fromkeys((0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000), " "),
@@ -128,8 +151,22 @@ _PLAINER = {
 
 
 def plainly(text: str) -> str:
-    """`text` in ASCII's digits, spaces and signs where it has others that look the same; invisible ones left out."""
+    """`text` in ASCII's letters, digits and signs where it has others that look the same; invisible ones left out."""
     return text.translate(_PLAINER)
+
+
+def unwrapped(text: str) -> str:
+    """`text` as it reads once escapes of URLs and of JSON are undone and numbers go on over the end of a line."""
+    for _ in range(MAX_ENCODINGS):
+        shorter = _ESCAPE.sub(_character, _PERCENT.sub(_character, text))
+        if shorter == text:
+            break
+        text = shorter
+    return plainly(digits.joined(text))
+
+
+def _character(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16))
 
 
 def masked(text: str) -> str:
@@ -140,7 +177,7 @@ def masked(text: str) -> str:
 @lru_cache(maxsize=4096)
 def is_secret_key(key: str) -> bool:
     """Whether a field of this name is masked: `db_password` is, `max_tokens`, `token_count` and `tokens` are not."""
-    words = [word.lower() for word in _WORDS.findall(key)]
+    words = [word.lower() for word in _WORDS.findall(key if key.isascii() else plainly(key))]
     if not words or words[-1] in _COUNTING:
         return False
     return not _SECRET_WORDS.isdisjoint(words) or _SECRET_PAIRS.search("_".join(words)) is not None
@@ -150,6 +187,6 @@ def _mask(match: re.Match[str]) -> str:
     kind = match.lastgroup
     if kind == "mail":
         return ADDRESS
-    if kind in {"cookie", "credentials", "named", "option", "scheme"}:
+    if kind in {"cookie", "credentials", "element", "named", "option", "pair", "scheme"}:
         return f"{match[kind]}{SECRET}"
     return f"{match['user']}{SECRET}@" if kind == "user" else SECRET

@@ -34,6 +34,7 @@ __all__ = (
     "SpanRecorder",
     "Tracer",
     "TracerProvider",
+    "Unsampled",
     "new_span_id",
     "new_trace_id",
 )
@@ -105,7 +106,7 @@ class SpanRecorder:
             trace_id, parent_sampled = parent.trace_id, parent.trace_flags.sampled
         if not self.sampling.takes(trace_id, parent_sampled):
             state = None if parent is None else parent.trace_state
-            return trace.NonRecordingSpan(trace.SpanContext(trace_id, new_span_id(), False, NOT_SAMPLED, state))
+            return Unsampled(trace_id, state)
         return Span(self, name, trace_id, parent, kind, attributes, scope, start_ns or time.time_ns())
 
     def fit(self, attributes: Attributes) -> Attributes:
@@ -146,6 +147,27 @@ class SpanRecorder:
         if isinstance(plain, int) and plain.bit_length() > 63:
             return str(plain)
         return self.cut(plain)
+
+
+class Unsampled(trace.NonRecordingSpan):
+    """A span of a trace that is not recorded: two ids, and a context if anybody asks for it."""
+
+    def __init__(self, trace_id: int, state: trace.TraceState | None) -> None:
+        # Not the base's: it wants the context, which costs more than all the rest of such a span.
+        self.trace_id = trace_id
+        self.span_id = getrandbits(64) or 1
+        self._state = state
+        self._made: trace.SpanContext | None = None
+
+    def get_span_context(self) -> trace.SpanContext:
+        """As the API says; made when first asked for."""
+        context = self._made
+        if context is None:
+            context = self._made = trace.SpanContext(self.trace_id, self.span_id, False, NOT_SAMPLED, self._state)
+        return context
+
+    def __repr__(self) -> str:
+        return f"NonRecordingSpan({self.get_span_context()!r})"
 
 
 class Span(trace.Span):

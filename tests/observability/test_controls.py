@@ -21,6 +21,8 @@ from companyos.observability.specimens._values import LOOKALIKES, PLANTED
 from companyos.observability.specimens.alerts import alerts_control
 from companyos.observability.specimens.audit import audit_control
 from companyos.observability.specimens.fields import fields_control
+from companyos.observability.specimens.objectives import check as objectives_check
+from companyos.observability.specimens.objectives import objectives_control
 from companyos.observability.specimens.redaction import Emission, redaction_control
 from companyos.ports import Receipt
 
@@ -178,6 +180,24 @@ class TestRedaction:
 
 def _verdict(place, value, cores):
     return redaction_specimens.check(Emission(place, value, cores, "OBS-REDACTION.secret")).verdict
+
+
+class TestObjectives:
+    def test_holds(self):
+        """What looks good because nobody could tell is called by name, and what is good passes."""
+        proof = prove(objectives_control())
+
+        assert proof.holds, [r for r in proof.results if not r.passed]
+        assert (proof.planted, proof.clean) >= (12, 7)
+
+    def test_a_status_that_takes_anything_below_the_budget(self, monkeypatch):
+        """If nonsense were let pass, the planted verdicts would go unnoticed."""
+        monkeypatch.setattr("companyos.observability.slo.status.BEYOND", 1000)
+        cases = [
+            s for s in objectives_control().specimens if s.violates == "OBS-SLO.kept" and "an SLI of 300" in s.name
+        ]
+
+        assert [Verdict.ALLOW] == [objectives_check(case.build(None)).verdict for case in cases]
 
 
 class TestAlerts:

@@ -48,6 +48,17 @@ def test_a_token(run, service):
     assert "note" in report["findings"][0]["message"]
 
 
+def test_a_line_of_plain_text(run, service):
+    """Whoever writes past the logger writes no JSON: the line is named, as unreadable and for what is in it."""
+    get_logger("orders").info("orders.created")
+    status, report = run(f"{service.stream.getvalue()}{'x ' * 5_000}using {TOKEN}\n")
+
+    assert (1, {("OBS-FIELDS.json", 2), ("OBS-REDACTION.unmasked", 2)}) == (
+        status, {(finding["rule"], finding["line"]) for finding in report["findings"]},
+    )  # fmt: skip
+    assert TOKEN not in json.dumps(report)
+
+
 def test_a_word_of_the_company(run, service):
     """With --redact the company's own words are looked for as well."""
     get_logger("orders").info("orders.created", note="for Brightwater")

@@ -170,6 +170,7 @@ def prometheus():
         history(start, [STEADY, bad], service="failing"),
         history(start, [STEADY, Phase(40, errors=0.0002, slow=0.3)], service="slow"),
         history(start, [Phase(20), Phase(60, slow=0.3)], service="slow_before"),
+        history(start, [bad, bad], service="failing_before"),
         history(start, [STEADY], service="gone"),
         history(start + 2400, [STEADY], service="new"),
         history(start, [Phase(40), Phase(40, errors=0.00002)], service="one_error"),
@@ -220,6 +221,13 @@ class TestCompare:
         assert (Verdict.DENY, "release.incident") == (found.decision.verdict, found.decision.reason)
         assert found.burn(found.after) == pytest.approx(100, rel=0.05)
         assert "release.burn" in [finding.rule for finding in found.decision.findings]
+
+    def test_a_service_that_failed_before(self, judge):
+        """Failing before and after is no incident of the release, and nothing that anybody would call steady."""
+        found = judge("failing_before")
+
+        assert (Verdict.DENY, "release.failing") == (found.decision.verdict, found.decision.reason)
+        assert found.burn(found.before) == pytest.approx(100, rel=0.05)
 
     def test_a_worker(self, judge):
         """A service without requests is judged by its jobs."""

@@ -50,6 +50,50 @@ def test_card_numbers(name, joint):
         assert f"pan_{digits.CARD}, 2027" == redactor.text(f"pan_{shown}, 2027")
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<pass" + "word>grey-otter</pass" + "word>", "<password>[secret]</password>"),
+        ('<add name="db.pass' + 'word"  value="grey otter" />', '<add name="db.password"  value="[secret]" />'),
+        ('{"name":"api' + '_key","value":"grey-otter"}', '{"name":"api_key","value":"[secret]"}'),
+        ("pass" + "word%253Dgrey-otter", "password=[secret]"),
+        ("ann%252540" + "example.org", "[email]"),
+        ("ann\\uFF20" + "example.org", "[email]"),
+        ("p\u0430ss" + "word=grey", "password=[secret]"),
+        ("card 4111 1111\r\n\t1111 1111.", "card [card]."),
+        ("card 4111 1111\\n1111 1111.", "card [card]."),
+    ],
+    ids=range(9),
+)
+def test_what_is_wrapped_is_found(text, shown):
+    """Elements, names beside values, encodings in encodings, look-alike letters and numbers over two lines."""
+    assert shown == redactor.text(text)
+    assert shown == redactor.text(shown)
+    assert not redactor.is_clean(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<title>password rules</title>", "<tokens>5</tokens>", "<password/>", '<add name="size" value="20"/>',
+        "a%2520b%2Fc", "100%25 sure", "x\\u00e9t\\u00e9", "\u043f\u0430\u0440\u043e\u043b\u044c = 5",
+        "4111\n1111\n1111\n1111", "41111111\n11111112", "C:\\new\\4111",
+    ],
+)  # fmt: skip
+def test_what_only_looks_wrapped_stays(text):
+    """Text about secrets, other things encoded, other scripts, and columns of numbers."""
+    assert text == redactor.text(text)
+
+
+@pytest.mark.parametrize(
+    "key", ["p\u0430ssword", "\u0440\u0430ssword", "\uff54\uff4f\uff4b\uff45\uff4e", "api\u2010key"]
+)
+def test_names_in_look_alike_letters_are_names_of_secrets(key):
+    """A field whose name only reads like one of those is masked all the same; words of other languages are not."""
+    assert shapes.SECRET == redactor.field(key, "blue heron")
+    assert "blue heron" == redactor.field("\u043f\u043e\u0440\u044f\u0434\u043e\u043a", "blue heron")
+
+
 def test_card_numbers_in_their_own_groups():
     """Cards of fifteen and fourteen digits are written in groups of their own."""
     assert digits.CARD == redactor.text("3782 " + "822463 " + "10005")

@@ -30,5 +30,9 @@ def init(kind: str, service: str, output: str, *, force: bool) -> int:
     if target.exists() and not force:
         raise UserError(f"{target} is there already", hint="name another file, or add --force to write over it")
     write_whole(target, text)
-    click.echo(f"{target}: next, companyos slo compile {target} -o {target.stem}.rules.yaml", err=True)
+    click.echo(f"{target}: written. Next:", err=True)
+    click.echo(f"  companyos slo simulate {target}    when its alerts would wake somebody", err=True)
+    click.echo(
+        f"  companyos slo compile {target} -o {target.stem}.rules.yaml    rules to load into Prometheus", err=True
+    )
     return 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from companyos.observability.markers.marker import Marker
     from companyos.observability.markers.signals import Queries
 
-__all__ = ("INCIDENT_FACTOR", "OBJECTIVE", "Comparison", "compare")
+__all__ = ("INCIDENT_FACTOR", "OBJECTIVE", "Comparison", "compare", "judged")
 
 OBJECTIVE = 0.9995
 """Share of good events that is promised, unless another is given: the playbook's availability of an API."""
@@ -34,6 +34,11 @@ SHORTEST_SECONDS = 60
 STEPS = 60
 """Points drawn and looked at in each of the two windows, at most."""
 WATCHED = ("p95", "p99")
+_REASONS = {
+    "release.burn": "release.incident",
+    "release.failing": "release.failing",
+    "release.latency": "release.latency_spike",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ def compare(
     shifts = tuple(_shift(queries, source, name, found) for name in WATCHED)
     burns = _burn(before.error_share, objective), _burn(after.error_share, objective)
     traces = queries.failing_traces(source, start=released, end=until)
-    return replace(found, shifts=shifts, traces=traces, decision=_judged(*burns, shifts))
+    return replace(found, shifts=shifts, traces=traces, decision=judged(*burns, shifts))
 
 
 def _burn(error_share: float, objective: float) -> float:
@@ -147,13 +152,18 @@ def _shift(queries: Queries, source: PrometheusOverTime, name: str, found: Compa
     return shift_in(name, points, released, lag_seconds=window + 2 * step)
 
 
-def _judged(normal: float, burn: float, shifts: tuple[Shift, ...]) -> Decision:
+def judged(normal: float, burn: float, shifts: tuple[Shift, ...]) -> Decision:
+    """What burn rates before and after a release, and the movements of latency, come to."""
     findings = []
     limit = max(INCIDENT_FACTOR * normal, 1.0)
     if burn > limit:
         text = f"the error budget burns at {burn:.1f} after the release, {normal:.2f} before; more than {limit:.1f}"
         hint = "roll back, then open an incident"
         findings.append(Finding("release.burn", text, Severity.CRITICAL, hint=hint))
+    elif burn > 1 < normal:
+        text = f"the error budget burns at {burn:.1f} after the release, and did at {normal:.1f} before it"
+        hint = "the release is not the cause, nor the cure: look for what fails"
+        findings.append(Finding("release.failing", text, Severity.HIGH, hint=hint))
     findings += [
         Finding("release.latency", shift.sentence(), Severity.HIGH, hint="look at the traces of slow requests")
         for shift in shifts
@@ -161,7 +171,7 @@ def _judged(normal: float, burn: float, shifts: tuple[Shift, ...]) -> Decision:
     ]
     facts = {"burn_before": normal, "burn_after": burn, "burn_limit": limit}
     if findings:
-        reason = "release.incident" if burn > limit else "release.latency_spike"
+        reason = _REASONS[findings[0].rule]
         return Decision.denied(reason, "; ".join(f.message for f in findings), findings=findings, facts=facts)
     unknown = [shift.name for shift in shifts if shift.before is None or shift.after is None]
     if unknown:

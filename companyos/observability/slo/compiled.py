@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from companyos.observability.slo.burn import BurnAlert, BurnWindow
     from companyos.observability.slo.openslo import AlertPolicy, Documents, Objective, Slo
 
-__all__ = ("Compiled", "Found", "compiled", "objectives", "percent")
+__all__ = ("BAD_MAY_BE_ABSENT", "Compiled", "Found", "compiled", "objectives", "percent")
 
 WINDOWS = (5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 6 * HOUR, DAY, 3 * DAY)
 """Error ratios are recorded over these, as far as they are shorter than the period."""
+
+BAD_MAY_BE_ABSENT = "companyos.bad-events-may-be-absent"
+"""The annotation of an SLO whose bad events have no series until there is one, and nobody is to be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,11 @@ class Compiled:
     def budget(self) -> Decimal:
         """The share of errors that is allowed."""
         return 1 - self.objective.target
+
+    @property
+    def bad_may_be_absent(self) -> bool:
+        """Whether its author says that a missing counter of bad events is in order."""
+        return self.slo.metadata.annotations.get(BAD_MAY_BE_ABSENT, "").lower() == "true"
 
     @property
     def base_seconds(self) -> int:

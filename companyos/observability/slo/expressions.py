@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from companyos.observability.slo.durations import notation
+from companyos.observability.slo.names import names_of
 from companyos.observability.slo.openslo import BudgetingMethod, EventRatio, RawRatio
 from companyos.observability.slo.promql import number
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from companyos.observability.slo.openslo import Objective, Slo, ThresholdMetric
     from companyos.observability.slo.promql import Query
 
-__all__ = ("BAD", "POINT", "RATIO", "SLICE", "TOTAL", "Measure")
+__all__ = ("BAD", "BEYOND", "POINT", "RATIO", "SLICE", "TOTAL", "Measure")
 
 RATIO = "slo:sli_error:ratio_rate"
 """Followed by a window: the error ratio over it."""
@@ -29,6 +30,8 @@ POINT = "slo:sli_point_error:ratio"
 """The error ratio at one moment, of metrics that have no window."""
 SLICE = "slo:sli_slice_error:ratio"
 """The error ratio of one time slice: 0 or 1 for Timeslices."""
+BEYOND = Decimal("0.01")
+"""By so much a share may be below 0 or above 1, as good events and all events are not scraped at the same moment."""
 _OPPOSITE = {"lt": ">=", "lte": ">", "gt": "<=", "gte": "<"}
 
 
@@ -54,6 +57,12 @@ class _Events:
         good = f"({self.metric.total.over(window)} - {some})" if self.metric.are_bad else some
         return f"{self._share(good, window)}\n< bool {number(goal)}"
 
+    def measured(self) -> str:
+        return f"{BAD}{self.selector}\n/\n({TOTAL}{self.selector} > 0)"
+
+    def unseen(self) -> frozenset[str]:
+        return names_of(self.metric.counted.over("5m")) - names_of(self.metric.total.over("5m"))
+
     def period_error(self, period: str) -> str:
         bad, total = (f"sum_over_time({name}{self.selector}[{period}])" for name in (BAD, TOTAL))
         return f"{bad}\n/\n({total} > 0)"
@@ -76,6 +85,9 @@ class _Points:
     def records(self) -> list[tuple[str, str]]:
         return [(POINT, self.expression)]
 
+    def measured(self) -> str:
+        return f"{POINT}{self.selector}"
+
     def error(self, window: str) -> str:
         return f"avg_over_time({POINT}{self.selector}[{window}])"
 
@@ -96,6 +108,9 @@ class _Windowed:
 
     def records(self) -> list[tuple[str, str]]:
         return []
+
+    def measured(self) -> str:
+        return self.error("5m")
 
     def error(self, window: str) -> str:
         return _raw(self.metric, self.metric.query.over(window))
@@ -121,6 +136,10 @@ class Measure:
         """Whether there are good or bad events, and all events."""
         self.watched: str = SLICE if self.slice_seconds and not self._source.records() else self._source.watched
         """The record that is absent when nothing can be measured."""
+        self.measured: str = self._source.measured()
+        """The error ratio as its metrics have it, before anything is cut into slices."""
+        self.bad_names: tuple[str, ...] = _bad_names(self._source)
+        """Metrics that count bad events and nothing else: a service that never failed may not have them."""
 
     def records(self) -> list[tuple[str, str]]:
         """Names and expressions of what is recorded besides the ratios."""
@@ -144,6 +163,10 @@ class Measure:
     def period_error_ratio(self, period: str) -> str:
         """The error ratio over the whole period, from what was recorded."""
         return self.error_ratio(period) if self.slice_seconds else self._source.period_error(period)
+
+
+def _bad_names(source: _Events | _Points | _Windowed) -> tuple[str, ...]:
+    return tuple(sorted(source.unseen())) if isinstance(source, _Events) and source.metric.are_bad else ()
 
 
 def _source(slo: Slo, objective: Objective, selector: str) -> _Events | _Points | _Windowed:

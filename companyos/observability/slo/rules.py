@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from companyos.observability.slo.alertrules import burn_rules, no_data_rules
+from companyos.observability.slo.alertrules import burn_rules, doubt_rules, no_data_rules
 from companyos.observability.slo.compiled import Compiled, Found, compiled, objectives, percent
 from companyos.observability.slo.durations import DAY, notation
 from companyos.observability.slo.errors import Problem, SloError
@@ -51,7 +51,8 @@ def _groups(item: Compiled, found: Found) -> Iterator[Group]:
             f"slo-{item.slo_id}-slices", (Rule(name, expr, item.identity),), notation(item.measure.slice_seconds)
         )
     extra = _extra_labels(item, found)
-    rules = (*_ratios(item), *_meta(item, extra), *burn_rules(item, extra), *no_data_rules(item, extra))
+    alerts = (*burn_rules(item, extra), *no_data_rules(item, extra), *doubt_rules(item, extra))
+    rules = (*_ratios(item), *_meta(item, extra), *alerts)
     yield Group(f"slo-{item.slo_id}", rules)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from companyos.errors import COULD_NOT_CHECK, FINDINGS
 from companyos.observability.slo.durations import notation
 from companyos.observability.slo.errors import PrometheusError
-from companyos.observability.slo.expressions import RATIO, TOTAL
+from companyos.observability.slo.expressions import BEYOND, RATIO, TOTAL
 from companyos.observability.slo.periods import calendar_start
 from companyos.observability.slo.promql import number
 from companyos.observability.slo.rules import objectives, percent
@@ -39,8 +39,6 @@ _LOOKS = 200
 """How often in the period it is looked whether the rules were evaluated."""
 _ENOUGH = 0.98
 """The share of these that must have found them: nobody is to be kept from a verdict by a restart."""
-_SCRAPES_APART = 0.01
-"""By so much good events may outnumber all events because they were not scraped at the same moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def _standing(item: Compiled, seen: _Seen, prometheus: Prometheus, now: datetime
         error = found[0].value if len(found) == 1 else None
     left = None if error is None else 1 - error / float(item.budget) * share
     verdict, reason = _verdict(item, seen, error, left, looked_at)
-    if verdict == KEPT and (lacking := _lacking(item, prometheus, looked_at)):
+    if verdict == KEPT and (lacking := _blind(item, prometheus, error) or _lacking(item, prometheus, looked_at)):
         verdict, reason = UNDETERMINED, lacking
     return Standing(
         item.slo_id,
@@ -194,9 +192,11 @@ def _verdict(item: Compiled, seen: _Seen, error: float | None, left: float | Non
         traffic = seen.values.get((item.slo_id, TOTAL))
         nothing = "no events in the period" if traffic is not None else "its queries find no data"
         return UNDETERMINED, nothing
+    if error is not None and error > 1 + BEYOND:
+        return UNDETERMINED, f"its queries give an error ratio of {number(error)}, which is none"
     if left <= 0:
         return SPENT, ""
-    if error is not None and error < -_SCRAPES_APART:
+    if error is not None and error < -BEYOND:
         return UNDETERMINED, "its queries count more good events than events: they do not select the same"
     if seen.retention_seconds is not None and seen.retention_seconds < looked_at:
         kept = notation(seen.retention_seconds)
@@ -215,6 +215,15 @@ def _lacking(item: Compiled, prometheus: Prometheus, looked_at: int) -> str:
     if looks >= _ENOUGH * (looked_at // step) - 1:
         return ""
     return f"only {notation(int(looks) * step)} of {notation(looked_at)} are on record"
+
+
+def _blind(item: Compiled, prometheus: Prometheus, error: float | None) -> str:
+    """What counter of bad events is not there, where none was seen: it may be misspelt."""
+    names = () if error or item.bad_may_be_absent else item.measure.bad_names
+    missing = [name for name in names if prometheus.query(f"absent({name})")]
+    if not missing:
+        return ""
+    return f"no bad event can be seen: there is no {', '.join(missing)}. Mend the name, or export it as 0"
 
 
 def _quiet(item: Compiled, seen: _Seen) -> bool:

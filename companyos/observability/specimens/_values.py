@@ -63,6 +63,18 @@ PLANTED: dict[str, Planted] = {
     "environment variable": _secret("AWS_SECRET_ACCESS", "_KEY=", _MIXED),
     "header with a token": _secret("Authori", "zation: Token ", _MIXED),
     "password on a command line": _secret("app --pass", "word ", "grey-otter-31"),
+    "password in an element": _secret("<pass", "word>", "grey-otter-31", "</pass", "word>", core="grey-otter-31"),
+    "key in an element with a prefix": _secret("<db:api", "Key n='1'>", _HEX, "</db:api", "Key>", core=_HEX),
+    "name beside its value": _secret("<add name='pass", "word' value='", "grey-otter-31", "'/>", core="grey-otter-31"),
+    "name beside its value in JSON": _secret(
+        '{"name": "db_pass', 'word", "value": "', "grey-otter-31", '"}', core="grey-otter-31"
+    ),
+    "password in base64": _secret("pass", "word=", "Z3JleS1vdHRlci0zMQ=="),
+    "password in a URL's query, encoded": _secret("next=%2Fx%3Fpass", "word%3D", "grey-otter-31"),
+    "password encoded twice": _secret("pass", "word%253D", "grey-otter-31"),
+    "password in look-alike letters": _secret("p\u0430ss", "word=", "grey-otter-31"),
+    "e-mail address encoded twice": Planted("address", _joined("ann.lee%25", "40example.org"), ("ann.lee",)),
+    "e-mail address escaped in JSON": Planted("address", _joined("ann.lee\\uff", "20example.org"), ("ann.lee",)),
     "cookie header": _secret("Coo", "kie: sid=", _HEX),
     "e-mail address": Planted("address", _joined("ann.lee", "@mail.example.org"), ("ann.lee",)),
     "e-mail address with a tag": Planted("address", _joined("ann.lee+orders", "@example.org"), ("ann.lee", "orders@")),
@@ -76,6 +88,8 @@ PLANTED: dict[str, Planted] = {
         "card", _separated("\u00a0", "4539", "1488", "0343", "6467"), ("1488\u00a00343",)
     ),
     "card number of 15 digits": Planted("card", _joined("3782", "822463", "10005"), ("822463",)),
+    "card number over two lines": Planted("card", _joined("4539 1488", "\n", "0343 6467"), ("0343 6467",)),
+    "card number over two lines, in one": Planted("card", _joined("45391488", "\r\n  ", "03436467"), ("03436467",)),
     "account number": Planted("account", _joined("DE89", "3704", "0044", "0532", "0130", "00"), ("37040044",)),
     "account number with spaces": Planted(
         "account", _separated(" ", "DE89", "3704", "0044", "0532", "0130", "00"), ("0044 0532",)
@@ -92,7 +106,7 @@ PLANTED: dict[str, Planted] = {
 
 NAMES = (
     "password", "dbPassword", "api_key", "X-API-Key", "authorization", "client_secret", "sessionId", "private_key",
-    "access_token", "pin", "cvv", "ssn", "iban",
+    "access_token", "pin", "cvv", "ssn", "iban", "p\u0430ssword", "\uff54oken",
 )  # fmt: skip
 """Names of fields whose values are masked whatever they are."""
 
@@ -118,6 +132,13 @@ LOOKALIKES = {
     "an address of documentation": "192.0.2.17",
     "a package": "pkg:pypi/structlog@25.1.0",
     "a number with a decimal point": "4539148.80343",
+    "an element": "<title>password rules</title>",
+    "an element that counts": "<tokens>512</tokens>",
+    "a name beside a value": "<add name='page-size' value='20'/>",
+    "a path that is encoded": "/files/a%2520b%2Fc",
+    "a share": "at 100%25 of the limit",
+    "a query that is encoded": "next=%2Forders%3Fpage%3D2",
+    "two numbers": "45391488 then 03436468",
     "a phrase with an at sign": "meet @ noon",
     "an account number whose check digits are wrong": "XX00 1234 ABCD",
 }

@@ -18,7 +18,7 @@ from companyos.decision import Decision, Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from companyos.observability.slo.simulate.outcomes import SubjectOutcome
+    from companyos.observability.slo.simulate.outcomes import IncidentOutcome, SubjectOutcome
     from companyos.observability.slo.simulate.rulefile import RuleGroup
 
 __all__ = ("ID", "AlertCase", "alerts_control", "check")
@@ -27,6 +27,7 @@ ID = "OBS-ALERTS"
 RULES = {
     f"{ID}.page": "Somebody is paged for an incident that costs the error budget.",
     f"{ID}.silent": "Rules page for every incident that must page.",
+    f"{ID}.early": "A page that was there before an incident is not taken for its detection.",
     f"{ID}.noisy": "Rules page for nothing else: not for blips, slow leaks or healthy months.",
 }
 _PAGE = ("outage", "slow-burn", "recovery")
@@ -83,7 +84,7 @@ def _of_rules(path: Path) -> Decision:
 
     groups = read_rules(path.read_text(encoding="utf-8"), name=path.name)
     findings = [
-        Finding(f"{ID}.{'noisy' if one.paged else 'silent'}", f"{outcome.slo_id}: {one.title}")
+        Finding(f"{ID}.{_fault(one)}", f"{outcome.slo_id}: {one.title}")
         for outcome in _simulated(groups, *_PAGE, *_QUIET, healthy=False)
         for one in outcome.incidents
         if not one.as_expected
@@ -97,6 +98,10 @@ def _of_rules(path: Path) -> Decision:
     if findings:
         return Decision.denied(f"{ID}.wrong", f"findings: {len(findings)}", findings=findings)
     return Decision.allowed(f"{ID}.right", "the rules page when they must, and only then")
+
+
+def _fault(outcome: IncidentOutcome) -> str:
+    return "early" if outcome.paged_before else "noisy" if outcome.paged else "silent"
 
 
 def _simulated(
@@ -156,6 +161,8 @@ def _specimens() -> list[Specimen]:
         ("burn rates that cannot be reached", "silent", (("> (14.4 *", "> (14400 *"), ("> (6 *", "> (6000 *"))),
         ("a page that only writes a ticket", "silent", (('severity: "page"', 'severity: "ticket"'),)),
         ("alerts that wait for two days", "silent", ((_LAST, _LAST.replace("labels", "for: 2d\n        labels")),)),
+        # It is there before the incident, of which it tells nobody.
+        ("a page that always fires", "early", (("> (14.4 *", "> (-1 *"), ("> (6 *", "> (-1 *"))),
         (
             "alerts that ask for a misspelt record",
             "silent",

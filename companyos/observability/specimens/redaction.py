@@ -120,7 +120,12 @@ def _specimens() -> list[Specimen]:
         )
         for key in ("note", "data")
     ]
-    found.append(Specimen("a log without any", _log_file(_harmless)))
+    found += [
+        Specimen(
+            "a log with a line of plain text", _log_file(lambda: f"{_harmless()}using {token}\n"), f"{ID}.unmasked"
+        ),
+        Specimen("a log without any", _log_file(_harmless)),
+    ]
     return found
 
 

@@ -73,7 +73,7 @@ def test_the_summary_for_machines(api, capsys):
     assert run(command) == 0
     first = json.loads(capsys.readouterr().out)
     assert first["slos"] == ["orders-availability", "orders-latency"]
-    assert (first["alerts"], first["changed"], first["written"]) == (6, True, True)
+    assert (first["alerts"], first["changed"], first["written"]) == (8, True, True)
     assert run(command) == 0
     assert json.loads(capsys.readouterr().out)["changed"] is False
 

@@ -42,6 +42,51 @@ def test_no_data_is_an_alert_and_no_success(bench):
     judge(bench, [slo()], {"unrelated": "0x30"}, expected)
 
 
+RAW = {"ratioMetric": {"raw": metric("share"), "rawType": "success"}}
+MANY = events(good="sum(rate(answers_total[{{.window}}]))", total=TOTAL)
+
+
+@pytest.mark.parametrize(
+    ("things", "series", "fires"),
+    [
+        ([slo(RAW)], {"share": "99.5x60"}, 1),
+        ([slo(RAW)], {"share": "-0.5x60"}, 1),
+        ([slo(RAW)], {"share": "0.995x60"}, 0),
+        ([slo(RAW)], {"share": "1x60"}, 0),
+        ([slo(RAW)], {"share": "0x60"}, 0),
+        ([slo(MANY)], {FINE: "0+60x60", "answers_total": "0+90x60"}, 1),
+        ([slo(MANY)], {FINE: "0+60x60", "answers_total": "0+60x60"}, 0),
+        ([slo(MANY)], {FINE: "0+60x60", "answers_total": "0x60"}, 0),
+        ([slo(MANY, method="Timeslices", objective={"timeSliceWindow": "5m", "timeSliceTarget": 0.9})],
+         {FINE: "0+60x60", "answers_total": "0+90x60"}, 1),
+    ],
+    ids=["percent", "negative", "a share", "all good", "all bad", "more good than all", "as many", "none", "slices"],
+)  # fmt: skip
+def test_a_ratio_outside_of_zero_to_one_is_an_alert(things, series, fires, bench):
+    """It looks kept, or spent, whatever happens: after a quarter of an hour somebody is told."""
+    judge(bench, things, series, [(14, firing("nonsense"), 0), (40, firing("nonsense"), fires)])
+
+
+OWN = slo(events(bad="sum(rate(errors_total[{{.window}}]))", total=TOTAL))
+
+
+@pytest.mark.parametrize(
+    ("series", "fires"),
+    [
+        ({FINE: "0+60x90"}, 1),
+        ({FINE: "0+60x90", "error_total": "0x90"}, 1),
+        ({FINE: "0+60x90", "errors_total": "0x90"}, 0),
+        ({FINE: "0+60x90", "errors_total": "0+1x90"}, 0),
+        ({FINE: "7x90"}, 0),
+        ({"unrelated": "0x90"}, 0),
+    ],
+    ids=["missing", "misspelt", "never failed", "fails", "no events", "no data"],
+)
+def test_a_missing_counter_of_errors_is_an_alert(series, fires, bench):
+    """While there are events, and after an hour, so that a service which exports zeros is left in peace."""
+    judge(bench, [OWN], series, [(59, firing("no-errors-seen"), 0), (80, firing("no-errors-seen"), fires)])
+
+
 @pytest.mark.parametrize("sli", [events(good=GOOD, total=TOTAL), events(bad=BAD, total=TOTAL)], ids=["good", "bad"])
 def test_a_total_outage_pages_even_where_no_good_series_was_ever_seen(sli, bench):
     """A service that only ever failed has no series of good events: the error ratio is 1, and it pages."""

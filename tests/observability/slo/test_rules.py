@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 import yaml
@@ -145,7 +146,7 @@ def test_a_policy_replaces_the_playbooks_alerts():
     rules = rules_of(
         slo(alertPolicies=["fast"]), policy(5, "2h", after="5m", severity="sev1", notificationTargets=[target])
     )
-    assert set(alerts(rules)) == {"fast", "no-data"}
+    assert set(alerts(rules)) == {"fast", "no-data", "nonsense"}
     fast = alerts(rules)["fast"]
     assert fast.after == "5m"
     assert fast.labels["severity"] == "sev1"
@@ -199,7 +200,53 @@ def test_silence_of_the_metrics_is_an_alert_unless_refused(settings, there):
 def test_a_policy_may_only_watch_for_missing_data():
     """alertWhenBreaching: false leaves the alert on missing data, with the condition's severity."""
     rules = rules_of(slo(alertPolicies=["fast"]), policy(alertWhenBreaching=False, alertWhenNoData=True))
-    assert {key: rule.labels["severity"] for key, rule in alerts(rules).items()} == {"no-data": "page"}
+    found = {key: rule.labels["severity"] for key, rule in alerts(rules).items()}
+    assert found == {"no-data": "page", "nonsense": "ticket"}
+
+
+@pytest.mark.parametrize(("severity", "expected"), [("page", "page"), ("ticket", "ticket")])
+def test_silence_pages_where_errors_do(severity, expected):
+    """A service that is gone counts no errors, so that no burn rate would wake anybody."""
+    assert alerts(rules_of(slo()))["no-data"].labels["severity"] == "page"
+    rules = rules_of(slo(alertPolicies=["fast"]), policy(severity=severity))
+    assert alerts(rules)["no-data"].labels["severity"] == expected
+
+
+ERRORS = "sum(rate(errors_total[{{.window}}]))"
+ALL = 'sum(rate(requests_total{job="a"}[{{.window}}]))'
+
+
+@pytest.mark.parametrize(
+    ("sli", "watched"),
+    [
+        (events(bad=ERRORS, total=ALL), ["errors_total"]),
+        (events(bad='sum(rate({__name__="errors_total"}[5m])) + sum(rate(lost_total[5m]))', total=ALL),
+         ["errors_total", "lost_total"]),
+        (events(bad='sum(rate(requests_total{code="500"}[{{.window}}]))', total=ALL), []),
+        (events(good="sum(rate(answers_total[{{.window}}]))", total=ALL), []),
+        (events(bad='sum(rate({__name__=~"errors.*"}[5m]))', total=ALL), []),
+        ({"ratioMetric": {"raw": metric("share"), "rawType": "success"}}, []),
+    ],
+    ids=["a metric of its own", "two", "the same metric", "good events", "a pattern", "a ratio"],
+)  # fmt: skip
+def test_bad_events_that_cannot_be_seen_are_watched_for(sli, watched):
+    """Only where a counter of its own says so: one series of many looks the same misspelt and never needed."""
+    rule = alerts(rules_of(slo(sli))).get("no-errors-seen")
+    assert watched == ([] if rule is None else re.findall(r"absent\((\w+)\)", rule.expr))
+
+
+def test_bad_events_may_have_no_series_where_their_author_says_so():
+    """The annotation takes the alert away, and nothing but true does."""
+    for value, there in (("true", False), ("false", True), ("yes", True)):
+        written = slo(events(bad=ERRORS, total=ALL))
+        written["metadata"]["annotations"] = {"companyos.bad-events-may-be-absent": value}
+        assert ("no-errors-seen" in alerts(rules_of(written))) == there
+
+
+def test_what_is_compared_with_a_threshold_is_always_a_share():
+    """0 or 1, whatever was measured: there is nothing to watch for."""
+    rules = rules_of(slo({"thresholdMetric": metric("latency_ms")}, objective={"op": "lt", "value": 300}))
+    assert "nonsense" not in alerts(rules)
 
 
 @pytest.mark.parametrize("label", ["slo_id", "severity", "alertname", "__name__"])

@@ -244,6 +244,8 @@ YOUNG = ({}, "20")
         ([LOADED, FLOW, LATEST, (PERIOD, "0.001")], "40d", "spent", ""),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.5")], "15d", "spent", ""),
         ([LOADED, FLOW, LATEST, (PERIOD, "-0.001")], "40d", "kept", ""),
+        ([LOADED, FLOW, LATEST, (PERIOD, "98.5")], "40d", "undetermined", "its queries give an error ratio of 98.5"),
+        ([LOADED, FLOW, LATEST, (PERIOD, "1")], "40d", "spent", ""),
         ([LOADED, FLOW, LATEST, (PERIOD, "-2")], "40d", "undetermined", "its queries count more good events"),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.0005")], "15d", "undetermined", "Prometheus keeps only 15d of the period"),
         ([LOADED, FLOW, LATEST, (PERIOD, "0.0005")], "0s", "undetermined", "Prometheus keeps only 15d of the period"),
@@ -270,6 +272,38 @@ def test_a_verdict_needs_the_whole_period(samples, retention, verdict, reason):
         (found,) = standings(read({"slo.yaml": text(slo())}), Asked(url))
     assert found.verdict == verdict
     assert found.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "missing", "annotated", "verdict"),
+    [
+        ("0", True, False, "undetermined"),
+        ("0", False, False, "kept"),
+        ("0", True, True, "kept"),
+        ("0.0005", True, False, "kept"),
+    ],
+    ids=["misspelt or never needed", "exported as 0", "said to be in order", "seen within the period"],
+)
+def test_errors_that_cannot_be_seen_are_no_success(ratio, missing, annotated, verdict):
+    """No error in the period, and no series that would count one: nobody knows."""
+
+    def answer(handler):
+        asked = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        if "flags" in handler.path:
+            giving({"status": "success", "data": {"storage.tsdb.retention.time": "40d"}})(handler)
+        elif b"absent" in asked:
+            giving(vector(*([({}, "1")] if missing else [])))(handler)
+        else:
+            known = [LOADED, FLOW, LATEST, (PERIOD, ratio)]
+            giving(vector(*([] if b"ALERTS" in asked else [({}, "200")] if b"count_over" in asked else known)))(handler)
+
+    written = slo(events(bad="sum(rate(errors_total[{{.window}}]))", total=TOTAL))
+    if annotated:
+        written["metadata"]["annotations"] = {"companyos.bad-events-may-be-absent": "true"}
+    with answering(answer) as url:
+        (found,) = standings(read({"slo.yaml": text(written)}), Asked(url))
+    assert found.verdict == verdict
+    assert ("errors_total" in found.reason) == (verdict == "undetermined")
 
 
 def test_calendar_windows_are_asked_from_their_start():

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from companyos.observability.slo import simulate
 from companyos.observability.slo.simulate.errors import ReplayError
+from tests.observability.slo.texts import events, slo
+from tests.observability.slo.texts import rules_of as compiled
 from tests.observability.slo_simulate import cases
 
 pytestmark = pytest.mark.service("promtool")
@@ -37,6 +39,27 @@ def _judged(promtool, texts, inputs):
 def test_recorded_values_are_those_of_promtool(promtool, inputs, texts):
     """Whatever the series and the expressions, what is recorded is what promtool records."""
     assert "" == _judged(promtool, texts, inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"), [("error_total", {}), ("errors_total", {})], ids=["errors are misspelt", "more bad than all"]
+)
+def test_alerts_on_what_cannot_be_right_fire_at_the_same_tick(promtool, name, labels):
+    """What compiled rules say of themselves: our evaluator and promtool see the same, minute by minute."""
+    bad, total = "sum(rate(errors_total[{{.window}}]))", "sum(rate(requests_total[{{.window}}]))"
+    text = compiled(slo(events(bad=bad, total=total))).to_yaml()
+    inputs = [
+        cases.series("requests_total", {}, [30 * n for n in range(160)]),
+        cases.series(name, labels, [60 * n for n in range(160)]),
+    ]
+    until_ms = 78 * cases.INTERVAL_MS
+    every = range(0, until_ms, cases.INTERVAL_MS)
+    assert "" == cases.judged(promtool, text, inputs, until_ms=until_ms, ticks=every)
+    fired = {
+        dict(rule.labels)["slo_alert"] for rule, alert in cases.replayed(text, inputs, until_ms=until_ms).alerts
+        if alert.firing.any()
+    }  # fmt: skip
+    assert ("no-errors-seen" if name == "error_total" else "nonsense") in fired
 
 
 def _without_extrapolation(risen, *_):

@@ -6,6 +6,7 @@ What is PromQL but not in the subset is refused by name and place, never skipped
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from typing import NoReturn
@@ -62,6 +63,25 @@ FUNCTIONS: dict[str, tuple[tuple[str, ...], int, str]] = (
 """Name to: types of the arguments, how many of the last may be left out, type of the result."""
 _RE2_ONLY = re.compile(r"\(\?(?!:|[is]+\)|[is]+:)|\\(?![.dDwWsSbB\\/+*?()\[\]{}|^$tnrfv_-])|[*+?}]\+|\[\[:")
 """Where the regular expressions of Python and of RE2 (https://github.com/google/re2/wiki/Syntax) may differ."""
+
+
+_OTHERS = frozenset(
+    re.findall(
+        r"\w+",
+        "acos acosh asin asinh atan atanh changes cos cosh day_of_month day_of_week day_of_year days_in_month "
+        "deg delta deriv double_exponential_smoothing exp histogram_avg histogram_count histogram_fraction "
+        "histogram_quantiles histogram_stddev histogram_stdvar histogram_sum holt_winters hour idelta info "
+        "irate label_join label_replace ln log10 log2 mad_over_time minute month pi predict_linear "
+        "quantile_over_time rad resets sgn sin sinh sort sort_by_label sort_by_label_desc sort_desc sqrt "
+        "stddev_over_time stdvar_over_time tan tanh timestamp ts_of_first_over_time ts_of_last_over_time "
+        "ts_of_max_over_time ts_of_min_over_time first_over_time year end start bottomk count_values limitk "
+        "limit_ratio quantile stddev stdvar topk step range ",
+    )
+)
+"""What else is called in PromQL (Prometheus 3), and not evaluated here."""
+_CALLED = (*FUNCTIONS, *AGGREGATIONS, *_OTHERS)
+_MISSPELT = 0.8
+"""How alike a name is to one of them that is taken for a slip of it, and not for what a later version has."""
 
 
 def kind_of(node: Node) -> str:
@@ -260,6 +280,9 @@ class _Parser:
     def _call(self, token: Token) -> Node:
         name = token.text
         if name not in FUNCTIONS:
+            meant = [] if name.lower() in _OTHERS else difflib.get_close_matches(name, _CALLED, 1, _MISSPELT)
+            if meant:
+                self._refuse(token.at, f"there is no {name}(…)", expected=meant[0])
             self._unsupported(token.at, f"{name}(…)")
         self._expect("(")
         args: list[Node] = []
