@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from companyos.authz.vouching import SubjectSource
     from companyos.config import AuthzSection, Settings
     from companyos.controls import Control
-    from companyos.decision import Decision, Finding
+    from companyos.decision import Decision
     from companyos.finops import Budget, CostStore
     from companyos.finops.budgets import BudgetPolicy, Route
     from companyos.finops.rates import Rates
