@@ -143,6 +143,16 @@ def test_consumption_follows_what_counts(store, llm_bill, focus_text, tmp_path):
     assert [(one.feature, one.quantity, one.rows) for one in tokens] == [("rank", 1_000_000, 1)]
 
 
+def test_consumption_of_a_file_that_needed_its_decimal_mark_told(store, focus_file):
+    """A file that could be read in one way only when told how is read again in that way."""
+    row = {"ConsumedUnit": "Tokens", "ConsumedQuantity": "1.500", "BilledCost": "2,25", "EffectiveCost": "2,25"}
+    rest = dict.fromkeys(("ListCost", "ContractedCost"), "2,25")
+    store.ingest(focus_file(row | rest), number_style=",")
+    (found,) = store.consumed(date(2024, 9, 1), date(2024, 10, 1))
+
+    assert (found.quantity, found.amount) == (1500, Decimal("2.25"))
+
+
 def marker(ledger, kind, environment, at):
     """Leave a release marker on the ledger as the real ones are."""
     from companyos.observability.markers import Marker, mark

@@ -320,6 +320,19 @@ def test_reconciling_with_a_real_ledger(company):
     assert made.assess().allow
 
 
+def test_a_request_that_is_billed_a_week_late_is_known(company):
+    """The invoice names it, so it is found on whatever day the ledger has it: on another day, and not unknown."""
+    path = company / "invoice.csv"
+    path.write_text(INVOICE.replace("2026-03-02", "2026-03-09"))
+    with open_ledger(company) as ledger:
+        made = reconcile_ledger(ledger, read_invoice(path))
+
+    assert {(one.kind, one.amount) for one in made.differences} == {
+        ("credit", Decimal("-0.10")),
+        ("day_shift", Decimal("0.90")),
+    }
+
+
 def test_a_ledger_that_was_altered_is_not_reconciled_with(company):
     """One amount changed in the database: it could not be checked, which is no agreement."""
     import sqlite3

@@ -102,6 +102,10 @@ def foreseen(charges: Sequence[Charge], levels: Sequence[tuple[int, int]], now: 
         used = spent + reserved
         if not 2 * _DAY < one.end - one.start < FOREVER - one.start or used >= one.limit:
             continue
+        # No pace that counts is faster than all of it in this time; most calls end here, and every spender makes one.
+        shortest = min(max(now - one.start, _LEAST_HISTORY), _DAY)
+        if (one.limit - used) * shortest > used * WARNED_SECONDS:
+            continue
         beginning = f"{one.key.partition(f':{one.unit}:')[0]}:{one.unit}:day:"
         today = [
             sum(held) / max(now - other.start, _DAY)

@@ -14,7 +14,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -24,8 +24,12 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from companyos.canonical import digest
 from companyos.errors import UserError
 from companyos.finops.columns import KNOWN
+<<<<<<< HEAD
 from companyos.finops.engines.slicing import sliced
 from companyos.finops.errors import CostFileError, OverlapError, StoreError
+=======
+from companyos.finops.errors import AmbiguousNumbersError, CostFileError, OverlapError, StoreError
+>>>>>>> fin-digest
 from companyos.finops.focus import FocusFile, check_regular
 from companyos.finops.interface import (
     Bill,
@@ -281,10 +285,11 @@ class SqliteCostStore:
         raw = self.directory / (report.raw_path if report is not None else file)
         styles: tuple[NumberStyle, ...] = ("auto", ",", ".")  # how it was ingested is not kept
         for style in styles:
-            charges = [item for item in FocusFile(raw, number_style=style).rows() if isinstance(item, Charge)]
-            if rows <= {charge.row for charge in charges}:
-                yield from (charge for charge in charges if charge.row in rows)
-                return
+            with suppress(AmbiguousNumbersError):
+                charges = [item for item in FocusFile(raw, number_style=style).rows() if isinstance(item, Charge)]
+                if rows <= {charge.row for charge in charges}:
+                    yield from (charge for charge in charges if charge.row in rows)
+                    return
         raise CostFileError(f"{raw.name} has other rows than when it was ingested")
 
     def coverage(self, *, until: datetime | None = None) -> Coverage:

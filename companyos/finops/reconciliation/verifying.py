@@ -62,9 +62,10 @@ def reconcile_ledger(
     if not history.epochs:
         raise UnverifiableError("the ledger tells of no budget, so there is nothing to reconcile with", got=source)
     first, last = min(line.day for line in lines) - _DAY, max(line.day for line in lines) + _DAY
+    named = {line.request for line in lines}
     found = [
         one
         for one in settlements(history)
-        if first <= one.at.date() <= last and (provider is None or one.provider == provider)
+        if (first <= one.at.date() <= last or one.id in named) and (provider is None or one.provider == provider)
     ]
     return reconcile(lines, found, rates=rates, prices=prices)
