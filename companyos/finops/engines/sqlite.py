@@ -24,12 +24,8 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from companyos.canonical import digest
 from companyos.errors import UserError
 from companyos.finops.columns import KNOWN
-<<<<<<< HEAD
 from companyos.finops.engines.slicing import sliced
-from companyos.finops.errors import CostFileError, OverlapError, StoreError
-=======
 from companyos.finops.errors import AmbiguousNumbersError, CostFileError, OverlapError, StoreError
->>>>>>> fin-digest
 from companyos.finops.focus import FocusFile, check_regular
 from companyos.finops.interface import (
     Bill,
