@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ("Scan", "scan", "unzip")
 
 BLOCK = 4 * 1024 * 1024
+"""As long as the longest line that is read: a longer one always lies across the edge of two blocks."""
 GZIP = b"\x1f\x8b"
 
 
@@ -23,14 +24,14 @@ class Scan:
     """What was met in the bytes of a file."""
 
     odd: bool
-    """Bytes 0 or 1, blank lines or mixed line ends: things that are counted or refused row by row, not in bulk."""
+    """Bytes 0 or 1, blank lines, mixed line ends, endless lines: what is counted or refused row by row, not in bulk."""
     null_text: bool
     """The text NULL or null occurs somewhere."""
 
 
 def scan(path: Path) -> Scan:
     """Look through a file once, in constant memory."""
-    returns = newlines = pairs = 0
+    returns = newlines = pairs = length = 0
     odd = null_text = bare = False
     carried = b"\n"  # a file that begins with a line end begins with a blank line
     with path.open("rb") as handle:
@@ -45,6 +46,10 @@ def scan(path: Path) -> Scan:
                 bare = bare or b"\n" in block
             odd = odd or any(mark in text for mark in (b"\0", b"\x01", b"\n\n") for text in (block, seam))
             null_text = null_text or any(mark in text for mark in (b"NULL", b"null") for text in (block, seam))
+            # A last line that is longer than DuckDB's buffer is lost there without a word.
+            end = block.find(b"\n")
+            odd = odd or length + (len(block) if end < 0 else end) >= BLOCK
+            length = length + len(block) if end < 0 else len(block) - block.rfind(b"\n") - 1
             carried = block[-3:]
     return Scan(odd=odd or (returns > 0 and (bare or not returns == newlines == pairs)), null_text=null_text)
 
