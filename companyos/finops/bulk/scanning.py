@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 __all__ = ("Scan", "scan", "unzip")
 
 BLOCK = 4 * 1024 * 1024
-"""As long as the longest line that is read: a longer one always lies across the edge of two blocks."""
+LONGEST = 4 * 1024 * 1024
+"""No line of a bill is as long; one that is lies across the edge of two blocks."""
 GZIP = b"\x1f\x8b"
 
 
@@ -48,7 +49,7 @@ def scan(path: Path) -> Scan:
             null_text = null_text or any(mark in text for mark in (b"NULL", b"null") for text in (block, seam))
             # A last line that is longer than DuckDB's buffer is lost there without a word.
             end = block.find(b"\n")
-            odd = odd or length + (len(block) if end < 0 else end) >= BLOCK
+            odd = odd or length + (len(block) if end < 0 else end) >= LONGEST
             length = length + len(block) if end < 0 else len(block) - block.rfind(b"\n") - 1
             carried = block[-3:]
     return Scan(odd=odd or (returns > 0 and (bare or not returns == newlines == pairs)), null_text=null_text)
