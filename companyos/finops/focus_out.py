@@ -174,6 +174,7 @@ def _row(one: LlmSpend) -> dict[str, str]:
     month = hour.replace(day=1, hour=0)
     provider, cost = one.provider or UNSAID, plain(one.amount)
     measured = one.tokens is not None
+    quantity = plain(Decimal(one.tokens or 0))  # with a mark, by which readers of CSV tell decimals from integers
     names = dict.fromkeys(
         ("HostProviderName", "InvoiceIssuerName", "ProviderName", "PublisherName", "ServiceProviderName"), provider
     )
@@ -191,10 +192,10 @@ def _row(one: LlmSpend) -> dict[str, str]:
         "ChargeFrequency": "Usage-Based",
         "ChargePeriodStart": stamp(hour),
         "ChargePeriodEnd": stamp(hour + timedelta(hours=1)),
-        "ConsumedQuantity": str(one.tokens) if measured else "",
+        "ConsumedQuantity": quantity if measured else "",
         "ConsumedUnit": "Tokens" if measured else "",
         "PricingCurrency": one.currency,
-        "PricingQuantity": str(one.tokens) if measured else "1",
+        "PricingQuantity": quantity if measured else "1.00",
         "PricingUnit": "Tokens" if measured else "Requests",
         "ServiceCategory": "AI and Machine Learning",
         "ServiceName": f"{provider} models",

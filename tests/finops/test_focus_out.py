@@ -70,7 +70,7 @@ def test_settlements_become_rows(scene):
     ]
     assert [row["BillingPeriodStart"][:7] for row in rows] == ["2026-03", "2026-03", "2026-04", "2026-04"]
     assert [row["BillingPeriodEnd"][:10] for row in rows] == ["2026-04-01", "2026-04-01", "2026-05-01", "2026-05-01"]
-    assert [row["ConsumedQuantity"] for row in rows] == ["1200", "7", "800", "0"]
+    assert [row["ConsumedQuantity"] for row in rows] == ["1200.00", "7.00", "800.00", "0.00"]
     assert json.loads(rows[0]["Tags"]) == {"company": "acme", "team": "search", "feature": "ranking", "run": "r1"}
     assert (rows[0]["ServiceCategory"], rows[0]["ConsumedUnit"], rows[0]["SkuMeter"]) == (
         "AI and Machine Learning",

@@ -32,8 +32,8 @@ def aggregate(path: Path, *, tag: str | None = None) -> tuple[CostLine, ...]:
     """
     with tempfile.TemporaryDirectory(prefix="companyos-look-") as scratch, connect(Path(scratch)) as connection:
         bill = open_bill(path, Path(scratch))
-        if bill.has_markers:
-            raise _unclear(path.name, "bytes 0 or 1, which no bill has")
+        if bill.is_hiding:
+            raise _unclear(path.name, "bytes 0 or 1 or an endless line, which no bill has")
         at = {name: f"c{number}" for number, name in enumerate(bill.header)}
         start, cost, currency, service = (
             at[name] for name in ("ChargePeriodStart", "BilledCost", "BillingCurrency", "ServiceName")

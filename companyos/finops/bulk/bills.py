@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from companyos.finops.bulk.connection import connect, duckdb, literal, quoted
-from companyos.finops.bulk.scanning import GZIP, has_markers, scan, unzip
+from companyos.finops.bulk.scanning import GZIP, is_hiding, scan, unzip
 from companyos.finops.columns import detect_version
 from companyos.finops.errors import CostFileError
 from companyos.finops.focus import FocusFile, check_regular
@@ -91,9 +91,9 @@ class CsvBill(FocusFile):
         return self.encoding.startswith("utf-8") and self.style != "," and not self._found.odd
 
     @property
-    def has_markers(self) -> bool:
-        """Whether there are bytes that no bill has."""
-        return has_markers(self._path)
+    def is_hiding(self) -> bool:
+        """Whether there are bytes or endless lines that a query would pass over without a word."""
+        return is_hiding(self._path)
 
     def relation(self) -> str:
         """The rows as SQL; DuckDB fails on what only the thorough reader understands.
@@ -132,7 +132,7 @@ class ParquetBill(Columns):
 
     in_bulk = True
     null_text = True
-    has_markers = False
+    is_hiding = False
 
     def __init__(self, path: Path, scratch: Path, *, number_style: NumberStyle = "auto", complete: bool = True) -> None:
         self.tally = Tally()
