@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from companyos.cli.finops_anomalies import anomalies
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_forecast import forecast
 from companyos.cli.finops_setting import as_of_option, setting, store_option
@@ -34,6 +35,7 @@ finops.add_command(ingest)
 finops.add_command(validate)
 finops.add_command(report)
 finops.add_command(forecast)
+finops.add_command(anomalies)
 
 
 @finops.command()

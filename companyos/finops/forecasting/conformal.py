@@ -49,7 +49,7 @@ KNOWN_TENTHS = 9
 STEP = Decimal("0.01")
 """How far a miss moves an end's nominal share of misses, a day ahead."""
 PATIENCE_DAYS = 40
-"""Farther ahead misses come in rows and are known late, so that each moves it less: half as far at so many days more."""
+"""Farther ahead misses come in rows and are known late, so each moves it less: half as far at so many days more."""
 FORGETTING = ARITHMETIC.power(2, ARITHMETIC.divide(Decimal(-1), Decimal(28)))
 """What an error still counts a day later, when a predictor is chosen."""
 
