@@ -194,7 +194,7 @@ class FinopsSection(_Section):
         ("CostCenter", "application", "environment", "feature", "team"),
         description="Tags rolled up when a bill comes in.",
     )
-    forecast: ForecastSetting = Field(default_factory=ForecastSetting, description="Forecasts of costs.")
+    forecast: ForecastSetting = Field(default_factory=ForecastSetting, description="How costs are forecast.")
     budget_policy: Path = Field(Path("finops.yaml"), description="The policy of budgets that are reserved from.")
     budget_store: str | None = Field(
         None, description="URL of the store of budgets; default: a SQLite file in the state directory."

@@ -9,6 +9,7 @@ import click
 
 from companyos.cli.finops_advise import advise
 from companyos.cli.finops_allocate import allocate
+from companyos.cli.finops_anomalies import anomalies
 from companyos.cli.finops_bills import ingest, report, validate
 from companyos.cli.finops_check import check
 from companyos.cli.finops_digest import digest
@@ -46,6 +47,7 @@ finops.add_command(report)
 finops.add_command(digest)
 finops.add_command(forecast)
 finops.add_command(reconcile)
+finops.add_command(anomalies)
 
 
 @finops.command()

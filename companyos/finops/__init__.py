@@ -4,6 +4,7 @@ Start here: `open_store(directory).ingest(path)`, then `judge(budgets, store, as
 must not happen, `Budget.open(policy, url, ledger).reserve(...)`.
 """
 
+from companyos.finops.anomalies import Anomalies, Anomaly, find_anomalies, judge_anomalies
 from companyos.finops.budgets import (
     Budget,
     BudgetConflictError,
@@ -43,6 +44,8 @@ from companyos.finops.rates import Rates
 __all__ = (
     "AllocationError",
     "AmbiguousNumbersError",
+    "Anomalies",
+    "Anomaly",
     "Backtest",
     "Budget",
     "BudgetConflictError",
@@ -79,11 +82,13 @@ __all__ = (
     "backtest",
     "cost_note",
     "exact_sum",
+    "find_anomalies",
     "forecast_ahead",
     "forecast_costs",
     "forecast_period",
     "gate",
     "judge",
+    "judge_anomalies",
     "open_store",
     "period_at",
     "single_currency",

@@ -1,4 +1,4 @@
-"""What this room registers: the budget gate, the budgets and the tags of infrastructure as controls."""
+"""What this room registers as controls: the budget gate, budgets, anomalies and the tags of infrastructure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 from companyos.controls import Control
 from companyos.decision import Severity
+from companyos.finops.anomalies import RULES as ANOMALY_RULES
+from companyos.finops.anomaly_specimens import SPECIMENS as ANOMALY_SPECIMENS
+from companyos.finops.anomaly_specimens import check_bill
 from companyos.finops.budgets.specimens import SPECIMENS as BUDGET_SPECIMENS
 from companyos.finops.budgets.specimens import check_spending
 from companyos.finops.budgets.verdicts import RULES as BUDGET_RULES
@@ -19,7 +22,7 @@ from companyos.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ("BUDGET_CAP", "FINOPS_GATE", "FINOPS_TAGS", "companyos_controls")
+__all__ = ("BUDGET_CAP", "FINOPS_ANOMALY", "FINOPS_GATE", "FINOPS_TAGS", "companyos_controls")
 
 FINOPS_GATE = Control(
     id="FINOPS-GATE",
@@ -32,6 +35,18 @@ FINOPS_GATE = Control(
     severity=Severity.CRITICAL,
 )
 """The control; its subject is a `BudgetCase`."""
+
+FINOPS_ANOMALY = Control(
+    id="FINOPS-ANOMALY",
+    title="Costs that nobody expected",
+    check=check_bill,
+    rules=ANOMALY_RULES,
+    specimens=ANOMALY_SPECIMENS,
+    docs="forecast.md",
+    subject="bill",
+    severity=Severity.MEDIUM,
+)
+"""The control; its subject is an `AnomalyCase`."""
 
 BUDGET_CAP = Control(
     id="BUDGET-CAP",
@@ -61,4 +76,4 @@ FINOPS_TAGS = Control(
 @hookimpl
 def companyos_controls() -> Sequence[Control]:
     """The controls of this room."""
-    return (BUDGET_CAP, FINOPS_GATE, FINOPS_TAGS)
+    return (BUDGET_CAP, FINOPS_ANOMALY, FINOPS_GATE, FINOPS_TAGS)

@@ -391,6 +391,7 @@ def test_a_look_gives_what_an_ingest_gives(focus_file, tmp_path):
         {"ServiceName": "NULL"},
         {"ServiceName": "Mach\0ines"},
         {"ChargeDescription": "\x01"},
+        pytest.param({"ChargeDescription": "x" * scanner.LONGEST}, id="endless"),
     ],
 )
 def test_a_look_refuses_what_is_not_plain(focus_file, row):

@@ -76,6 +76,10 @@ class Predictors:
         if "monthly" in self.names:
             self._monthly.learn(day, cost)
 
+    def surplus(self, day: date) -> Decimal:
+        """What such a day of the month is known to add to, or take off, the day; 0 without the predictor `monthly`."""
+        return self._monthly.surplus(day)
+
     def predict(self, days: Sequence[date]) -> dict[str, list[Decimal]]:
         """What each of `days` will cost, by each predictor.
 
@@ -186,7 +190,7 @@ class _Monthly:
         self._known = 0
 
     def learn(self, day: date, cost: Decimal) -> None:
-        surplus = self._surplus(day)
+        surplus = self.surplus(day)
         if self._known:
             difference = cost - self._base.predict([day])[0]
             for place in _places(day):
@@ -198,9 +202,9 @@ class _Monthly:
 
     def predict(self, days: Sequence[date]) -> list[Decimal]:
         plain = self._base.predict(days)
-        return [cost + self._surplus(day) for day, cost in zip(days, plain, strict=True)]
+        return [cost + self.surplus(day) for day, cost in zip(days, plain, strict=True)]
 
-    def _surplus(self, day: date) -> Decimal:
+    def surplus(self, day: date) -> Decimal:
         seen = (self._places.get(place, ()) for place in _places(day))
         usual = (median(differences) for differences in seen if len(differences) > 1)
         striking = [surplus for surplus in usual if abs(surplus) > STRIKING * self._typical]
