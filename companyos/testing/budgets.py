@@ -106,6 +106,15 @@ class BudgetStoreContract(ABC):
         _settle(store, "gone", _charge("team", 12))
         assert _used(store) == {"team": (12, 0)}  # noqa: S101 - a test
 
+    def test_sums_beyond_floating_point_are_exact(self, store: BudgetStore) -> None:
+        """Beyond 2^53 the last unit still counts, in what is spent and in what waits for the ledger."""
+        for name in ("a", "b", "c"):
+            _settle(store, name, _charge("team", 2**53 - 1))
+        assert _used(store) == {"team": (3 * (2**53 - 1), 0)}  # noqa: S101 - a test
+        store.acknowledge(store.pending(9), fence=_fence())
+        last = _settle(store, "d", _charge("team", 2)._replace(allowance=2))
+        assert (last.log_first, _used(store)) == (False, {"team": (3 * (2**53 - 1) + 2, 0)})  # noqa: S101 - a test
+
     def test_refunds(self, store: BudgetStore) -> None:
         """A refund gives all of it back, once; of what is not known there is none."""
         _reserve(store, "a", _charge("team", 30))
