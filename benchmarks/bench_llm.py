@@ -147,6 +147,11 @@ def run(url: str, folder: Path, rounds: int) -> bool:
         loop.close()
         budget.close()
         ledger.close()
+    return judge(seconds)
+
+
+def judge(seconds: dict[str, list[float]]) -> bool:
+    """Print how the cases compare; whether a bar is missed."""
     added = [
         (ours - plain) / bare
         for ours, plain, bare in zip(

@@ -158,7 +158,7 @@ class Run:
 
     def _ready(self, left: list[_Place]) -> _Place | None:
         now = self.health.now()
-        for one in left:
+        for one in sorted(left, key=lambda one: one.tries):
             if one.ready_at <= now and self.health.ready_at(one.candidate.provider) <= now:
                 return one
         return None

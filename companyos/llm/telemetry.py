@@ -44,7 +44,7 @@ class Spanned(Trace):
         """The span, if anything records it."""
         return self._span if isinstance(self._span, Span) else None
 
-    def put(self, key: str, value: str | float | None) -> None:
+    def put(self, key: str, value: str | float | tuple[str, ...] | None) -> None:
         """Set an attribute whose key is one of ours; its value is masked, None left out."""
         if value is not None and isinstance(self._span, Span):
             self._span.put(key, _masked(value))
@@ -81,7 +81,7 @@ def told(span: Spanned, answer: Answer | Chunk) -> None:
     span.put("gen_ai.response.model", answer.model)
     span.put("gen_ai.response.id", answer.id)
     if answer.finish_reason is not None:
-        span.put("gen_ai.response.finish_reasons", f'["{answer.finish_reason}"]')
+        span.put("gen_ai.response.finish_reasons", (answer.finish_reason,))
     if answer.usage is not None:
         span.put("gen_ai.usage.input_tokens", answer.usage.input_tokens)
         span.put("gen_ai.usage.output_tokens", answer.usage.output_tokens)
@@ -127,7 +127,7 @@ def _begun(name: str, parent: trace.SpanContext, kind: trace.SpanKind, attribute
     return Spanned(recorder.tracing.begin(str(_masked(name)), parent, kind, recorder.tracing.fit(shown)))
 
 
-def _masked(value: str | float) -> str | float:
+def _masked(value: str | float | tuple[str, ...]) -> str | float | tuple[str, ...]:
     return _masked_text(current().redactor, value) if isinstance(value, str) else value
 
 

@@ -240,6 +240,7 @@ def test_spans_and_metrics_have_the_names_of_the_conventions(server):
         "gen_ai.provider.name": "anthropic",
         "gen_ai.request.model": "anthropic-model",
         "gen_ai.response.model": "anthropic-model",
+        "gen_ai.response.finish_reasons": ("stop",),
         "gen_ai.usage.input_tokens": 11,
         "gen_ai.usage.output_tokens": 60,
         "companyos.feature": "acme/search",

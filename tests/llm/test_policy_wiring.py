@@ -26,7 +26,7 @@ providers:
     models: {{review: gpt-4o-mini}}
 task_types:
   review: {{preferred_provider: openai, fallback: local, max_tokens: 200}}
-failover: {{fallback_provider: local, retry_delay_ms: 1, max_retries: 2}}
+failover: {{fallback_provider: local, retry_delay_ms: 1, max_retries: 1, patience_seconds: 0, cool_down_seconds: 0.1}}
 """
 FINOPS = """
 levels:
