@@ -119,7 +119,7 @@ class Company:
 
     @property
     def notifier(self) -> Notifier:
-        """The configured channels."""
+        """The configured channels, with the outbox before them and the safety net over what leaves."""
         return self._once("notifier", self._open_notifier)
 
     @property
@@ -277,7 +277,9 @@ class Company:
         return IdentityStore.open(self._url(self.settings.identity.url), self.ledger)
 
     def _open_notifier(self) -> Notifier:
-        from companyos.notify import Notifier
+        from companyos.notify import Notifier, RetryPolicy, open_outbox
+        from companyos.observability.redaction import Redactor
+        from companyos.observability.scope import current_correlation_id
 
         section = self.settings.notify
         channels = self.plugins.channels(section.model_dump() | {"root": self.root})
@@ -286,7 +288,16 @@ class Company:
             raise ConfigError(
                 f"notify.options names no channel: {', '.join(unknown)}", expected=", ".join(sorted(channels))
             )
-        return Notifier.choose(section.channels, channels, ledger=self.ledger)
+        return Notifier.choose(
+            section.channels,
+            channels,
+            ledger=self.ledger,
+            outbox=open_outbox(self._url(section.outbox), "notify"),
+            net=Redactor(self.settings.observability.redact),
+            correlate=current_correlation_id,
+            retry=RetryPolicy(section.attempts, section.base_seconds, section.cap_seconds),
+            at_once=section.at_once,
+        )
 
     def _open_costs(self) -> CostStore:
         from companyos.finops import open_store

@@ -207,6 +207,18 @@ class NotifySection(_Section):
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Settings of channels, by channel name."
     )
+    outbox: str = Field("sqlite:///.companyos/notify.db", description="Database in which messages wait, as a URL.")
+    at_once: bool = Field(
+        True, description="Whether who publishes tries each channel once, or leaves it all to `companyos notify work`."
+    )
+    attempts: int = Field(20, gt=0, description="After how many failures a message is dead.")
+    base_seconds: float = Field(0.1, gt=0, description="Longest first wait; each further one is twice as long.")
+    cap_seconds: float = Field(14_400, gt=0, description="Longest wait of all, whatever a receiver asks for.")
+    threads: int = Field(8, gt=0, le=128, description="How many messages a worker sends at a time.")
+    lease_seconds: float = Field(
+        180, ge=130, description="After how long another worker takes over what a dead one held."
+    )
+    keep_days: float = Field(30, gt=0, description="How long the outbox remembers what was delivered.")
 
 
 class EvidenceSection(_Section):

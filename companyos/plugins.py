@@ -45,6 +45,7 @@ BUILTINS: tuple[tuple[str, str], ...] = (
     ("companyos_controls", "companyos.finops.plugin"),
     ("companyos_controls", "companyos.flags.plugin"),
     ("companyos_controls", "companyos.guardrails.plugin"),
+    ("companyos_controls", "companyos.notify.plugin"),
     ("companyos_controls", "companyos.observability.plugin"),
     ("companyos_controls", "companyos.server.plugin"),
     ("companyos_channels", "companyos.notify.plugin"),

@@ -28,6 +28,7 @@ __all__ = (
     "Pending",
     "Personal",
     "Receipt",
+    "TextNet",
     "is_idle",
 )
 
@@ -202,10 +203,16 @@ class Message:
     """Dotted name of the kind of message, for example `gate.refused`."""
     text: str
     """What to tell, plain text."""
-    correlation_id: str
-    """Ties the message to the trace, decision or release that caused it."""
+    correlation_id: str = ""
+    """Ties the message to the trace, decision or release that caused it; one is found or made where it is empty."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """Further JSON values for channels that can show them."""
+    id: str = ""
+    """Idempotency key, the same on every attempt; made where it is empty."""
+    time: datetime | None = None
+    """When it was published: aware, UTC; set by the notifier."""
+    traceparent: str = ""
+    """The W3C trace context it was published in, if any; set by the notifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +225,26 @@ class Delivery:
     """Whether the channel took it."""
     detail: str = ""
     """Where it went, or why it did not."""
+    message_id: str = ""
+    """Id of the message, to ask for its status by."""
+    queued: bool = False
+    """Whether it is in the outbox and will be tried, or tried again, by a worker."""
+
+
+class TextNet(Protocol):
+    """The safety net over what leaves: masks what looks like a secret."""
+
+    def field(self, key: str, value: Any) -> Any:
+        """What may be shown of a JSON value under that name; a value without secrets comes back equal."""
+        ...
 
 
 class Channel(Protocol):
-    """A way to reach people."""
+    """A way to reach people.
+
+    A channel that stays within the company says so by an attribute `outside = False`: what it is given may be logged
+    anyway. One whose receiver takes a message once, however often it arrives, says so by `honours_key = True`.
+    """
 
     @property
     def name(self) -> str:
@@ -229,7 +252,11 @@ class Channel(Protocol):
         ...
 
     def deliver(self, message: Message) -> str:
-        """Deliver the message and return where it went; raise if it could not be delivered."""
+        """Deliver the message and return where it went; raise if it could not be delivered.
+
+        An attempt may be repeated, with the same `message.id`. An exception may say `permanent = True` where that is
+        pointless, or `retry_after_seconds` where it is too early.
+        """
         ...
 
 

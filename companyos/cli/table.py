@@ -21,6 +21,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("ledger", "Append to the ledger, read it, prove and verify it.", "companyos.cli.ledger:ledger"),
     Command("marker", "Mark releases, and compare before and after.", "companyos.cli.marker:marker"),
     Command("new", "Make a new repository from a golden template.", "companyos.cli.new:new"),
+    Command("notify", "Tell people, and see what became of it.", "companyos.cli.notify:notify"),
     Command("observability", "Check the log lines that services write.", "companyos.cli.observability:observability"),
     Command("pack", "Build, verify and show evidence packs.", "companyos.cli.pack:pack"),
     Command("packages", "Check that dependencies are real, pinned and unmistaken.", "companyos.cli.packages:packages"),

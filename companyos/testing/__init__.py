@@ -14,6 +14,7 @@ from companyos.testing.budgets import BudgetStoreContract
 from companyos.testing.channels import ChannelContract
 from companyos.testing.engines import EngineContract
 from companyos.testing.fixtures import assert_proves, companyos_company, companyos_ledger
+from companyos.testing.outboxes import OutboxContract
 from companyos.testing.states import StateCacheContract, StateDatabaseContract, StateRepositoryContract
 from companyos.testing.stores import StoreContract
 
@@ -21,6 +22,7 @@ __all__ = (
     "BudgetStoreContract",
     "ChannelContract",
     "EngineContract",
+    "OutboxContract",
     "StateCacheContract",
     "StateDatabaseContract",
     "StateRepositoryContract",

@@ -18,6 +18,7 @@ class JsonLinesChannel:
     """Appends each message to a file, whole lines only, and waits until it is on the disk."""
 
     name = "jsonl"
+    outside = False
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -26,6 +27,7 @@ class JsonLinesChannel:
         """Append the message."""
         line = json.dumps(
             {
+                "id": message.id,
                 "topic": message.topic,
                 "text": message.text,
                 "correlation_id": message.correlation_id,

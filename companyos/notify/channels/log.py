@@ -17,6 +17,7 @@ class LogChannel:
     """Writes each message as a warning of the logger `companyos.notify`."""
 
     name = "log"
+    outside = False
 
     def deliver(self, message: Message) -> str:
         """Log the message."""
