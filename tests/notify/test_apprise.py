@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 from email import message_from_bytes
 
 import pytest
@@ -12,6 +13,7 @@ from companyos.observability import Redactor
 from tests.notify.receiver import running
 
 pytest.importorskip("apprise")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Apprise imports what Python gives up
 
 MESSAGE = Message("gate.refused", "no release today", "corr-1", {"gate": "G6"}, "msg-1")
 
@@ -32,9 +34,10 @@ def mailbox():
             return "250 taken"
 
     sink = Sink()
-    server = controller.Controller(sink, hostname="127.0.0.1", port=0)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        sink.port = free.getsockname()[1]
+    server = controller.Controller(sink, hostname="127.0.0.1", port=sink.port)
     server.start()
-    sink.port = server.server.sockets[0].getsockname()[1]
     yield sink
     server.stop()
 
