@@ -6,6 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from companyos.ledger import Draft, Ledger
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,14 +36,21 @@ def bring(outbox: Outbox, ledger: LedgerPort | None) -> int:
     brought = 0
     while ledger is not None and (waiting := outbox.receipts(100)):
         try:
-            for name, text in waiting:
-                ledger.append(ENTRY, json.loads(text), id=name, source=SOURCE)
+            _append(ledger, waiting)
         except Exception:  # noqa: BLE001 - whatever a ledger raises, its receipts can wait
             _log.warning("the ledger did not take receipts of notifications; they wait", exc_info=True)
             return brought
         outbox.acknowledge([name for name, _ in waiting])
         brought += len(waiting)
     return brought
+
+
+def _append(ledger: LedgerPort, waiting: Sequence[tuple[str, str]]) -> None:
+    if isinstance(ledger, Ledger):  # which writes many at the price of one
+        ledger.append_many([Draft(ENTRY, json.loads(text), name, SOURCE) for name, text in waiting])
+        return
+    for name, text in waiting:
+        ledger.append(ENTRY, json.loads(text), id=name, source=SOURCE)
 
 
 def _line(one: Result) -> dict[str, str | int]:

@@ -26,6 +26,8 @@ __all__ = ("Tally", "Worker")
 
 QUICK_SECONDS = 0.02
 """A lane that answers faster gets several messages at a time."""
+GATHER_SECONDS = 0.005
+"""How long a result waits for others, to be written down in one transaction with them."""
 RECEIPTS_EVERY_SECONDS = 0.5
 _LONGEST_RUN = 16
 
@@ -135,7 +137,7 @@ class Worker:
     def _claim(self) -> None:
         lanes = [name for name in self._channels if len(self._waiting[name]) < self._threads]
         held = sum(map(len, self._waiting.values()))
-        if held >= BATCH or not lanes:
+        if held > BATCH // 2 or not lanes:
             return
         # Half of the lease is for waiting here, the other half for the attempt.
         until = time.monotonic() + self._lease / 2
@@ -146,7 +148,7 @@ class Worker:
         late: list[Result] = []
         for lane, items in self._waiting.items():
             while items and self._running[lane] < self._share:
-                size = min(_LONGEST_RUN, 1 + self._quick[lane] // 4, 1 + len(items) // self._share)
+                size = min(_LONGEST_RUN, 1 + self._quick[lane] // 2)
                 taken = [items.popleft() for _ in range(min(size, len(items)))]
                 now = time.monotonic()
                 late += [Result(item, "waiting", given_back=True) for item, until in taken if until <= now]
@@ -158,9 +160,10 @@ class Worker:
 
     def _collect(self) -> list[_Run]:
         runs = [self._done.get()]
-        while sum(len(run.tried) for run in runs) < BATCH - _LONGEST_RUN:
+        until = time.monotonic() + GATHER_SECONDS
+        while len(runs) < self._running.total() and sum(len(run.tried) for run in runs) < BATCH:
             try:
-                runs.append(self._done.get_nowait())
+                runs.append(self._done.get(timeout=max(0.0, until - time.monotonic())))
             except queue.Empty:
                 break
         return runs

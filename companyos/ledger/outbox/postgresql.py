@@ -26,6 +26,7 @@ _NAMES = {
     "receipt": "companyos_outbox.receipt",
     "prefix": "",
     "serial": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+    "among": "= ANY(?)",
 }
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
@@ -120,6 +121,9 @@ class _PostgresSession:
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return self._fetched(_named(sql), values)
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        return list(values)
 
     def _fetched(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         from psycopg.rows import tuple_row

@@ -43,7 +43,7 @@ _CLAIM = (
 )
 _DELIVERED = (
     "UPDATE {item} SET state = 'delivered', held = 0, note = '', finished = ?"
-    " WHERE state = 'waiting' AND seq IN ({many}) RETURNING seq"
+    " WHERE state = 'waiting' AND seq {among} RETURNING seq"
 )
 _OTHERWISE = (
     "UPDATE {item} SET state = ?, held = 0, attempts = attempts - ?, note = ?, due = ?, finished = ?"
@@ -61,8 +61,6 @@ _DROP = (
     " WHERE queue = ? AND state = 'dead' AND id = ?{lane} RETURNING seq"
 )
 _PURGE = "DELETE FROM {item} WHERE queue = ? AND state IN ('delivered', 'dropped') AND finished < ? RETURNING seq"
-_CHUNK = 500
-"""Most values in one statement."""
 
 
 class Session(Protocol):
@@ -73,6 +71,10 @@ class Session(Protocol):
 
     def run(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run one statement with `?` for its values and `{table}` for ours, and return its rows."""
+        ...
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        """The values as one for `{among}`."""
         ...
 
 
@@ -116,11 +118,11 @@ class SqlOutbox(ABC):
         """Take items that are due."""
         if limit < 1 or (lanes is not None and not lanes):
             return []
-        among = "" if lanes is None else f" AND lane IN ({_marks(lanes)})"
-        sql = _CLAIM.replace("{lanes}", among).replace("{skip}", self.skip_locked)
+        sql = _CLAIM.replace("{lanes}", "" if lanes is None else " AND lane {among}")
+        sql = sql.replace("{skip}", self.skip_locked)
         with self._transaction() as session:
-            values = (session.now + lease_seconds, self._queue, session.now, *(lanes or ()), limit)
-            rows = session.run(sql, values)
+            among = () if lanes is None else (session.pack(lanes),)
+            rows = session.run(sql, (session.now + lease_seconds, self._queue, session.now, *among, limit))
         return sorted((Item(*row) for row in rows), key=lambda item: item.seq)
 
     def finish(
@@ -152,8 +154,7 @@ class SqlOutbox(ABC):
     def acknowledge(self, ids: Sequence[str]) -> None:
         """Forget texts that have reached the ledger."""
         with self._transaction() as session:
-            for chunk in _chunks(ids):
-                session.run(f"DELETE FROM {{receipt}} WHERE id IN ({_marks(chunk)})", chunk)  # noqa: S608 - marks alone
+            session.run("DELETE FROM {receipt} WHERE id {among}", (session.pack(ids),))
 
     def find(self, id: str) -> list[Record]:  # noqa: A002 - the item's attribute is called so
         """The items of that id."""
@@ -163,9 +164,9 @@ class SqlOutbox(ABC):
 
     def records(self, *, states: Sequence[State], limit: int) -> list[Record]:
         """The newest items in one of those states."""
-        sql = f"{_RECORD} AND state IN ({_marks(states)}) ORDER BY seq DESC LIMIT ?"
+        sql = f"{_RECORD} AND state {{among}} ORDER BY seq DESC LIMIT ?"
         with self._transaction(write=False) as session:
-            rows = session.run(sql, (self._queue, *states, limit))
+            rows = session.run(sql, (self._queue, session.pack(states), limit))
             return [_record(row, session.now) for row in reversed(rows)]
 
     def count(self) -> dict[State, int]:
@@ -226,11 +227,9 @@ class SqlOutbox(ABC):
 
 
 def _delivered(session: Session, numbers: Sequence[int]) -> set[int]:
-    done: set[int] = set()
-    for chunk in _chunks(numbers):
-        rows = session.run(_DELIVERED.replace("{many}", _marks(chunk)), (session.now, *chunk))
-        done.update(row[0] for row in rows)
-    return done
+    if not numbers:
+        return set()
+    return {row[0] for row in session.run(_DELIVERED, (session.now, session.pack(numbers)))}
 
 
 def _otherwise(session: Session, one: Result) -> bool:
@@ -250,11 +249,3 @@ def _otherwise(session: Session, one: Result) -> bool:
 def _record(row: tuple[Any, ...], now: float) -> Record:
     seq, name, lane, body, state, held, attempts, note, created, due, finished, meta = row
     return Record(seq, name, lane, body, state, bool(held) and due > now, attempts, note, created, due, finished, meta)
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join("?" * len(values))
-
-
-def _chunks(values: Sequence[Any]) -> list[Sequence[Any]]:
-    return [values[start : start + _CHUNK] for start in range(0, len(values), _CHUNK)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -27,6 +28,7 @@ _NAMES = {
     "receipt": "companyos_outbox_receipt",
     "prefix": "companyos_outbox_",
     "serial": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    "among": "IN (SELECT value FROM json_each(?))",
 }
 
 
@@ -107,6 +109,9 @@ class _SqliteSession:
         cursor = self._db.execute(_named(sql), values)
         cursor.row_factory = None
         return cursor.fetchall()
+
+    def pack(self, values: Sequence[Any]) -> Any:
+        return json.dumps(list(values))
 
 
 @cache
