@@ -1,7 +1,7 @@
 """What a worker costs over its store: `python benchmarks/bench_notify.py [--rounds N] [--count N] [--gate]`.
 
-The base claims as many rows as a worker does at a time, from the same tables by the same connection, and deletes them: two
-transactions a batch, and nothing else. The worker claims, reads each message, hands it to a channel that takes it
+The base claims as many rows as a worker does at a time, from the same tables by the same connection, and deletes them:
+two transactions a batch, and nothing else. The worker claims, reads each message, hands it to a channel that takes it
 instantly, writes down what became of it, and brings receipts to a ledger on a disk. A base that claims and deletes one
 row at a time stands beside it for orientation. SQLite, and a real PostgreSQL that is started for it; the cases take
 turns. `--gate` exits with 1 where a bar is missed; judge on a quiet machine.
@@ -55,7 +55,10 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, Ledger.open(f"sqlite:///{folder}/ledger.db") as ledger:
         try:
-            urls = {"sqlite": f"sqlite:///{folder}/n.db", "postgresql": PostgreSQL(find("postgresql")).create_database()}
+            urls = {
+                "sqlite": f"sqlite:///{folder}/n.db",
+                "postgresql": PostgreSQL(find("postgresql")).create_database(),
+            }
             cases: dict[str, Callable[[], float]] = {}
             for name, url in urls.items():
                 outbox: SqlOutbox = open_outbox(url, "notify")  # type: ignore[assignment] # both are kept in SQL

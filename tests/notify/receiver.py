@@ -1,4 +1,4 @@
-"""A receiver of webhooks on a real socket, with faults by plan, and the effects that it lets happen once for each key."""
+"""A receiver of webhooks on a real socket: faults by plan, and effects that happen once for each key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OK = b"HTTP/1.1 204 Taken\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 @dataclass
 class Receiver:
-    """What arrived, and how it answers.
+    r"""What arrived, and how it answers.
 
     The plan maps id and attempt (from 1) to a fault: `ok`, `hang`, `reset`, `taken-then-reset`, `taken-then-hang`, or a
     number with an optional answer head, such as `503\\r\\nRetry-After: 7`; bytes are sent as they are.

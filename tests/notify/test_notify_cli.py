@@ -40,9 +40,7 @@ def run(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def company(tmp_path):
     """Writes the settings for a receiver."""
-    return lambda receiver, more="": (tmp_path / "companyos.yaml").write_text(
-        SETTINGS.format(url=receiver.url) + more
-    )
+    return lambda receiver, more="": (tmp_path / "companyos.yaml").write_text(SETTINGS.format(url=receiver.url) + more)
 
 
 def test_from_a_message_to_its_log(run, company):

@@ -49,7 +49,10 @@ class TestSqlite(OutboxContract):
 
     def test_a_database_without_outbox_is_refused(self, outbox, tmp_path):
         """The transaction of some other database altogether."""
-        with closing(sqlite3.connect(tmp_path / "bare.db")) as bare, pytest.raises(OutboxForeignError, match="no outbox"):
+        with (
+            closing(sqlite3.connect(tmp_path / "bare.db")) as bare,
+            pytest.raises(OutboxForeignError, match="no outbox"),
+        ):
             outbox.add([Draft("a", "lane", "body")], connection=bare)
 
 

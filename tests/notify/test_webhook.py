@@ -121,7 +121,9 @@ class TestRequests:
 
     def test_binary(self):
         """Attributes in `ce-` headers, percent-encoded where the binding asks for it; data in the body."""
-        message = Message("a b", "text", 'c "ü" %', id="msg-2", time=datetime(2026, 3, 1, tzinfo=UTC), traceparent="00-1")
+        message = Message(
+            "a b", "text", 'c "ü" %', id="msg-2", time=datetime(2026, 3, 1, tzinfo=UTC), traceparent="00-1"
+        )
         with running() as receiver:
             channel(receiver, mode="binary").deliver(message)
         ((_, headers, body),) = receiver.requests
@@ -287,7 +289,16 @@ class TestAddresses:
 
     @pytest.mark.parametrize(
         "url",
-        ["http://h/", "ftp://h/", "https://", "https://u:p@h/", "https://h/#f", "https://h/ x", "https://h:x/", "https://h/ü"],
+        [
+            "http://h/",
+            "ftp://h/",
+            "https://",
+            "https://u:p@h/",
+            "https://h/#f",
+            "https://h/ x",
+            "https://h:x/",
+            "https://h/ü",
+        ],
     )
     def test_urls_that_cannot_be_used(self, url):
         """And are not shown: they may be secret."""
@@ -316,9 +327,7 @@ def test_tls_is_verified(tmp_path):
     pem = tmp_path / "cert.pem"
     pem.write_bytes(
         made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)

@@ -289,7 +289,7 @@ def test_a_fifth_of_faults_at_full_size(outbox, companyos_ledger):
 
 
 def kill_workers(tmp_path, url, *, count, kills, workers):
-    """Deliver by processes of which `kills` are killed, each while it has sent a message and not yet written that down."""
+    """Deliver by processes that are killed so often, each time between sending a message and writing that down."""
     ledger = f"sqlite:///{tmp_path / 'ledger.db'}"
     Ledger.open(ledger).close()
     outbox = open_outbox(url, "notify")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from companyos.ledger import Ledger  # noqa: E402 - after the path of tests
-from companyos.notify import AddressRule, Client, RetryPolicy, WebhookChannel, Worker, open_outbox  # noqa: E402 - the same
-from tests.notify.receiver import SECRET  # noqa: E402 - the same
+from companyos.ledger import Ledger
+from companyos.notify import AddressRule, Client, RetryPolicy, WebhookChannel, Worker, open_outbox
+from tests.notify.receiver import SECRET
 
 
 def main(outbox: str, ledger: str, url: str, lease_seconds: str) -> None:
