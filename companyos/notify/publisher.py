@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import time
 from typing import TYPE_CHECKING
 
 from companyos.errors import ConfigError
-from companyos.ledger.outbox import Draft
+from companyos.ledger.outbox import Draft, Result
 from companyos.notify import messages
 from companyos.notify.attempt import Attempt, attempt
 from companyos.notify.receipts import bring, receipt
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ("Notifier",)
 
-LEASE_SECONDS = 60.0
-"""How long what is tried at once belongs to who published it."""
+LEASE_SECONDS = 180.0
+"""How long what is tried at once belongs to who published it; half of it is for the channels that come first."""
 
 
 class Notifier:
@@ -145,7 +146,11 @@ class Notifier:
     def _try(self, outbox: Outbox, items: Sequence[Item]) -> dict[tuple[str, str], Attempt]:
         tried = {}
         rng = random.Random()  # noqa: S311 - jitter
+        until = time.monotonic() + LEASE_SECONDS / 2
         for item in items:
+            if time.monotonic() > until:
+                outbox.finish([Result(item, "waiting", given_back=True)])
+                continue
             made = attempt(self.channels[item.lane], messages.read(item.id, item.body, item.meta, item.created))
             tried[item.id, item.lane] = made
             outbox.finish([self.retry.result(item, made, rng)], receipt=receipt)

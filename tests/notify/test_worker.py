@@ -245,8 +245,9 @@ def under_faults(outbox, ledger, count, *, seed):
         thread = threading.Thread(target=worker.run, args=(stop,))
         thread.start()
         try:
+            batch = messages(count)
             for start in range(0, count, 20):
-                notifier.publish_batch(messages(count)[start : start + 20])
+                notifier.publish_batch(batch[start : start + 20])
                 while outbox.count().get("waiting", 0) > 60:
                     stop.wait(0.01)
             while outbox.count().get("waiting"):

@@ -99,6 +99,10 @@ class SqlOutbox(ABC):
     def _identity(self) -> str:
         """What tells this database from another."""
 
+    @abstractmethod
+    def close(self) -> None:
+        """Close the database."""
+
     def add(
         self, drafts: Sequence[Draft], *, connection: object | None = None, lease_seconds: float | None = None
     ) -> list[Item]:
