@@ -281,6 +281,14 @@ class TestAddresses:
         with pytest.raises(WebhookUnreachableError, match="no address"):
             client.send("POST", b"", {})
 
+    @pytest.mark.parametrize(
+        "address",
+        ["93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "64:ff9b::5db8:d70e", "::ffff:93.184.215.14"],
+    )
+    def test_public_addresses_are_let_through(self, address):
+        """Also where a network of IPv6 alone reaches IPv4 by NAT64."""
+        assert AddressRule(resolve=lambda *_: [address]).pinned("hooks.example", 443) == [address]
+
     @pytest.mark.parametrize("entry", ["", "*.corp", "10.0.0.0/33", "a/b", "x:1"])
     def test_what_can_be_allowed(self, entry):
         """Names and networks, nothing in between."""

@@ -94,7 +94,7 @@ class AddressRule:
         address = ipaddress.ip_address(text.partition("%")[0])
         if any(address.version == net.version and address in net for net in self.networks):
             return
-        if not all(_is_public(one) for one in (address, *_inside(address))):
+        if not all(map(_is_public, _meant(address))):
             raise WebhookAddressError(
                 f"the host {host} leads to {address}, which is not a public address",
                 hint="if it is meant to, name the host or the network in `allow`",
@@ -106,12 +106,13 @@ def _is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved and not special
 
 
-def _inside(address: Address) -> list[Address]:
-    """IPv4 addresses that an IPv6 address stands for."""
+def _meant(address: Address) -> list[Address]:
+    """The addresses at which traffic to this one arrives: those that an IPv6 address carries inside count as well."""
     if isinstance(address, ipaddress.IPv4Address):
-        return []
-    teredo = address.teredo or ()
-    found: list[Address | None] = [address.ipv4_mapped, address.sixtofour, *teredo]
+        return [address]
     if address in _NAT64:
-        found.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return [one for one in found if one is not None]
+        return [ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)]
+    if address.ipv4_mapped is not None:
+        return [address.ipv4_mapped]
+    inside = [one for one in (address.sixtofour, *(address.teredo or ())) if one is not None]
+    return [address, *inside]

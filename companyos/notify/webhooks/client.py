@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -69,7 +70,7 @@ class Client:
             raise ConfigError("the URL of a webhook has characters that no URL has")
         self._port = port or (443 if secure else 80)
         self._path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-        self._context = (context or ssl.create_default_context()) if secure else None
+        self._context = (context or _system_trust()) if secure else None
         self._rule, self._timeout = rule, timeout_seconds
 
     def send(self, method: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -110,6 +111,11 @@ class Client:
             return Answer(response.status, {name.lower(): value for name, value in response.getheaders()})
         finally:
             sock.close()
+
+
+@cache
+def _system_trust() -> ssl.SSLContext:
+    return ssl.create_default_context()  # reads every certificate of the system, which takes long
 
 
 def _connect(addresses: list[str], port: int, until: float) -> socket.socket:
