@@ -217,9 +217,7 @@ def show_dead(company: Company, message_id: str) -> None:
 def replay(company: Company, message_id: str, channel: str | None) -> None:
     """Let the dead message MESSAGE_ID be tried again, under the same id."""
     count = _outbox(company).replay(message_id, lane=channel)
-    if not count:
-        raise _not_dead(message_id)
-    company.ledger.append("companyos.notify.replayed", {"id": message_id, "channel": channel, "deliveries": count})
+    _record(company, "replayed", message_id, channel, count)
     click.echo(f"{count} waiting again; `companyos notify work` delivers")
 
 
@@ -230,10 +228,14 @@ def replay(company: Company, message_id: str, channel: str | None) -> None:
 def drop(company: Company, message_id: str, channel: str | None) -> None:
     """Give the dead message MESSAGE_ID up for good."""
     count = _outbox(company).drop(message_id, lane=channel)
+    _record(company, "dropped", message_id, channel, count)
+    click.echo(f"{count} dropped")
+
+
+def _record(company: Company, what: str, message_id: str, channel: str | None, count: int) -> None:
     if not count:
         raise _not_dead(message_id)
-    company.ledger.append("companyos.notify.dropped", {"id": message_id, "channel": channel, "deliveries": count})
-    click.echo(f"{count} dropped")
+    company.ledger.append(f"companyos.notify.{what}", {"id": message_id, "channel": channel, "deliveries": count})
 
 
 def _outbox(company: Company) -> Outbox:

@@ -43,7 +43,6 @@ def attempt(channel: Channel, message: Message) -> Attempt:
         raise
     except BaseException as error:  # noqa: BLE001 - whatever a channel raises is a failed delivery
         kind = type(error).__name__
-        ours = isinstance(error, DeliveryError)
         return Attempt(
             False,
             _short(f"{kind}: {error}"),
@@ -51,7 +50,7 @@ def attempt(channel: Channel, message: Message) -> Attempt:
             _short(f"{error.code}: {error.what}") if isinstance(error, DeliveryError) else kind,
             kind,
             getattr(error, "permanent", False) is True,
-            _seconds(getattr(error, "retry_after_seconds", None)) if ours or hasattr(error, "permanent") else None,
+            _seconds(getattr(error, "retry_after_seconds", None)),
         )
 
 
