@@ -288,16 +288,21 @@ class Company:
             raise ConfigError(
                 f"notify.options names no channel: {', '.join(unknown)}", expected=", ".join(sorted(channels))
             )
-        return Notifier.choose(
-            section.channels,
-            channels,
-            ledger=self.ledger,
-            outbox=open_outbox(self._url(section.outbox), "notify"),
-            net=Redactor(self.settings.observability.redact),
-            correlate=current_correlation_id,
-            retry=RetryPolicy(section.attempts, section.base_seconds, section.cap_seconds),
-            at_once=section.at_once,
-        )
+        ledger, outbox = self.ledger, open_outbox(self._url(section.outbox), "notify")
+        try:
+            return Notifier.choose(
+                section.channels,
+                channels,
+                ledger=ledger,
+                outbox=outbox,
+                net=Redactor(self.settings.observability.redact),
+                correlate=current_correlation_id,
+                retry=RetryPolicy(section.attempts, section.base_seconds, section.cap_seconds),
+                at_once=section.at_once,
+            )
+        except BaseException:
+            outbox.close()
+            raise
 
     def _open_costs(self) -> CostStore:
         from companyos.finops import open_store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ import click
 
 from companyos.cli.output import echo_decision, echo_json, echo_table, json_option
 from companyos.company import Company
+from companyos.ledger.outbox import OutboxUnavailableError
 from companyos.notify import (
     DeliveryStatus,
     Message,
@@ -23,6 +24,8 @@ from companyos.notify import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from companyos.ledger.outbox import Outbox, Record
 
 __all__ = ("notify",)
@@ -94,16 +97,16 @@ def work(company: Company, once: bool, as_json: bool) -> int:
         threads=section.threads,
         lease_seconds=section.lease_seconds,
     )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    keeper = threading.Thread(target=_purge, args=(outbox, section.keep_days * DAY_SECONDS, stop), daemon=True)
-    keeper.start()
-    if not once:
-        click.echo(f"delivering to {', '.join(company.notifier.channels) or 'no channel'}", err=True)
-    tally = worker.run(stop, once=once)
-    stop.set()
-    keeper.join()
+    with _until_stopped() as stop:
+        keeper = threading.Thread(target=_purge, args=(outbox, section.keep_days * DAY_SECONDS, stop), daemon=True)
+        keeper.start()
+        if not once:
+            click.echo(f"delivering to {', '.join(company.notifier.channels) or 'no channel'}", err=True)
+        try:
+            tally = worker.run(stop, once=once)
+        finally:
+            stop.set()
+            keeper.join()
     if as_json:
         echo_json({"delivered": tally.delivered, "retried": tally.retried, "dead": tally.dead})
     else:
@@ -244,12 +247,22 @@ def _outbox(company: Company) -> Outbox:
     return outbox
 
 
+@contextmanager
+def _until_stopped() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set, for as long as this lasts."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _purge(outbox: Outbox, older_than_seconds: float, stop: threading.Event) -> None:
-    last = 0.0
     while not stop.is_set():
-        if time.monotonic() - last > PURGE_EVERY_SECONDS or not last:
+        with suppress(OutboxUnavailableError):  # the worker says so
             outbox.purge(older_than_seconds)
-            last = time.monotonic()
         stop.wait(PURGE_EVERY_SECONDS)
 
 

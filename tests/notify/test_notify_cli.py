@@ -1,6 +1,10 @@
 """`companyos notify`, and the settings of channels: from a company's file to a receiver and back."""
 
 import json
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 
@@ -98,6 +102,28 @@ def test_a_worker_says_when_something_died(run, company):
         assert receiver.requests == []
         status, out, _ = run("work", "--once")
     assert (status, out) == (1, "1 delivered, 0 to be tried again, 1 dead\n")
+
+
+@pytest.mark.e2e
+def test_a_worker_ends_when_it_is_asked_to(run, company, tmp_path):
+    """SIGTERM: what is under way is finished, and the tally printed."""
+    taken = threading.Event()
+    with running() as receiver:
+        receiver.on_effect = lambda _: taken.set()
+        company(receiver, "  at_once: false\n")
+        run("send", "a", "text", "--id", "m-1")
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "companyos", "notify", "work"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert taken.wait(120)
+        worker.send_signal(signal.SIGTERM)
+        out, err = worker.communicate(timeout=120)
+    assert worker.returncode == 0, err
+    assert out == "2 delivered, 0 to be tried again, 0 dead\n"
+    assert "delivering to jsonl, webhook" in err
 
 
 def test_channels_are_listed(run, company):
