@@ -108,6 +108,7 @@ def problems(content):
         ),
         ("errors_total[5m]))", "errors_total[5m])", "query: the query leaves a '(' open"),
         ("errors_total[5m]))", "errors_total[5m]) + )", "query: is not PromQL: "),
+        ("rate(errors_total", "rat(errors_total", "query: line 1, column 5: there is no rat"),
         ("errors_total[5m]))", "errors_total[5m])))", "query: the query closes a ')' that was not opened"),
         ("rate(errors_total[5m])", "errors_total + 1", "query: has no place for the window; write [{{.window}}]"),
         ("sum(rate(errors_total[5m]))", "a[5m] / b[1h]", "query: the query has the ranges [1h], [5m]; write"),

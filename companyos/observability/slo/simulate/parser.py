@@ -282,7 +282,7 @@ class _Parser:
         if name not in FUNCTIONS:
             meant = [] if name.lower() in _OTHERS else difflib.get_close_matches(name, _CALLED, 1, _MISSPELT)
             if meant:
-                self._refuse(token.at, f"there is no {name}(…)", expected=meant[0])
+                self._refuse(token.at, f"there is no {name}(…)", expected=f"{meant[0]}(…)")
             self._unsupported(token.at, f"{name}(…)")
         self._expect("(")
         args: list[Node] = []
