@@ -29,6 +29,8 @@ MAX_SIZE = 65_536
 MAX_ID = 256
 """Longest id, type or action, in characters."""
 _SAFE_INTEGER = 2**53 - 1
+_LONG = 8
+"""From so many items on, looking at their types first is cheaper than walking them."""
 
 _LEVEL = (str, int)
 _TYPED: dict[str, dict[str, type | tuple[type, ...]]] = {
@@ -241,25 +243,51 @@ def _attribute(part: _Part, key: str, item: Any, budget: list[int], depth: int) 
 
 def _json(value: Any, where: str, depth: int, budget: list[int]) -> Any:
     """A deep copy of `value`, which must be JSON; `where` names it in errors."""
-    if isinstance(value, str):
-        if type(value) is not str:
+    kind = type(value)
+    if kind is str or isinstance(value, str):
+        if kind is not str:
             value = str.__str__(value)  # of a subclass the text alone, which nothing can change
         _spend(budget, len(value) + 1)
         return value if value.isascii() else _unicode(value, where)
     _spend(budget, 1)
-    if value is None or isinstance(value, bool):
+    if value is None or kind is bool:
         return value
     if depth > MAX_DEPTH:
         raise RequestError(f"{where} nests too deeply", expected=f"at most {MAX_DEPTH} levels")
-    if isinstance(value, Mapping):
-        return {_key(key, where, budget): _json(item, where, depth + 1, budget) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(item, where, depth + 1, budget) for item in value]
     if isinstance(value, int) and abs(value) <= _SAFE_INTEGER:
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
-    raise RequestError(f"{where} holds a value that is not JSON", got=type(value).__name__, expected="a JSON value")
+    if isinstance(value, list | tuple):
+        return _items(value, where, depth + 1, budget)
+    if isinstance(value, Mapping):
+        return _entries(value, where, depth + 1, budget)
+    raise RequestError(f"{where} holds a value that is not JSON", got=kind.__name__, expected="a JSON value")
+
+
+def _items(values: list[Any] | tuple[Any, ...], where: str, depth: int, budget: list[int]) -> list[Any]:
+    """Copies of the items of a list; a long one of plain texts or numbers is not walked in Python."""
+    copied = list(values)  # what is looked at below is what is kept, whoever changes the caller's list meanwhile
+    if len(copied) > budget[0]:
+        raise _too_large()
+    kinds = set(map(type, copied)) if len(copied) >= _LONG else ()
+    if kinds == {str} and all(map(str.isascii, copied)):
+        _spend(budget, len(copied) + sum(map(len, copied)))
+        return copied
+    if kinds == {int} and depth <= MAX_DEPTH and min(copied) >= -_SAFE_INTEGER and max(copied) <= _SAFE_INTEGER:
+        _spend(budget, len(copied))
+        return copied
+    return [_json(item, where, depth, budget) for item in copied]
+
+
+def _entries(value: Mapping[Any, Any], where: str, depth: int, budget: list[int]) -> dict[str, Any]:
+    """Copies of the entries of a mapping; of one with many plain keys these are not walked in Python."""
+    if type(value) is dict and len(value) >= _LONG:
+        copied = value.copy()
+        if set(map(type, copied)) == {str} and all(map(str.isascii, copied)):
+            _spend(budget, sum(map(len, copied)))
+            return dict(zip(copied, _items(list(copied.values()), where, depth, budget), strict=True))
+    return {_key(key, where, budget): _json(item, where, depth, budget) for key, item in value.items()}
 
 
 def _key(key: object, where: str, budget: list[int]) -> str:

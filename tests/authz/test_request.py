@@ -359,3 +359,35 @@ def test_any_values_give_a_request_or_a_refusal(playbook, subject, action, resou
 
     assert request == request_from_dict(json.loads(json.dumps(request.to_dict())))
     assert opinion.reason
+
+
+def _carrying(value):
+    return {"subject": {"id": "u", "type": "user"}, "action": "read", "resource": {"id": "r", "type": "t", "x": value}}
+
+
+@pytest.mark.parametrize(
+    "stray", [2**53, -(2**53), float("nan"), "\ud800", object(), b"x", {1: 2}], ids=["up", "down", "nan", *"tobm"]
+)
+@pytest.mark.parametrize("plain", [list(range(20)), ["a"] * 20], ids=["numbers", "texts"])
+@pytest.mark.parametrize("shape", [list, tuple, lambda items: {f"k{n}": item for n, item in enumerate(items)}])
+def test_one_stray_item_in_many_plain_ones_is_refused(shape, plain, stray):
+    """What is copied in bulk is held to the same rules as what is walked."""
+    with pytest.raises(RequestError):
+        request_from_dict(_carrying(shape([*plain, stray])))
+
+
+@given(st.lists(st.integers(-9, 9) | st.booleans() | st.text("aé", max_size=2) | st.floats(-1, 1), max_size=30))
+def test_a_long_list_is_copied_as_it_is(items):
+    """Items keep their values and types, whichever way they are copied, and stay what they were."""
+    given_items = list(items)
+    request = request_from_dict(_carrying(given_items))
+    given_items.append("later")
+    held = request.to_dict()["resource"]["x"]
+    assert [(type(item), item) for item in held] == [(type(item), item) for item in items]
+
+
+@pytest.mark.parametrize("item", [0, "", "four"])
+def test_a_long_list_counts_towards_the_size(item):
+    """As many items as the limit are too many, also when they are copied in bulk."""
+    with pytest.raises(RequestError, match="too large"):
+        request_from_dict(_carrying([item] * MAX_SIZE))
