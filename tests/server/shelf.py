@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -32,12 +33,26 @@ class Shelf:
     """What a team does with bundles, by the real command line where it promotes."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = write_company(directory, SETTINGS)
+        self.directory = directory
         self.store = directory / "bundles"
-        self.store.mkdir()
-        PrivateKey.generate().save(directory / "release.pem")
+        if not directory.exists():
+            write_company(directory, SETTINGS)
+            self.store.mkdir()
+            PrivateKey.generate().save(directory / "release.pem")
+            self.trust()
         self.key = private_key(f"file:{directory / 'release.pem'}")
-        self.trust()
+
+    def copy(self, directory: Path) -> Shelf:
+        """The same company once more: promoting by the command line is too slow to be done for each test anew."""
+        return Shelf(shutil.copytree(self.directory, directory))
+
+    def path(self, version: str) -> Path:
+        """Where a version lies that was built."""
+        return self.directory / f"records-{version}.tar.gz"
+
+    def forget(self) -> None:
+        """Lose the ledger, and with it what was promoted."""
+        shutil.rmtree(self.directory / ".companyos")
 
     def trust(self, **more: object) -> None:
         """Write the trust file in one step, its one key with `more`."""
@@ -54,7 +69,7 @@ class Shelf:
         (policies / "tests" / "reads.yaml").write_text(TESTS, encoding="utf-8")
         expires = datetime.now(UTC) + timedelta(days=30)
         built = build_bundle([policies], created_by="ann@example.org", expires=expires, name="records", version=version)
-        path = self.directory / f"records-{version}.tar.gz"
+        path = self.path(version)
         path.write_bytes(sign_bundle(built, self.key, "release").to_bytes())
         return path
 

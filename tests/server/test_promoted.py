@@ -18,10 +18,19 @@ from tests.server.test_reload import Load
 TAKEN = "companyos.server.policies"
 
 
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """A company with a store of bundles, of which 1.0.0 is in prod, and 1.1.0 in staging but not in the store."""
+    shelf = Shelf(tmp_path_factory.mktemp("released") / "company")
+    shelf.release("1.0.0")
+    shelf.promote(shelf.build("1.1.0"), "dev", "staging")
+    return shelf
+
+
 @pytest.fixture
-def shelf(tmp_path):
-    """A company with a store of bundles, of which nothing is promoted yet."""
-    return Shelf(tmp_path / "company")
+def shelf(released, tmp_path):
+    """One of the test's own, in the same state."""
+    return released.copy(tmp_path / "company")
 
 
 @pytest.fixture
@@ -47,12 +56,12 @@ def problems(shelf):
 
 def test_a_promotion_comes_into_force_under_load(shelf, serve):
     """While four callers ask without a pause, `companyos bundle promote` puts 1.1.0 in force; no request is lost."""
-    old, new = shelf.release("1.0.0"), shelf.build("1.1.0")
+    old, new = shelf.path("1.0.0"), shelf.path("1.1.0")
     server = serve()
     shelf.put(new)
     with Load(server) as load:
         until(lambda: len(load.answers) > 20)
-        shelf.promote(new)
+        shelf.promote(new, "prod")
         until(lambda: {found for _, found in load.answers[-20:]} == {reason("1.1.0")})
 
     assert {status for status, _ in load.answers} == {200}
@@ -73,13 +82,12 @@ def test_a_promotion_comes_into_force_under_load(shelf, serve):
 
 def test_a_promotion_to_another_stage_changes_nothing_here(shelf, serve):
     """What is in staging does not decide in prod, until it is promoted there."""
-    shelf.release("1.0.0")
-    server, new = serve(), shelf.build("1.1.0")
+    server, new = serve(), shelf.build("1.2.0")
     shelf.put(new)
     shelf.promote(new, "dev", "staging")
     assert answered(server)["reason"] == reason("1.0.0")
     shelf.promote(new, "prod")
-    until(lambda: answered(server)["reason"] == reason("1.1.0"))
+    until(lambda: answered(server)["reason"] == reason("1.2.0"))
     server.stop()
 
     assert [entry.data["outcome"] for entry in entries(shelf.directory, TAKEN)] == ["loaded", "loaded"]
@@ -95,13 +103,12 @@ def test_a_promotion_to_another_stage_changes_nothing_here(shelf, serve):
 )
 def test_what_cannot_be_trusted_is_refused_and_the_old_one_stays(shelf, serve, spoil, problem):
     """A promoted bundle that is missing or spoilt is refused by name under load, and taken once it is mended."""
-    shelf.release("1.0.0")
-    server, new = serve(), shelf.build("1.1.0")
+    server, new = serve(), shelf.path("1.1.0")
     spoilt = spoil(new.read_bytes())
     if spoilt is not None:
         shelf.put(new, spoilt)
     with Load(server, clients=2) as load:
-        shelf.promote(new)
+        shelf.promote(new, "prod")
         until(lambda: ready(server)["status"] == "degraded")
         seen = len(load.answers)
         until(lambda: len(load.answers) > seen + 20)
@@ -116,7 +123,7 @@ def test_what_cannot_be_trusted_is_refused_and_the_old_one_stays(shelf, serve, s
 
 def test_a_bundle_that_nobody_promoted_is_passed_over(shelf, serve):
     """A newer signed bundle in the store, and one that an entry past the rules names, never decide."""
-    first, older, planted = shelf.release("1.0.0"), shelf.build("0.9.0"), shelf.build("3.0.0")
+    first, older, planted = shelf.path("1.0.0"), shelf.build("0.9.0"), shelf.build("3.0.0")
     server = serve()
     for path in (older, planted):
         shelf.put(path)
@@ -126,7 +133,9 @@ def test_a_bundle_that_nobody_promoted_is_passed_over(shelf, serve):
         for path, version in ((older, "0.9.0"), (planted, "3.0.0")):
             forged = {**known, **people, "version": version, "digest": digest_of(path)}
             company.ledger.append(PROMOTED, forged, source=SOURCE)
-    new = shelf.release("1.1.0")
+    new = shelf.path("1.1.0")
+    shelf.put(new)
+    shelf.promote(new, "prod")
     until(lambda: answered(server)["reason"] == reason("1.1.0"))
     server.stop()
 
@@ -136,7 +145,6 @@ def test_a_bundle_that_nobody_promoted_is_passed_over(shelf, serve):
 
 def test_a_key_that_is_revoked_ends_its_bundle_at_once(shelf, serve):
     """Once the trust file revokes the key, nothing is allowed any more; with a key that counts, all is as it was."""
-    shelf.release("1.0.0")
     server = serve()
     assert answered(server)["reason"] == reason("1.0.0")
     shelf.trust(revoked_at="2026-01-01T00:00:00Z")
@@ -151,21 +159,20 @@ def test_a_key_that_is_revoked_ends_its_bundle_at_once(shelf, serve):
 
 def test_a_trust_file_that_cannot_be_read_changes_nothing(shelf, serve):
     """A trust file that is half written lets nothing new in, and takes away nothing that was verified."""
-    shelf.release("1.0.0")
-    server, new = serve(), shelf.build("1.1.0")
+    server, new = serve(), shelf.path("1.1.0")
     (shelf.directory / "bundle-trust.yaml").write_text("keys: [", encoding="utf-8")
     until(lambda: ready(server)["status"] == "degraded")
     assert answered(server)["reason"] == reason("1.0.0")
     shelf.trust()
     shelf.put(new)
-    shelf.promote(new)
+    shelf.promote(new, "prod")
 
     until(lambda: answered(server)["reason"] == reason("1.1.0"))
 
 
 def test_a_bundle_that_expires_while_it_serves_decides_no_more(shelf, serve):
     """From the moment of expiry every request is refused by name; the same bundle signed again ends that."""
-    built = shelf.release("1.0.0")
+    built = shelf.path("1.0.0")
     server = serve()
 
     def takes(data):
@@ -191,11 +198,10 @@ def test_a_bundle_that_expires_while_it_serves_decides_no_more(shelf, serve):
 def refuse(shelf, case):
     """Bring a company into a state in which there is nothing to decide by."""
     if case == "nothing-promoted":
-        built = shelf.build("1.0.0")
-        shelf.put(built)
-        shelf.promote(built, "dev")
+        shelf.forget()
+        shelf.promote(shelf.path("1.0.0"), "dev")
         return
-    built = shelf.release("1.0.0")
+    built = shelf.path("1.0.0")
     in_store = shelf.store / built.name
     if case == "missing":
         in_store.unlink()
