@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from companyos.llm.residency import LocalOnly, ResidencyGuard
     from companyos.notify import Notifier
     from companyos.observability.audit import AuditTrail
+    from companyos.observability.redaction import Redactor
     from companyos.ports import Channel, DecisionEngine, ObligationHandler
     from companyos.state import StateRepository
 
@@ -314,7 +315,6 @@ class Company:
 
     def _open_notifier(self) -> Notifier:
         from companyos.notify import Notifier, RetryPolicy, open_outbox
-        from companyos.observability.redaction import Redactor
         from companyos.observability.scope import current_correlation_id
 
         section = self.settings.notify
@@ -331,7 +331,7 @@ class Company:
                 channels,
                 ledger=ledger,
                 outbox=outbox,
-                net=Redactor(self.settings.observability.redact),
+                net=self._redactor(),
                 correlate=current_correlation_id,
                 retry=RetryPolicy(section.attempts, section.base_seconds, section.cap_seconds),
                 at_once=section.at_once,
@@ -339,6 +339,11 @@ class Company:
         except BaseException:
             outbox.close()
             raise
+
+    def _redactor(self) -> Redactor:
+        from companyos.observability.redaction import Redactor
+
+        return Redactor(self.settings.observability.redact)
 
     def _channels(self) -> dict[str, Channel]:
         return self.plugins.channels(self.settings.notify.model_dump() | {"root": self.root})
@@ -364,9 +369,10 @@ class Company:
 
         if not policy.alerts.channels:
             return [Route("notify", ",".join(self.settings.notify.channels), self.notifier)]
-        known = self._channels()
+        known, net = self._channels(), self._redactor()
         return [
-            Route(one.type, one.destination, Notifier.choose([one.type], known, ledger=self.ledger))
+            # Without an outbox: what fails here is told again by the budget itself, and told of by the fallback.
+            Route(one.type, one.destination, Notifier.choose([one.type], known, ledger=self.ledger, net=net))
             if one.type in known
             else Route(one.type, one.destination, None)
             for one in policy.alerts.channels
@@ -404,10 +410,8 @@ class Company:
 
     def _open_llm_audit(self) -> CallAudit:
         from companyos.llm.audit import CallAudit
-        from companyos.observability.redaction import Redactor
 
-        redactor = Redactor(self.settings.observability.redact)
-        return CallAudit(self.ledger, redactor=redactor, keep_text=self.settings.llm.keep_text)
+        return CallAudit(self.ledger, redactor=self._redactor(), keep_text=self.settings.llm.keep_text)
 
     def _open_llm(self, budget: Budget | None) -> ModelRouter:
         from companyos.llm import ModelRouter

@@ -152,7 +152,8 @@ def _published(publisher: Publisher | None, message: Message) -> str | None:
         deliveries = publisher.publish(message)
     except Exception as error:  # noqa: BLE001 - an alert that cannot be told must not undo what was spent
         return f"{type(error).__name__}: {error}"
-    failed = [one.detail or one.channel for one in deliveries if not one.delivered]
+    # What waits in an outbox is no longer ours to tell: its workers try until it is delivered, or dead and reported.
+    failed = [one.detail or one.channel for one in deliveries if not (one.delivered or one.queued)]
     if not deliveries:
         return "no channel took it"
     return "; ".join(failed) or None

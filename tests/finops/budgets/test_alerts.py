@@ -13,6 +13,7 @@ from companyos.finops import Budget
 from companyos.finops.budgets import Route
 from companyos.finops.budgets.stores.sqlite import SqliteBudgetStore
 from companyos.notify import JsonLinesChannel, Notifier
+from companyos.observability import Redactor
 
 TASK = "acme/search/rank/run-1"
 
@@ -82,7 +83,7 @@ def test_an_alert_is_told_once_by_every_route_and_survives_a_restart(scene, open
 def test_a_channel_that_fails_is_reported_and_told_again(scene, opened, told, caplog):
     """The failure is on the ledger and in the log without the channel's words; a fallback hears; later it arrives."""
     slack = Broken()
-    routes = [Route("slack", "#a", Notifier([slack])), Route("jsonl", "b", Notifier([told.channel]))]
+    routes = [Route("slack", "#a", Notifier([slack], net=Redactor())), Route("jsonl", "b", Notifier([told.channel]))]
     with opened(*routes, fallback=Notifier([told.channel])) as budget:
         budget.reserve(Decimal(85), task="acme").settle()
     assert deliveries(scene) == [False, True]
