@@ -42,7 +42,12 @@ def digest(
     period = week_of(week, as_of)
     with setting(store) as found, found.costs() as costs:
         made = build_digest(
-            costs, found.budgets, week=period, as_of=as_of, ledger=_read(found.ledger(), as_of, period.end)
+            costs,
+            found.budgets,
+            week=period,
+            as_of=as_of,
+            ledger=_read(found.ledger(), as_of, period.end),
+            setting=found.forecast,
         )
     for path, text in ((html_path, to_html), (md_path, to_markdown)):
         if path is not None:

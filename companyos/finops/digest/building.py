@@ -8,20 +8,22 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING
 
 from companyos.errors import UserError
+from companyos.finops.anomalies import find_anomalies
 from companyos.finops.budgets import percent_of
 from companyos.finops.budgets.units import number
 from companyos.finops.budgets.windows import FOREVER
 from companyos.finops.digest.model import BudgetLine, Digest, Move, NotSupplied, WeekTotal
-from companyos.finops.forecast import Period, forecast_in, period_at
+from companyos.finops.forecast import SETTING, Period, forecast_in, period_at
 from companyos.finops.gate import gate
 from companyos.finops.rows import require_zone
 from companyos.finops.usage import costs_of_bills, costs_of_ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from companyos.config import Budget
+    from companyos.config import Budget, ForecastSetting
     from companyos.decision import Decision
+    from companyos.finops.anomalies import Anomalies
     from companyos.finops.budgets import Level
     from companyos.finops.digest.ledger_view import LedgerView
     from companyos.finops.digest.model import Releases
@@ -66,8 +68,8 @@ def build_digest(
     week: Period,
     as_of: datetime,
     ledger: LedgerView | None = None,
-    anomalies: Sequence[Mapping[str, str]] | None = None,
     plan: RemediationPlan | None = None,
+    setting: ForecastSetting = SETTING,
 ) -> Digest:
     """The digest of `week` as it could be told at `as_of`, or at the week's end if that is earlier.
 
@@ -84,12 +86,12 @@ def build_digest(
         through=through,
         extract=coverage.digest,
         totals=totals or NotSupplied("no day of the week is wholly reported, or none has costs"),
-        budgets=tuple(_judged(store, budget, moment, plan) for budget in budgets),
+        budgets=tuple(_judged(store, budget, moment, plan, setting) for budget in budgets),
         days=store.total(week.start - _WEEK, through, by="day"),
         moves=_moves(store, week, through),
         levels=_levels(ledger, moment),
         units=_units(store, week, through, ledger),
-        anomalies=NotSupplied("nothing looked for anomalies") if anomalies is None else tuple(anomalies),
+        anomalies=_anomalies(store, week, moment, setting),
         releases=_releases(ledger, week),
     )
 
@@ -105,9 +107,11 @@ def _through(coverage: Coverage, week: Period, moment: datetime) -> date:
     return max(week.start, min(week.end, coverage.data_through.astimezone(UTC).date(), moment.date()))
 
 
-def _judged(store: CostStore, budget: Budget, moment: datetime, plan: RemediationPlan | None) -> Decision:
+def _judged(
+    store: CostStore, budget: Budget, moment: datetime, plan: RemediationPlan | None, setting: ForecastSetting
+) -> Decision:
     period = period_at(budget.period, moment - _MOMENT)
-    return gate(budget, forecast_in(store, period, budget.currency, moment), remediation_plan=plan)
+    return gate(budget, forecast_in(store, period, budget.currency, moment, setting=setting), remediation_plan=plan)
 
 
 def _totals(store: CostStore, week: Period, through: date) -> tuple[WeekTotal, ...]:
@@ -132,6 +136,11 @@ def _moves(store: CostStore, week: Period, through: date) -> tuple[Move, ...]:
         if {move.key for move in moves} != {"(none)"}:  # nothing carries the tag, so there is nothing to tell apart
             found += sorted(moved, key=lambda move: (-abs(move.change), move.key, move.currency))[:SHOWN_MOVES]
     return tuple(found)
+
+
+def _anomalies(store: CostStore, week: Period, moment: datetime, setting: ForecastSetting) -> Anomalies | NotSupplied:
+    report = find_anomalies(store, as_of=moment, since=week.start, late_days=setting.late_days)
+    return report if report.judged else NotSupplied("no service has enough history to judge any day of the week")
 
 
 def _by_key(lines: Sequence[CostLine]) -> dict[tuple[str, str], Decimal]:

@@ -10,10 +10,10 @@ from companyos.finops.money import plain
 from companyos.finops.rows import stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import date, datetime
 
     from companyos.decision import Decision
+    from companyos.finops.anomalies import Anomalies
     from companyos.finops.forecast import Period
     from companyos.finops.interface import CostLine
     from companyos.finops.usage import UnitCost
@@ -182,8 +182,8 @@ class Digest:
     """The caps of `finops.yaml`."""
     units: tuple[UnitCost, ...] | NotSupplied
     """Unit costs of language models and GPUs by feature."""
-    anomalies: tuple[Mapping[str, str], ...] | NotSupplied
-    """Open anomalies, each with `day`, `key`, `currency`, `amount` and `expected`."""
+    anomalies: Anomalies | NotSupplied
+    """Days of the week on which a service cost what its history did not let expect."""
     releases: tuple[Releases, ...] | NotSupplied
     """What was released."""
 
@@ -211,7 +211,7 @@ class Digest:
             "units": _part(self.units),
             "anomalies": self.anomalies.to_dict()
             if isinstance(self.anomalies, NotSupplied)
-            else {"supplied": True, "items": [dict(one) for one in self.anomalies]},
+            else {"supplied": True} | self.anomalies.to_dict(),
             "dora": _part(self.releases),
         }
 

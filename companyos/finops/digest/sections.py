@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 from companyos.finops.digest.model import NotSupplied, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from companyos.decision import Decision
+    from companyos.finops.anomalies import Anomalies, Anomaly
     from companyos.finops.digest.model import BudgetLine, Digest, Releases
     from companyos.finops.usage import UnitCost
 
@@ -48,7 +49,7 @@ def sections(digest: Digest) -> Iterator[Section]:
     yield _moves(digest)
     yield _part("Budgets of finops.yaml", digest.levels, _LEVELS, _level, frozenset(range(3, 8)))
     yield _part("Unit costs", digest.units, _UNITS, _unit, frozenset({3, 4, 5}))
-    yield _part("Open anomalies", digest.anomalies, _ANOMALIES, _anomaly, frozenset({3, 4}), empty="None.")
+    yield _anomalies(digest.anomalies)
     note = "Lead time and time to restore: not supplied; release markers do not tell them."
     empty = "No release in the week."
     yield _part("DORA", digest.releases, _RELEASES, _release, frozenset(range(1, 5)), empty=empty, note=note)
@@ -56,7 +57,8 @@ def sections(digest: Digest) -> Iterator[Section]:
 
 _LEVELS = ("Level", "Unit", "Window", "Spent", "Reserved", "Cap", "Used", "Days left")
 _UNITS = ("Feature", "Unit", "Source", "Cost", "Quantity", "Cost of one unit")
-_ANOMALIES = ("Day", "What", "Currency", "Cost", "Expected")
+_ODD = "Anomalies"
+_ANOMALIES = ("Severity", "What", "Service", "First day", "Days", "Cost", "Expected")
 _RELEASES = ("Environment", "Deployments", "A day", "Rollbacks", "Change failure")
 
 
@@ -115,6 +117,15 @@ def _part(
     return Section(title, headings, tuple(cells(one) for one in part), numbers, note)
 
 
+def _anomalies(part: Anomalies | NotSupplied) -> Section:
+    if isinstance(part, NotSupplied):
+        return Section(_ODD, note=f"Not supplied: {part.why}.")
+    unjudged = f"Too little history to judge: {', '.join(part.undetermined)}." if part.undetermined else ""
+    if not part.found:
+        return Section(_ODD, note=f"None among {part.judged} services. {unjudged}".strip())
+    return Section(_ODD, _ANOMALIES, tuple(_anomaly(one) for one in part.found), frozenset({4, 5, 6}), unjudged)
+
+
 def _budget(decision: Decision) -> tuple[str, ...]:
     facts = decision.facts
     names = ("spent", "forecast", "upper_bound", "target", "ceiling")
@@ -143,8 +154,9 @@ def _unit(one: UnitCost) -> tuple[str, ...]:
     )
 
 
-def _anomaly(one: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(str(one.get(name, "")) for name in ("day", "key", "currency", "amount", "expected"))
+def _anomaly(one: Anomaly) -> tuple[str, ...]:
+    cost, expected = (f"{one.currency} {amount:,.2f}" for amount in (one.cost, one.expected))
+    return (one.severity.label, one.kind, one.key, one.first_day.isoformat(), str(one.days), cost, expected)
 
 
 def _release(one: Releases) -> tuple[str, ...]:
