@@ -111,6 +111,10 @@ def redaction_control() -> Control:
         "a commit and a link": lambda folder: Told(
             folder, "see https://ci.example/runs/42", {"commit": "9fceb02d0ae598e95dc970b74767f19372d61af8"}
         ),
+        "talk of passwords": lambda folder: Told(folder, "The password policy changed; tokens now live an hour."),
+        "an id in its own name": lambda folder: Told(
+            folder, "run finished", {"run_id": "0192f0c1-6f0e-7b1a-9c57-3a1d2c4e5f60", "attempt": 2}
+        ),
     }
     return Control(
         id=CONTROL,

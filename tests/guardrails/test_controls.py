@@ -160,11 +160,12 @@ def test_a_lock_file_of_an_unknown_kind_is_undetermined(plant, path):
 
 
 def test_the_catalogue_knows_all_patterns_and_says_what_is_supplied():
-    """Nineteen patterns; what is marked as implemented is exactly what the plugin supplies."""
+    """Nineteen patterns; what is marked as implemented is exactly what the plugin supplies of G01 to G20."""
     catalogue = load_catalogue()
 
     assert list(range(1, 20)) == [pattern.number for pattern in catalogue.patterns]
-    assert {c.id for c in companyos_controls()} == {c.id for c in catalogue.controls if c.implemented}
+    supplied = {control.id for control in companyos_controls() if re.fullmatch(r"G\d\d", control.id)}
+    assert supplied == {c.id for c in catalogue.controls if c.implemented}
     assert all(pattern.controls or pattern.practice for pattern in catalogue.patterns)
 
 
