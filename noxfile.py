@@ -24,11 +24,43 @@ OWN = (
     "tests/house",
     *(
         f"tests/ledger/test_{name}.py"
-        for name in ("attacks", "erasure_keys", "kills", "store_damage", "tilelog", "witness")
+        for name in (
+            "attacks",
+            "concurrency",
+            "erasure_formats",
+            "erasure_keys",
+            "fuzz",
+            "kills",
+            "replay",
+            "store_damage",
+            "tilelog",
+            "witness",
+        )
     ),
     *(f"tests/state/test_{name}.py" for name in ("faults", "history", "killed_clients")),
-    *(f"tests/authz/test_{name}.py" for name in ("bundle_adversarial", "isolated", "nesting", "prove_remote")),
-    *(f"tests/server/test_{name}.py" for name in ("fairness", "reload_batched")),
+    *(
+        f"tests/authz/test_{name}.py"
+        for name in (
+            "bundle_adversarial",
+            "bundle_difference",
+            "bundle_in_force",
+            "bundle_promotion",
+            "cedar_lifecycle",
+            "isolated",
+            "nesting",
+            "prove_remote",
+        )
+    ),
+    "tests/authz/identity/test_store_and_log.py",
+    *(
+        f"tests/server/test_{name}.py"
+        for name in ("fairness", "promoted", "reload", "reload_batched", "retry", "subjects")
+    ),
+    *(f"tests/finops/test_{name}.py" for name in ("anomalies", "forecasting", "reconciliation")),
+    "tests/finops/budgets/test_proof.py",
+    "tests/cli/test_prove.py",
+    "tests/floor/test_canonical_fuzz.py",
+    "tests/services/test_not_run.py",
 )
 """Tests of what is our own alone, at length; other versions of libraries change nothing about it."""
 
