@@ -458,8 +458,12 @@ def test_killed_at_every_line(people, path, tmp_path, action, offset):
     assert len(outcomes) > 30, f"only {len(outcomes)} kills landed inside: too few to show anything"
 
 
-def test_killed_in_the_recovery(people, path, tmp_path):
-    """A kill in the middle of an erasure, and others in the middle of opening what it left: nothing is lost."""
+@pytest.mark.parametrize("apart", [pytest.param(7, marks=pytest.mark.soak), 29], ids=["all", "some"])
+def test_killed_in_the_recovery(people, path, tmp_path, apart):
+    """A kill in the middle of an erasure, and others in the middle of opening what it left: nothing is lost.
+
+    The full number of kills is in `soak`.
+    """
     sealed = _fill(people)
     people.close()
     old = {"wrapped": _row(path, sealed["ann"]["sub"])[1], "master": path.with_name("people.db.master").read_bytes()}
@@ -471,7 +475,7 @@ def test_killed_in_the_recovery(people, path, tmp_path):
             break
         if set(_names(broken)) == set(FILES):
             continue
-        for second in range(1 + first % 7, 10_000, 7):
+        for second in range(1 + first % 7, 10_000, apart):
             copied = tmp_path / f"b{first}-{second}"
             shutil.copytree(broken, copied)
             inside = killed_at(copied, second, "open", "")

@@ -64,8 +64,9 @@ def _kill_writers(place, kills):
     with place.open() as ledger:
         entries = [(entry.id, entry.index) for entry in ledger.read()]
         verified = ledger.verify()
-    assert verified.size == len(entries) == len(dict(entries)), told
-    assert {name: dict(entries).get(name) for name in receipts} == receipts, told
+    found = dict(entries)
+    assert verified.size == len(entries) == len(found), told
+    assert {name: found.get(name) for name in receipts} == receipts, told
     # At most one entry a kill became durable without anybody being told.
     assert len(entries) <= len(receipts) + inside, told
     assert inside >= kills // 3, f"only {inside} of {kills} kills landed inside an append: too few to show anything"
