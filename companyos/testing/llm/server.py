@@ -310,7 +310,8 @@ class _Reply:
         self.writer.write(head.encode())
 
     def _chunk(self, data: bytes) -> None:
-        self.writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+        if data:  # a chunk of no bytes would be the last one
+            self.writer.write(b"%x\r\n%s\r\n" % (len(data), data))
 
     async def _until_gone(self) -> None:
         await self.writer.drain()
