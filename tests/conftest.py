@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,17 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 ROOT = Path(__file__).resolve().parent.parent
+LOADED_BEFORE_FORKS = (
+    "__main__",
+    "companyos.authz.identity.store",
+    "companyos.finops.budgets",
+    "companyos.testing",
+    "tests.authz.identity.identity_workers",
+    "tests.ledger.ledger_workers",
+    "tests.ledger.people_workers",
+    "tests.ledger.replay_workers",
+    "tests.state.state_workers",
+)
 SERVICE_OF_FIXTURE = {
     "opa_server": "opa_engine",
     "postgresql": "postgresql",
@@ -31,6 +44,17 @@ def pytest_configure() -> None:
     """Processes that tests start can be interrupted, even where whoever started the tests ignores interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """One server of forks for all tests of a long-lived worker, with what any of them needs loaded beforehand.
+
+    It is started once in a process, with the modules that the first test to come asks for: the children of all others
+    would load theirs one by one, which takes longer than what they are killed at.
+    """
+    if hasattr(session.config, "workerinput"):
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(LOADED_BEFORE_FORKS))
+        forkserver.ensure_running()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
