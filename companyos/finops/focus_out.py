@@ -1,7 +1,8 @@
 """Our own spending as FOCUS rows: what budgets settled for language models, for the same table as every bill.
 
-The ledger knows amounts, tokens, provider, model and task of each settlement. Prices it does not know, so there are no
-unit prices in the rows, and list, contracted and effective cost are what was settled. FOCUS 1.2 and 1.4 are written.
+The ledger knows amounts, tokens, provider, model and task of each settlement, and from the record of a router's call
+how the tokens were divided. Prices it does not know, so there are no unit prices in the rows, and list, contracted and
+effective cost are what was settled. FOCUS 1.2 and 1.4 are written.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +23,7 @@ from companyos.finops.money import ISO_4217, plain
 from companyos.finops.rows import require_zone, stamp
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from companyos.ports import Entry
 
@@ -31,6 +32,8 @@ __all__ = ("FocusVersion", "LlmSpend", "focus_csv", "settled_spend")
 FocusVersion = Literal["1.2", "1.4"]
 """The versions that are written."""
 SOURCE = "companyos/finops/budgets/"
+CALL = "companyos.llm.call"
+"""The type of the record of a call of a model, each attempt of which names its reservation."""
 UNSAID = "(unspecified)"
 """The provider or model of spending for which none was said."""
 _LEVELS = ("company", "team", "feature", "run")
@@ -105,8 +108,11 @@ def settled_spend(
     larger amount, as the budget itself counts it.
     """
     found: dict[tuple[str, str], LlmSpend] = {}
+    counted: dict[str, Mapping[str, int]] = {}
     moneyless: set[tuple[str, str]] = set()
     for entry in entries:
+        if entry.type == CALL and entry.data is not None:
+            counted |= {one["reservation"]: one["tokens"] for one in entry.data.get("attempts", ()) if one["tokens"]}
         if entry.type != f"{TYPE}.settled" or not entry.source.startswith(SOURCE) or entry.data is None:
             continue
         at = datetime.fromtimestamp(entry.data["at_us"] / 1e6, UTC)
@@ -120,7 +126,8 @@ def settled_spend(
             key = f"{budget}/{one.id}", one.currency
             known = found.get(key)
             found[key] = one if known is None or one.amount > known.amount else known
-    return tuple(sorted(found.values(), key=_order)), len(moneyless)
+    told_apart = (_told_apart(one, counted.get(one.id)) for one in found.values())
+    return tuple(sorted(told_apart, key=_order)), len(moneyless)
 
 
 def focus_csv(spend: Iterable[LlmSpend], version: FocusVersion = "1.2") -> str:
@@ -141,6 +148,15 @@ def focus_csv(spend: Iterable[LlmSpend], version: FocusVersion = "1.2") -> str:
     writer.writeheader()
     writer.writerows(_row(one) for one in sorted(spend, key=_order))
     return text.getvalue()
+
+
+def _told_apart(one: LlmSpend, tokens: Mapping[str, int] | None) -> LlmSpend:
+    """The same with its tokens as the record of the call divides them, if there is one."""
+    if tokens is None:
+        return one
+    said, answered = tokens["input"], tokens["output"]
+    whole = said + answered if one.tokens is None else one.tokens
+    return replace(one, tokens=whole, input_tokens=said, output_tokens=answered, cache_tokens=tokens["cache_read"])
 
 
 def _order(one: LlmSpend) -> tuple[Any, ...]:

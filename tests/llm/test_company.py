@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import threading
 from contextlib import suppress
@@ -107,6 +108,33 @@ def test_threads_and_faults_never_pass_a_real_cap(server, company):
         assert len(outcomes) == 16
         assert all(one.spent + one.reserved <= one.limit for one in opened.budget.levels())
         assert opened.budget.open_reservations() == []
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.4"])
+def test_what_models_cost_leaves_as_a_bill_and_comes_in_again(server, company, capsys, version):
+    """Calls, also after a failover, are rows of FOCUS with their tokens told apart; their sum is what was settled."""
+    server.script("openai", Fault(), Fault("status", status=503))
+    with Company.open(company) as opened:
+        made = [opened.llm.route("Explain.", task="planning", feature="acme/search") for _ in range(3)]
+    cost = sum((one.cost for one in made), Decimal(0))
+    bill = f"llm-{version}.csv"
+
+    assert main(["finops", "export-llm", "-o", bill, "--focus-version", version]) == 0
+    with (company / bill).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {("11", "60", "71.00")} == {
+        (row["x_InputTokens"], row["x_OutputTokens"], row["ConsumedQuantity"]) for row in rows
+    }
+    assert {"openai", "anthropic"} == {
+        row["ProviderName" if version == "1.2" else "ServiceProviderName"] for row in rows
+    }
+    if version == "1.2":
+        assert main(["finops", "validate", bill, "--lacks", "ALL"]) in {0, 3}
+    assert main(["finops", "ingest", bill]) == 0
+    capsys.readouterr()
+    assert main(["finops", "report", "--by", "tag:team", "--json"]) == 0
+    (line,) = json.loads(capsys.readouterr().out)["lines"]
+    assert (line["key"], Decimal(line["amount"])) == ("search", cost)
 
 
 def test_a_budget_that_does_not_answer_is_a_refusal(server, company):
